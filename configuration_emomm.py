@@ -1,0 +1,134 @@
+"""Every architectural choice of an EmoMM model, validated."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig
+from transformers import PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+MODALITIES = ("audio", "text", "both")
+TEXT_POOLINGS = ("cls", "mean")
+LOSSES = ("cross_entropy", "focal")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not known; it can be {', '.join(allowed)}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value < high:
+        raise ValueError(f"{name}={value!r} is out of range; it must be at least {low} and below {high}")
+
+
+@strict
+class EmoMMConfig(PreTrainedConfig):
+    """Configuration of `EmoMMForEmotionClassification`.
+
+    Args:
+        modality (`str`, defaults to `"both"`): `audio`, `text` or `both`.
+        audio_dim (`int`, defaults to 768): width of the voice features.
+        audio_projection_dim (`int`, *optional*): width of a Linear + ReLU applied to each frame before the mean over
+            frames (the emotion2vec authors' probe has 256); without it the frames are averaged as they are.
+        audio_encoder (`str`, defaults to `""`): the model that made the voice features; written down, not run.
+        text_config (*optional*): configuration of the text encoder.
+        text_dim (`int`, defaults to 768): width of the text encoder's states.
+        text_model_name (`str`, defaults to `""`): where the text encoder came from.
+        text_max_length (`int`, defaults to 128): tokens of a transcript, special tokens included.
+        text_pooling (`str`, defaults to `"cls"`): `cls` (the first token's state) or `mean` (over all tokens).
+        freeze_text_encoder (`bool`, defaults to `True`): whether the encoder stays as it is.
+        holds_text_encoder (`bool`, defaults to `False`): whether the encoder's weights are part of the model. While a
+            frozen encoder's states come from a store they are not; export attaches them.
+        fusion_type (`str`, defaults to `"cross_attention"`): the registered name of the fusion.
+        fusion_module (`str`, *optional*): module, beside this one, that registers a fusion of the user's own.
+        fusion_hidden_dim (`int`, defaults to 512): width inside the fusion and of its output.
+        num_attention_heads (`int`, defaults to 8): heads of the cross attention; they divide `fusion_hidden_dim`.
+        hidden_dim (`int`, defaults to 1024): width of the classifier's hidden layer; 0 makes it one linear layer.
+        dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
+        loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.
+        focal_gamma (`float`, defaults to 2.0): focusing exponent of the focal loss, at least 0.
+        loss_temperature (`float`, defaults to 1.0): the logits are divided by it in the loss, above 0.
+        label_smoothing (`float`, defaults to 0.0): share of the target spread over all classes, in [0, 1).
+        class_weights (`list[float]`, *optional*): weight of each class in the loss.
+    """
+
+    model_type = "emomm"
+    keys_to_ignore_at_inference = ["embedding", "attentions", "gates"]
+    sub_configs_defaults = {"text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True)}
+
+    modality: str = "both"
+    audio_dim: int = 768
+    audio_projection_dim: int | None = None
+    audio_encoder: str = ""
+    text_config: dict | PreTrainedConfig | None = None
+    text_dim: int = 768
+    text_model_name: str = ""
+    text_max_length: int = 128
+    text_pooling: str = "cls"
+    freeze_text_encoder: bool = True
+    holds_text_encoder: bool = False
+    fusion_type: str = "cross_attention"
+    fusion_module: str | None = None
+    fusion_hidden_dim: int = 512
+    num_attention_heads: int = 8
+    hidden_dim: int = 1024
+    dropout: float | int = 0.1
+    loss: str = "cross_entropy"
+    focal_gamma: float | int = 2.0
+    loss_temperature: float | int = 1.0
+    label_smoothing: float | int = 0.0
+    class_weights: list[float | int] | None = None
+
+    @property
+    def uses_audio(self) -> bool:
+        """Whether the model listens to the voice."""
+        return self.modality != "text"
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether the model reads the words."""
+        return self.modality != "audio"
+
+    def validate_choices(self):
+        """Raises ValueError for a name that is not among those allowed."""
+        _one_of("modality", self.modality, MODALITIES)
+        _one_of("text_pooling", self.text_pooling, TEXT_POOLINGS)
+        _one_of("loss", self.loss, LOSSES)
+
+    def validate_ranges(self):
+        """Raises ValueError for a number out of its range."""
+        for name in ("audio_dim", "text_dim", "text_max_length", "fusion_hidden_dim", "num_attention_heads"):
+            _within(name, getattr(self, name), 1, float("inf"))
+        if self.audio_projection_dim is not None:
+            _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
+        _within("hidden_dim", self.hidden_dim, 0, float("inf"))
+        _within("dropout", self.dropout, 0, 1)
+        _within("label_smoothing", self.label_smoothing, 0, 1)
+        _within("focal_gamma", self.focal_gamma, 0, float("inf"))
+        if self.loss_temperature <= 0:
+            raise ValueError(f"loss_temperature={self.loss_temperature!r} is out of range; it must be above 0")
+
+    def validate_heads(self):
+        """Raises ValueError where the heads of the cross attention do not divide its width."""
+        fused = self.modality == "both" and self.fusion_type == "cross_attention"
+        if fused and self.fusion_hidden_dim % self.num_attention_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} does not divide "
+                f"fusion_hidden_dim={self.fusion_hidden_dim}"
+            )
+
+    def validate_class_weights(self):
+        """Raises ValueError where the class weights are not one non-negative number for each class."""
+        if self.class_weights is None:
+            return
+        if len(self.class_weights) != self.num_labels or min(self.class_weights) < 0 or sum(self.class_weights) == 0:
+            raise ValueError(
+                f"class_weights={self.class_weights!r} must be {self.num_labels} numbers, none below 0 and not all 0"
+            )
+
+
+# The copy that travels with a model on the Hub is found through `auto_map`; registering it as well would take the
+# place of the installed package's class for everything else in that process.
+if not __name__.startswith("transformers_modules"):
+    AutoConfig.register("emomm", EmoMMConfig, exist_ok=True)
+
+__all__ = ["EmoMMConfig"]

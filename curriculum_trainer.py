@@ -1,0 +1,428 @@
+"""A Trainer with a curriculum, speaker batches and difficulty weighting, whose interrupted runs resume exactly."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save_file
+from torch.utils.data import Sampler
+from transformers import Trainer
+from transformers import TrainerCallback
+from transformers import TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from .curriculum import Curriculum
+from .curriculum import epoch_batches
+from .curriculum import epoch_order
+from .curriculum import pool_statistics
+from .schedules import SCHEDULES
+from .schedules import build_schedule
+
+logger = logging.getLogger(__name__)
+
+_STATE_FILE = "emomm_state.json"
+_CONFIDENCE_FILE = "confidence.npy"
+_STAGING = ".writing"
+BEST_WEIGHTS = "best.safetensors"
+
+
+@dataclass
+class CurriculumTrainingArguments(TrainingArguments):
+    """`TrainingArguments`, and what EmoMM adds.
+
+    Evaluation is once an epoch. Full resume states follow `save_seconds`, so `save_strategy` stays `no`; the best
+    weights are kept in `best.safetensors` at each improvement of `metric_for_best_model`.
+    """
+
+    eval_strategy: str = field(default="epoch")
+    save_strategy: str = field(default="no")
+    logging_strategy: str = field(default="epoch")
+    metric_for_best_model: str | None = field(default="uar")
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "The collator makes exactly the model's inputs: nothing is left to remove."}
+    )
+    curriculum_type: str = field(default="none", metadata={"help": "One of curriculum.CURRICULUM_TYPES."})
+    curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of curriculum.PACINGS."})
+    curriculum_epochs: int = field(default=0, metadata={"help": "Epochs until the pool is all rows; 0 is none."})
+    class_order: list[int] | None = field(
+        default=None, metadata={"help": "The order in which classes enter a class_balance curriculum."}
+    )
+    speaker_batches: bool = field(default=False, metadata={"help": "Every batch holds the rows of one speaker."})
+    post_curriculum_dropout: float | None = field(
+        default=None, metadata={"help": "Dropout of the head once the curriculum has ended; None leaves it."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many epochs without improvement, counted after the curriculum."}
+    )
+    early_stopping_threshold: float = field(default=0.0, metadata={"help": "The least change that is an improvement."})
+    lr_schedule: str | None = field(
+        default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
+    )
+    text_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of a text encoder that is fine-tuned."}
+    )
+    save_seconds: float = field(default=30.0, metadata={"help": "Least time between two full resume states."})
+
+    def __post_init__(self):
+        if self.greater_is_better is None:
+            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+        super().__post_init__()
+        self.curriculum()  # raises ValueError for what is not known
+        if self.label_smoothing_factor:
+            raise ValueError("label_smoothing_factor bypasses the model's loss: set label_smoothing in EmoMMConfig")
+        if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
+            raise ValueError(f"lr_schedule={self.lr_schedule!r} is not known; it can be {', '.join(SCHEDULES)}")
+        if self.lr_schedule is not None and self.warmup_steps:
+            raise ValueError(f"warmup_steps does not go with lr_schedule={self.lr_schedule!r}")
+
+    def curriculum(self) -> Curriculum:
+        """The curriculum that these arguments describe."""
+        order = None if self.class_order is None else tuple(self.class_order)
+        return Curriculum(
+            type=self.curriculum_type,
+            pacing=self.curriculum_pacing,
+            epochs=self.curriculum_epochs,
+            class_order=order,
+            seed=self.seed,
+        )
+
+
+class CurriculumSampler(Sampler[int]):
+    """Row indices of an epoch: a plain sampler of constant length over a pool that grows.
+
+    The order is a function of the arguments, the epoch and (for `model_confidence`) the confidence alone: it is the
+    same on every rank, and after a resume.
+
+    Args:
+        labels: (n,) class numbers of all training rows.
+        batch_size: rows a batch, on one device.
+        multiple: world size times accumulation steps; the number of batches is a multiple of it.
+        curriculum: which rows are in the pool of an epoch.
+        num_classes: for the statistics; by default the largest label + 1.
+        speakers: (n,) where every batch is to hold one speaker's rows alone, else None.
+        difficulty: (n,), for the curricula that order by it.
+        preset_order: (n,), for `preset_order`.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        batch_size: int,
+        multiple: int = 1,
+        curriculum: Curriculum | None = None,
+        num_classes: int | None = None,
+        speakers: np.ndarray | None = None,
+        difficulty: np.ndarray | None = None,
+        preset_order: np.ndarray | None = None,
+    ):
+        self.labels = np.asarray(labels)
+        self.batch_size = batch_size
+        self.curriculum = Curriculum() if curriculum is None else curriculum
+        self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
+        self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
+        self.difficulty, self.preset_order = difficulty, preset_order
+        self.confidence: np.ndarray | None = None
+        self.epoch = 0
+        self.batches = epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch, from 0, that the next iteration gives."""
+        self.epoch = epoch
+
+    def pool(self) -> np.ndarray:
+        """The rows that this epoch trains on, ascending."""
+        return self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = epoch_order(
+            self.pool(), self.batches, self.batch_size, self.curriculum.seed, self.epoch, self.speakers
+        )
+        return iter(order.tolist())
+
+
+class CurriculumTrainer(Trainer):
+    """`Trainer` that overrides sampling (curriculum, speaker batches), the loss (weights of the rows) and saving.
+
+    Args:
+        speakers: (n,) speaker of each training row; for `speaker_batches` and the statistics.
+        difficulty: (n,) difficulty of each training row.
+        preset_order: (n,) rank of each training row in a preset curriculum.
+        The rest is as in `Trainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a column
+        `labels` or `label`.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        *args,
+        speakers: np.ndarray | None = None,
+        difficulty: np.ndarray | None = None,
+        preset_order: np.ndarray | None = None,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        if self.args.speaker_batches and speakers is None:
+            raise ValueError("speaker_batches needs the speaker of each training row: give speakers")
+        self._columns = {"speakers": speakers, "difficulty": difficulty, "preset_order": preset_order}
+        self.sampler: CurriculumSampler | None = None
+        self.best_score: float | None = None
+        self.best_epoch: int | None = None
+        self.epochs_without_improvement = 0
+        self._saved_at = time.monotonic()
+        self._resume_folder: str | None = None
+        self._writing = False
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_EpochControl(self))
+
+    # ---- sampling ---------------------------------------------------------------------------------------------------
+
+    def _train_labels(self) -> np.ndarray:
+        labels = getattr(self.train_dataset, "labels", None)
+        if labels is None:
+            name = "labels" if "labels" in self.train_dataset.column_names else "label"
+            labels = self.train_dataset[name][:]
+        return np.asarray(labels)
+
+    def _get_train_sampler(self, train_dataset=None) -> CurriculumSampler:
+        if self.sampler is None:
+            self.sampler = CurriculumSampler(
+                self._train_labels(),
+                self.args.train_batch_size,
+                self.args.world_size * self.args.gradient_accumulation_steps,
+                self.args.curriculum(),
+                self.model.config.num_labels,
+                self._columns["speakers"] if self.args.speaker_batches else None,
+                self._columns["difficulty"],
+                self._columns["preset_order"],
+            )
+        return self.sampler
+
+    def pool_log(self) -> dict[str, float]:
+        """What this epoch trains on: pool size, fraction, mean difficulty, class mix, distinct speakers."""
+        sampler = self.sampler
+        return pool_statistics(
+            sampler.pool(), sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
+        )
+
+    @torch.no_grad()
+    def _confidence(self) -> np.ndarray:
+        """The largest softmax probability of each training row, from one pass in evaluation mode."""
+        loader = self.get_eval_dataloader(self.train_dataset)
+        output = self.evaluation_loop(loader, description="Confidence", prediction_loss_only=False)
+        return torch.from_numpy(output.predictions).float().softmax(dim=-1).max(dim=-1).values.numpy()
+
+    # ---- loss, optimiser, schedule ----------------------------------------------------------------------------------
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The model's loss; the weights of the rows count in training alone."""
+        if not model.training and "sample_weights" in inputs:
+            inputs = {name: value for name, value in inputs.items() if name != "sample_weights"}
+        outputs = model(**inputs)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def floating_point_ops(self, inputs) -> int:
+        """Not counted: the Trainer's estimate walks all parameters at each step, and is wrong for a head."""
+        return 0
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """As in `Trainer`, with a learning rate of its own for a text encoder that is fine-tuned."""
+        created = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if created and self.args.text_learning_rate is not None:
+            named = (self.model if model is None else model).named_parameters()
+            encoder = {id(parameter) for name, parameter in named if "text_encoder." in name}
+            for group in list(optimizer.param_groups):
+                slow = [parameter for parameter in group["params"] if id(parameter) in encoder]
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in encoder]
+                if slow:
+                    rest = {name: value for name, value in group.items() if name != "params"}
+                    optimizer.add_param_group({**rest, "params": slow, "lr": self.args.text_learning_rate})
+        return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """As in `Trainer`, and the schedules of `schedules.py`."""
+        if self.lr_scheduler is None and self.args.lr_schedule is not None:
+            steps = self.sampler.batches // (self.args.world_size * self.args.gradient_accumulation_steps)
+            self.lr_scheduler = build_schedule(
+                self.args.lr_schedule,
+                self.optimizer if optimizer is None else optimizer,
+                steps,
+                self.args.learning_rate,
+                self.args.curriculum_epochs,
+                dict(self.args.lr_scheduler_kwargs or {}),
+            )
+            self._created_lr_scheduler = True
+            return self.lr_scheduler
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    # ---- the best weights -------------------------------------------------------------------------------------------
+
+    @property
+    def best_weights(self) -> Path:
+        """Where the weights of the best validation epoch lie."""
+        return Path(self.args.output_dir) / BEST_WEIGHTS
+
+    def _keep_if_better(self, metrics: dict[str, float]) -> None:
+        score = metrics[f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"]
+        sign = 1 if self.args.greater_is_better else -1
+        margin = self.args.early_stopping_threshold
+        improved = self.best_score is None or sign * (score - self.best_score) > margin
+        if self.best_score is None or sign * (score - self.best_score) > 0:
+            self.best_score, self.best_epoch = score, round(self.state.epoch)
+            if self.args.should_save:
+                state = self.accelerator.unwrap_model(self.model).state_dict()
+                write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
+        if improved or self.state.epoch <= self.args.curriculum_epochs:
+            self.epochs_without_improvement = 0
+        else:
+            self.epochs_without_improvement += 1
+        patience = self.args.early_stopping_patience
+        if patience is not None and self.epochs_without_improvement >= patience:
+            self.control.should_training_stop = True
+
+    def load_best(self) -> None:
+        """Puts the weights of the best validation epoch into the model."""
+        self.accelerator.wait_for_everyone()
+        self.accelerator.unwrap_model(self.model).load_state_dict(load_file(self.best_weights))
+
+    # ---- resume states ----------------------------------------------------------------------------------------------
+
+    def _save_due(self) -> bool:
+        """Whether a resume state is due; the main process decides for all."""
+        due = torch.tensor(int(time.monotonic() - self._saved_at >= self.args.save_seconds), device=self.args.device)
+        if self.args.world_size > 1:
+            torch.distributed.broadcast(due, src=0)
+        return bool(due)
+
+    def _get_output_dir(self, trial) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, _STAGING) if self._writing else folder
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Writes the resume state beside the others, and renames it when it is whole: a kill leaves no torn one."""
+        folder = Path(self.args.output_dir)
+        name = f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder / _STAGING, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._writing = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._writing = False
+        if self.args.should_save:
+            self._write_own_state(folder / _STAGING / name)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            older = list(folder.glob("checkpoint-*"))
+            os.rename(folder / _STAGING / name, folder / name)
+            for path in older:
+                shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(folder / _STAGING, ignore_errors=True)
+        self._saved_at = time.monotonic()
+
+    def _write_own_state(self, folder: Path) -> None:
+        state = {
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+            "epochs_without_improvement": self.epochs_without_improvement,
+            "running_loss": self._tr_loss.item(),
+            "last_logged_step": self._globalstep_last_logged,
+        }
+        (folder / _STATE_FILE).write_text(json.dumps(state))
+        if self.sampler.confidence is not None:
+            np.save(folder / _CONFIDENCE_FILE, self.sampler.confidence)
+
+    def _restore_own_state(self, folder: Path) -> None:
+        state = json.loads((folder / _STATE_FILE).read_text())
+        self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
+        self.epochs_without_improvement = state["epochs_without_improvement"]
+        self._tr_loss += state["running_loss"]
+        self._globalstep_last_logged = state["last_logged_step"]
+        if (folder / _CONFIDENCE_FILE).exists():
+            self.sampler.confidence = np.load(folder / _CONFIDENCE_FILE)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """As in `Trainer`; `resume_from_checkpoint=True` takes the newest resume state, if there is one."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = newest_checkpoint(self.args.output_dir)
+        self._resume_folder = resume_from_checkpoint or None
+        self._saved_at = time.monotonic()
+        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    def remove_resume_states(self) -> None:
+        """Removes what only an interrupted run needs."""
+        if self.args.should_save:
+            for path in [*Path(self.args.output_dir).glob("checkpoint-*"), Path(self.args.output_dir) / _STAGING]:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class _EpochControl(TrainerCallback):
+    """What happens at the borders of epochs. It holds no state: the trainer and its sampler do."""
+
+    def __init__(self, trainer: CurriculumTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if self.trainer._resume_folder is not None:
+            self.trainer._restore_own_state(Path(self.trainer._resume_folder))
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        # The Trainer's own set_epoch does not reach the sampler after a resume under several processes.
+        trainer, epoch = self.trainer, int(state.epoch or 0)
+        trainer.sampler.set_epoch(epoch)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        over = args.post_curriculum_dropout is not None and not trainer.sampler.curriculum.active(epoch)
+        if args.post_curriculum_dropout is not None:
+            model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
+        if not (state.epoch or 0) % 1:  # not when an epoch is resumed in its middle
+            trainer.log(trainer.pool_log())
+
+    def on_step_end(self, args, state, control, **kwargs):
+        # At the last step of an epoch the state is saved after the evaluation, not before it.
+        if state.epoch % 1 and (args.world_size == 1 or state.global_step % 10 == 0) and self.trainer._save_due():
+            control.should_save = True
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        trainer = self.trainer
+        if args.curriculum_type == "model_confidence" and trainer.sampler.curriculum.active(round(state.epoch)):
+            trainer.sampler.confidence = trainer._confidence()
+        if trainer._save_due():
+            control.should_save = True
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        if self.trainer.is_in_train:
+            self.trainer._keep_if_better(metrics)
+
+
+def newest_checkpoint(folder: str | Path) -> str | None:
+    """The newest resume state in a run's folder. All of them are whole: they get their name when they are."""
+    found = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    return str(found[-1]) if found else None
+
+
+def write_whole(path: Path, write: Callable[[str], object]) -> None:
+    """Lets `write` fill a temporary file, then renames it to `path`: readers see the old file, or all of the new."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.temporary")
+    try:
+        write(str(temporary))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+__all__ = ["CurriculumSampler", "CurriculumTrainer", "CurriculumTrainingArguments", "newest_checkpoint", "write_whole"]

@@ -1,0 +1,169 @@
+"""Scores of predicted emotions, and what is said of them over folds and seeds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from scipy import stats
+
+SCALARS = ("accuracy", "uar", "f1_macro", "f1_weighted")
+
+_DESCRIPTION = "Accuracy (WA), UAR (UA), macro and weighted F1, recall per class and confusion matrix."
+_INPUTS = "predictions, references: class numbers, one a row, in the order of the class names."
+
+
+def emotion_scores(references: np.ndarray, predictions: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """All scores of one set of predictions; they equal those of scikit-learn's functions.
+
+    Args:
+        references: (n,) true class numbers.
+        predictions: (n,) predicted class numbers.
+        labels: the C class names in the order of the class numbers.
+
+    Returns:
+        n; accuracy, uar, f1_macro and f1_weighted in [0, 1]; recall_per_class {name: recall, or None where the class
+        does not occur in the references}; confusion_matrix, C lists of C counts (rows true, columns predicted).
+        `uar` is the mean recall of the classes that occur in the references; `f1_macro` is over the classes that occur
+        in references or predictions, as scikit-learn has it.
+
+    Raises:
+        ValueError: no rows, unequal lengths, or class numbers outside 0 to C - 1.
+    """
+    references, predictions = np.asarray(references), np.asarray(predictions)
+    if references.ndim != 1 or references.shape != predictions.shape:
+        raise ValueError(
+            f"references and predictions must be (n,) and equally long, got {references.shape} and {predictions.shape}"
+        )
+    for what, values in (("references", references), ("predictions", predictions)):
+        if len(values) and not np.issubdtype(values.dtype, np.integer):
+            raise ValueError(f"{what} must be class numbers, got {values.dtype}")
+        bad = np.flatnonzero((values < 0) | (values >= len(labels)))
+        if len(bad):
+            raise ValueError(f"{what} row {bad[0]} is {values[bad[0]]}, there are classes 0 to {len(labels) - 1}")
+    cells = np.bincount(
+        references.astype(np.int64) * len(labels) + predictions.astype(np.int64), minlength=len(labels) ** 2
+    )
+    return scores_of_confusion(cells.reshape(len(labels), len(labels)), labels)
+
+
+def scores_of_confusion(confusion: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """The scores of `emotion_scores`, from a (C, C) confusion matrix of counts (rows true, columns predicted)."""
+    confusion = np.asarray(confusion, dtype=np.int64)
+    total = int(confusion.sum())
+    if total == 0:
+        raise ValueError("there are no rows to score")
+    hits, true, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    recall = hits / np.maximum(true, 1)
+    f1 = 2 * hits / np.maximum(true + predicted, 1)
+    return {
+        "n": total,
+        "accuracy": float(hits.sum() / total),
+        "uar": float(recall[true > 0].mean()),
+        "f1_macro": float(f1[true + predicted > 0].mean()),
+        "f1_weighted": float(f1 @ true / total),
+        "recall_per_class": {
+            name: float(value) if count else None for name, value, count in zip(labels, recall, true, strict=True)
+        },
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def scalar_scores(scores: dict[str, Any]) -> dict[str, float]:
+    """Accuracy, UAR and the two F1 alone: what the Trainer can log."""
+    return {name: scores[name] for name in SCALARS}
+
+
+class EmotionMetric(evaluate.Metric):
+    """`emotion_scores` as an `evaluate.Metric`: built directly, needs no network.
+
+    `EmotionMetric(["neutral", "happy"]).compute(predictions=[0, 1], references=[0, 0])`; see `emotion_scores` for what
+    it gives and raises. Batches can be added with `add_batch`.
+
+    Args:
+        labels: the class names in the order of the class numbers.
+        cache_dir: where `evaluate` makes its folder; predictions are held in memory.
+    """
+
+    def __init__(self, labels: Sequence[str], cache_dir: str | None = None):
+        self.labels = tuple(labels)
+        super().__init__(keep_in_memory=True, cache_dir=cache_dir)
+
+    def _info(self) -> evaluate.MetricInfo:
+        column = datasets.Value("int64")
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": column, "references": column}),
+            format="numpy",
+        )
+
+    def _compute(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, Any]:
+        return emotion_scores(references, predictions, self.labels)
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What an experiment's runs say together, for each test corpus and each of `SCALARS`.
+
+    `mean` and `std` (ddof 1; 0.0 for a single run) are over all runs, seeds × folds. `ci95` is Student's t interval of
+    the mean over the folds, each first averaged over its seeds; with a single fold over the seeds; None with a single
+    run. It takes folds as independent and does not yet take speakers into account: rows of one speaker are not
+    independent, and few folds make it wide. `pooled` is the score of the confusion matrix summed over the folds of a
+    seed, averaged over the seeds.
+
+    Args:
+        runs: dicts with `seed`, `fold` and `test`: {corpus: scores of emotion_scores}. A run counts for the corpora
+            that it was tested on.
+
+    Returns:
+        {corpus: {metric: {"mean", "std", "ci95": [low, high] or None, "pooled"}}}
+
+    Raises:
+        ValueError: the same seed and fold twice for a corpus.
+    """
+    corpora = dict.fromkeys(corpus for run in runs for corpus in run["test"])
+    return {corpus: _summarise_corpus(corpus, [run for run in runs if corpus in run["test"]]) for corpus in corpora}
+
+
+def _summarise_corpus(corpus: str, runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    keys = [(run["seed"], run["fold"]) for run in runs]
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"corpus {corpus} has two results for seed {twice[0]}, fold {twice[1]}")
+    by_seed: dict[Any, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_seed.setdefault(run["seed"], []).append(run["test"][corpus])
+    pooled = [
+        scores_of_confusion(
+            np.sum([score["confusion_matrix"] for score in scores], axis=0), list(scores[0]["recall_per_class"])
+        )
+        for scores in by_seed.values()
+    ]
+    return {
+        metric: {
+            **_spread([run["test"][corpus][metric] for run in runs], keys),
+            "pooled": float(np.mean([scores[metric] for scores in pooled])),
+        }
+        for metric in SCALARS
+    }
+
+
+def _spread(values: list[float], keys: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Mean, standard deviation and interval of the values of runs (seed, fold)."""
+    folds: dict[Any, list[float]] = {}
+    for (_, fold), value in zip(keys, values, strict=True):
+        folds.setdefault(fold, []).append(value)
+    units = [float(np.mean(of_fold)) for of_fold in folds.values()] if len(folds) > 1 else values
+    return {
+        "mean": float(np.mean(values)),
+        "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+        "ci95": _t_interval(units) if len(units) > 1 else None,
+    }
+
+
+def _t_interval(values: list[float]) -> list[float]:
+    """Two-sided 95 % interval of the mean: mean ± t(.975, k - 1) · s / sqrt(k)."""
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return [float(np.mean(values) - half), float(np.mean(values) + half)]

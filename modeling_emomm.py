@@ -1,0 +1,341 @@
+"""The model: text encoder, fusion, classifier and loss. Needs torch and transformers alone; travels to the Hub."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch import nn
+from transformers import AutoModel
+from transformers import AutoModelForAudioClassification
+from transformers import AutoModelForSequenceClassification
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_emomm import EmoMMConfig
+from .fusions import ModalityState
+from .fusions import build_fusion
+from .fusions import fusion_names
+
+
+@dataclass
+class EmoMMOutput(ModelOutput):
+    """
+    Output of `EmoMMForEmotionClassification`.
+
+    Args:
+        loss: scalar, where `labels` are given.
+        logits: (batch, classes) scores before the softmax.
+        embedding: (batch, hidden) what the classifier sees.
+        attentions: for each modality (batch, heads, length of the others): where its query looked; cross attention.
+        gates: (batch, modalities) the share of each modality; gated and adaptive fusion.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    embedding: Tensor | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    gates: Tensor | None = None
+
+
+def emotion_loss(
+    logits: Tensor,
+    labels: Tensor,
+    loss: str = "cross_entropy",
+    focal_gamma: float = 2.0,
+    temperature: float = 1.0,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+    sample_weights: Tensor | None = None,
+) -> Tensor:
+    """The training loss of a batch: a scalar.
+
+    The focal loss (Lin et al., ICCV 2017, arXiv 1708.02002) is the cross-entropy in which class k counts
+    (1 - p_k)^gamma; with gamma 0 it is the cross-entropy. As in torch, the sum over the rows is divided by the sum of
+    the class weights of their labels; `sample_weights` (mean 1 over the training rows) only scale the rows.
+
+    Args:
+        logits: (batch, classes), any float type; the loss is computed in float32.
+        labels: (batch,) class numbers.
+        class_weights: (classes,).
+        sample_weights: (batch,).
+    """
+    logits = logits.float() / temperature
+    if loss == "cross_entropy":
+        rows = F.cross_entropy(
+            logits, labels, weight=class_weights, reduction="none", label_smoothing=label_smoothing
+        )  # (batch,)
+    else:
+        log_p = logits.log_softmax(dim=-1)  # (batch, classes)
+        target = F.one_hot(labels, logits.shape[-1]).to(log_p.dtype)
+        target = target * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
+        terms = -target * (1 - log_p.exp()).clamp(min=0) ** focal_gamma * log_p
+        rows = (terms if class_weights is None else terms * class_weights).sum(dim=-1)  # (batch,)
+    if sample_weights is not None:
+        rows = rows * sample_weights.to(rows.dtype)
+    if class_weights is None:
+        return rows.mean()
+    return rows.sum() / class_weights[labels].sum().clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
+    """(batch, length, dim) and (batch, length) to (batch, dim): the mean over real positions; zeros where none is."""
+    if sequence.shape[1] == 1:
+        return sequence[:, 0] * mask.to(sequence.dtype)
+    weights = mask.unsqueeze(-1).to(sequence.dtype)
+    return (sequence * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+class EmoMMPreTrainedModel(PreTrainedModel):
+    """Loading, saving and initialisation of EmoMM models."""
+
+    config_class = EmoMMConfig
+    base_model_prefix = "emomm"
+    main_input_name = "audio_features"
+    input_modalities = ("audio", "text")
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _no_split_modules = []
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        # torch's own initialisation of these layers, through functions that leave loaded weights alone.
+        if isinstance(module, nn.Linear):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.in_features)
+                init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+
+class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
+    """Emotion from voice, words, or both."""
+
+    def __init__(self, config: EmoMMConfig):
+        super().__init__(config)
+        self.text_encoder = None
+        if config.uses_text and config.holds_text_encoder:
+            self.text_encoder = without_pooler(AutoModel.from_config(config.text_config))
+        self.audio_projection = None
+        audio_dim = config.audio_dim
+        if config.uses_audio and config.audio_projection_dim is not None:
+            self.audio_projection = nn.Linear(config.audio_dim, config.audio_projection_dim)
+            audio_dim = config.audio_projection_dim
+        self.fusion = None
+        width = audio_dim if config.modality == "audio" else config.text_dim
+        if config.modality == "both":
+            if config.fusion_module is not None and config.fusion_type not in fusion_names():
+                raise ValueError(
+                    f"fusion_type={config.fusion_type!r} comes with the model, in {config.fusion_module}.py: load it "
+                    "with trust_remote_code=True"
+                )
+            self.fusion = build_fusion(
+                config.fusion_type,
+                [audio_dim, config.text_dim],
+                config.fusion_hidden_dim,
+                config.num_attention_heads,
+                config.dropout,
+            )
+            width = config.fusion_hidden_dim
+        if config.hidden_dim:
+            self.classifier = nn.Sequential(
+                nn.Linear(width, config.hidden_dim),
+                nn.LayerNorm(config.hidden_dim),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(config.hidden_dim, config.num_labels),
+            )
+        else:
+            self.classifier = nn.Linear(width, config.num_labels)
+        if config.class_weights is not None:
+            self.register_buffer("class_weights", torch.tensor(config.class_weights, dtype=torch.float32))
+        else:
+            self.class_weights = None
+        self.post_init()
+
+    # ---- the text encoder -------------------------------------------------------------------------------------------
+
+    def attach_text_encoder(self, encoder: PreTrainedModel) -> None:
+        """Makes a pretrained encoder part of the model, so that it takes token ids.
+
+        Raises ValueError where the encoder's states are not as wide as the model expects.
+        """
+        if encoder.config.hidden_size != self.config.text_dim:
+            raise ValueError(
+                f"the encoder's states are {encoder.config.hidden_size} wide, the model expects "
+                f"text_dim={self.config.text_dim}"
+            )
+        self.text_encoder = without_pooler(encoder)
+        self.config.text_config = encoder.config
+        self.config.holds_text_encoder = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "EmoMMForEmotionClassification":
+        """As in torch, but a frozen text encoder stays in evaluation mode (no dropout)."""
+        super().train(mode)
+        if self.text_encoder is not None and self.config.freeze_text_encoder:
+            self.text_encoder.eval()
+            self.text_encoder.requires_grad_(False)
+        return self
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids (batch, tokens) to the encoder's last states (batch, tokens, text_dim)."""
+        if self.text_encoder is None:
+            raise ValueError(
+                "this model holds no text encoder, as while it trains on stored states: give it text_features, or "
+                "export it first"
+            )
+        # A row without any token would make attention divide by nothing; what it gives is masked out later.
+        first = torch.zeros_like(attention_mask)
+        first[:, 0] = 1
+        attention_mask = torch.where(attention_mask.any(dim=1, keepdim=True), attention_mask, first)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_encoder):
+            return self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    # ---- the head ---------------------------------------------------------------------------------------------------
+
+    def set_dropout(self, dropout: float) -> None:
+        """Changes the dropout everywhere in the head (fusion and classifier); the text encoder keeps its own."""
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout!r} is out of range; it must be at least 0 and below 1")
+        for part in (self.fusion, self.classifier):
+            for module in part.modules() if part is not None else ():
+                if isinstance(module, nn.Dropout):
+                    module.p = dropout
+
+    def _audio_state(self, features: Tensor, mask: Tensor | None) -> ModalityState:
+        if features.shape[-1] != self.config.audio_dim or features.ndim not in (2, 3):
+            raise ValueError(
+                f"audio_features has shape {tuple(features.shape)}; this model takes (batch, {self.config.audio_dim}) "
+                f"or (batch, frames, {self.config.audio_dim})"
+            )
+        sequence = features.to(self.dtype)
+        if features.ndim == 2:
+            sequence = sequence.unsqueeze(1)  # (batch, 1, dim)
+        mask = _as_mask(mask, sequence)
+        if self.audio_projection is not None:
+            sequence = self.audio_projection(sequence).relu()
+        return ModalityState(masked_mean(sequence, mask), sequence, mask, mask.any(dim=1))
+
+    def _text_state(self, features: Tensor, mask: Tensor | None) -> ModalityState:
+        if features.shape[-1] != self.config.text_dim or features.ndim not in (2, 3):
+            raise ValueError(
+                f"text_features has shape {tuple(features.shape)}; this model takes "
+                f"(batch, tokens, {self.config.text_dim})"
+            )
+        sequence = features.to(self.dtype)
+        if features.ndim == 2:
+            sequence = sequence.unsqueeze(1)
+        mask = _as_mask(mask, sequence)
+        if self.config.text_pooling == "mean":
+            pooled = masked_mean(sequence, mask)
+        else:
+            pooled = sequence[:, 0] * mask[:, :1].to(sequence.dtype)
+        return ModalityState(pooled, sequence, mask, mask.any(dim=1))
+
+    def _fused(self, audio: ModalityState | None, text: ModalityState | None):
+        states = [audio, text]
+        if not self.fusion.handles_missing:
+            for name, state in zip(("voice", "words"), states, strict=True):
+                # Looking at the values waits for the device; in training the collator has looked already.
+                if state is None or (not self.training and not bool(state.present.all())):
+                    raise ValueError(
+                        f"some rows have no {name}, and fusion_type={self.config.fusion_type!r} needs both: train "
+                        "with fusion_type='adaptive' for rows that lack a modality"
+                    )
+        known = audio if audio is not None else text
+        dims = (self.config.audio_projection_dim or self.config.audio_dim, self.config.text_dim)
+        states = [state if state is not None else _absent(known, dim) for state, dim in zip(states, dims, strict=True)]
+        return self.fusion(states)
+
+    def forward(
+        self,
+        audio_features: Tensor | None = None,
+        audio_mask: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        text_features: Tensor | None = None,
+        text_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        sample_weights: Tensor | None = None,
+        return_dict: bool | None = None,
+    ) -> EmoMMOutput | tuple:
+        """
+        Args:
+            audio_features: (batch, audio_dim) or (batch, frames, audio_dim).
+            audio_mask: (batch, frames), 1 at real frames; a row of zeros has no voice.
+            input_ids: (batch, tokens), where the model holds its text encoder.
+            attention_mask: (batch, tokens), 1 at real tokens; a row of zeros has no words.
+            text_features: (batch, tokens, text_dim) states of the text encoder, in place of `input_ids`.
+            text_mask: (batch, tokens) for `text_features`.
+            labels: (batch,) class numbers.
+            sample_weights: (batch,) weights of the rows in the loss.
+
+        Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
+        """
+        audio = text = None
+        if self.config.uses_audio and audio_features is not None:
+            audio = self._audio_state(audio_features, audio_mask)
+        if self.config.uses_text and (text_features is not None or input_ids is not None):
+            if text_features is None:
+                text_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+                text_features = self.encode_text(input_ids, text_mask)
+            text = self._text_state(text_features, text_mask)
+        if audio is None and text is None:
+            wanted = {"audio": "audio_features", "text": "input_ids or text_features"}.get(
+                self.config.modality, "audio_features, input_ids or text_features"
+            )
+            raise ValueError(f"this model ({self.config.modality}) needs {wanted}")
+        attentions = gates = None
+        if self.config.modality == "both":
+            fused = self._fused(audio, text)
+            embedding, attentions, gates = fused.embedding, fused.attentions, fused.gates
+        else:
+            embedding = (audio if self.config.modality == "audio" else text).pooled
+        logits = self.classifier(embedding)
+        loss = None
+        if labels is not None:
+            loss = emotion_loss(
+                logits,
+                labels,
+                self.config.loss,
+                self.config.focal_gamma,
+                self.config.loss_temperature,
+                self.config.label_smoothing,
+                self.class_weights,
+                sample_weights,
+            )
+        output = EmoMMOutput(loss=loss, logits=logits, embedding=embedding, attentions=attentions, gates=gates)
+        return output if return_dict is not False else output.to_tuple()
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder without the layer that only its own classification heads use (BERT, RoBERTa, MPNet have one)."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def _as_mask(mask: Tensor | None, sequence: Tensor) -> Tensor:
+    if mask is None:
+        return torch.ones(sequence.shape[:2], dtype=torch.bool, device=sequence.device)
+    if mask.shape != sequence.shape[:2]:
+        raise ValueError(f"the mask has shape {tuple(mask.shape)}, the sequence {tuple(sequence.shape[:2])}")
+    return mask.bool()
+
+
+def _absent(known: ModalityState, dim: int) -> ModalityState:
+    pooled = known.pooled.new_zeros(len(known.pooled), dim)
+    mask = torch.zeros(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+    return ModalityState(pooled, pooled.unsqueeze(1), mask, mask[:, 0])
+
+
+if not __name__.startswith("transformers_modules"):
+    for auto_class in (AutoModel, AutoModelForSequenceClassification, AutoModelForAudioClassification):
+        auto_class.register(EmoMMConfig, EmoMMForEmotionClassification, exist_ok=True)
+
+__all__ = ["EmoMMForEmotionClassification", "EmoMMOutput", "EmoMMPreTrainedModel", "emotion_loss"]

@@ -1,0 +1,124 @@
+"""Rows in contiguous arrays: what a training step reads, by index, without a Python object per value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """n variable-length sequences of vectors, held in a few large arrays (memory-mapped or in memory).
+
+    Row i is `parts[part[i]][start[i] : start[i] + length[i]]`; several rows may share one stretch, as rows with the
+    same transcript do. A length of 0 says that the row has no such modality.
+
+    Args:
+        parts: arrays of shape (vectors, dim), float16 or float32.
+        part: (n,) which array holds row i.
+        start: (n,) first vector of row i in it.
+        length: (n,) number of vectors of row i.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    part: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+
+    @classmethod
+    def from_arrays(cls, values: np.ndarray, lengths: np.ndarray) -> "Sequences":
+        """One array (vectors, dim) that holds the rows one after the other, and how long each is."""
+        lengths = np.asarray(lengths, dtype=np.int64)
+        if lengths.sum() != len(values):
+            raise ValueError(f"the lengths sum to {lengths.sum()}, but there are {len(values)} vectors")
+        start = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        return cls((values,), np.zeros(len(lengths), np.int32), start, lengths)
+
+    @classmethod
+    def concatenate(cls, pieces: "list[Sequences]") -> "Sequences":
+        """The rows of several, one after the other; the vectors are shared, not copied."""
+        offsets = np.cumsum([0] + [len(piece.parts) for piece in pieces[:-1]])
+        return cls(
+            tuple(part for piece in pieces for part in piece.parts),
+            np.concatenate([piece.part + offset for piece, offset in zip(pieces, offsets, strict=True)]),
+            np.concatenate([piece.start for piece in pieces]),
+            np.concatenate([piece.length for piece in pieces]),
+        )
+
+    @property
+    def dim(self) -> int:
+        """Width of each vector."""
+        return self.parts[0].shape[1]
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """The vectors of row i: a view of shape (length, dim)."""
+        start = self.start[i]
+        return self.parts[self.part[i]][start : start + self.length[i]]
+
+    def take(self, indices: np.ndarray) -> "Sequences":
+        """The rows `indices`, in that order; the vectors are shared, not copied."""
+        return Sequences(self.parts, self.part[indices], self.start[indices], self.length[indices])
+
+    def pooled(self, how: str) -> "Sequences":
+        """Each row as one float32 vector: its `mean`, or its first vector (`cls`). Missing rows stay missing.
+
+        Every distinct stretch is pooled once.
+        """
+        present = self.length > 0
+        keys = np.stack([self.part, self.start, self.length], axis=1)[present]
+        distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
+        values = np.empty((len(distinct), self.dim), dtype=np.float32)
+        for row, (part, start, length) in enumerate(distinct):
+            vectors = self.parts[part][start : start + length]
+            values[row] = vectors[0] if how == "cls" else vectors.mean(axis=0, dtype=np.float32)
+        start = np.zeros(len(self), np.int64)
+        start[present] = inverse.reshape(-1)
+        return Sequences((values,), np.zeros(len(self), np.int32), start, present.astype(np.int64))
+
+
+class EmotionRows(Dataset):
+    """The rows of one part (training, validation or test) as a map-style data set for the Trainer.
+
+    Args:
+        audio: voice features, or None where the model takes words alone.
+        text: states of the frozen text encoder, or None.
+        tokens: token ids of each row where the encoder is fine-tuned: a list of int64 arrays, or None.
+        labels: (n,) class numbers, or None for prediction alone.
+        sample_weights: (n,) weights of the rows in the loss, or None (training alone has them).
+    """
+
+    def __init__(
+        self,
+        audio: Sequences | None = None,
+        text: Sequences | None = None,
+        tokens: list[np.ndarray] | None = None,
+        labels: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
+    ):
+        columns = {"audio": audio, "text": text, "tokens": tokens, "labels": labels, "sample_weights": sample_weights}
+        lengths = {name: len(column) for name, column in columns.items() if column is not None}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"every column must have the same number of rows, got {lengths}")
+        self.audio, self.text, self.tokens = audio, text, tokens
+        self.labels, self.sample_weights = labels, sample_weights
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray | int | float | None]:
+        row: dict[str, np.ndarray | int | float | None] = {}
+        if self.audio is not None:
+            row["audio_features"] = self.audio[i] if self.audio.length[i] else None
+        if self.text is not None:
+            row["text_features"] = self.text[i] if self.text.length[i] else None
+        if self.tokens is not None:
+            row["input_ids"] = self.tokens[i] if len(self.tokens[i]) else None
+        if self.labels is not None:
+            row["labels"] = self.labels[i]
+        if self.sample_weights is not None:
+            row["sample_weights"] = self.sample_weights[i]
+        return row

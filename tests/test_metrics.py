@@ -1,0 +1,162 @@
+"""Scores against scikit-learn's own functions, and summaries against sums done by hand."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as reference
+
+from emomm.metrics import EmotionMetric
+from emomm.metrics import emotion_scores
+from emomm.metrics import scalar_scores
+from emomm.metrics import scores_of_confusion
+from emomm.metrics import summarise
+
+LABELS = ("neutral", "happy", "sad", "anger")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_scores_equal_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    true = rng.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05])
+    predicted = np.where(rng.random(200) < 0.5, true, rng.integers(0, 4, 200))
+    if seed >= 4:  # a class that the references lack, and one that nobody predicts
+        true[true == seed % 4] = (seed + 1) % 4
+        predicted[predicted == (seed + 2) % 4] = (seed + 3) % 4
+    if seed == 7:  # a class in neither
+        true[true == 0] = 1
+        predicted[predicted == 0] = 1
+    scores = emotion_scores(true, predicted, LABELS)
+    occurring = np.unique(true)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert scores["uar"] == pytest.approx(reference.balanced_accuracy_score(true, predicted))
+    assert scores["n"] == 200
+    assert scores["accuracy"] == pytest.approx(reference.accuracy_score(true, predicted))
+    assert scores["f1_macro"] == pytest.approx(reference.f1_score(true, predicted, average="macro"))
+    assert scores["f1_weighted"] == pytest.approx(reference.f1_score(true, predicted, average="weighted"))
+    recall = reference.recall_score(true, predicted, labels=occurring, average=None)
+    assert [scores["recall_per_class"][LABELS[label]] for label in occurring] == pytest.approx(recall.tolist())
+    absent = {LABELS[label] for label in range(4) if label not in occurring}
+    assert {name for name, value in scores["recall_per_class"].items() if value is None} == absent
+    assert scores["confusion_matrix"] == reference.confusion_matrix(true, predicted, labels=range(4)).tolist()
+
+
+def test_scores_by_hand():
+    scores = emotion_scores([0, 0, 0, 1], [0, 0, 2, 1], LABELS)
+    assert scores == {
+        "n": 4,
+        "accuracy": 0.75,
+        "uar": pytest.approx((2 / 3 + 1) / 2),  # over the two classes that occur
+        "f1_macro": pytest.approx((0.8 + 1 + 0) / 3),  # sad was predicted: it counts
+        "f1_weighted": pytest.approx((3 * 0.8 + 1) / 4),
+        "recall_per_class": {"neutral": pytest.approx(2 / 3), "happy": 1.0, "sad": None, "anger": None},
+        "confusion_matrix": [[2, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+    }
+    json.dumps(scores)  # plain numbers
+
+
+def test_scalar_scores():
+    scores = scalar_scores(emotion_scores([0, 1], [0, 0], LABELS))
+    assert list(scores) == ["accuracy", "uar", "f1_macro", "f1_weighted"]
+    assert all(type(value) is float for value in scores.values())
+
+
+@pytest.mark.parametrize(
+    ("references", "predictions", "message"),
+    [
+        ([], [], "no rows"),
+        ([0, 1], [0], "equally long"),
+        ([0, 1], [0, 4], "predictions row 1 is 4"),
+        ([0, -1], [0, 1], "references row 1 is -1"),
+        ([0, 1], [0.2, 0.8], "class numbers"),
+        ([[0, 1]], [[0, 1]], "equally long"),
+    ],
+)
+def test_scores_refuse(references, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        emotion_scores(references, predictions, LABELS)
+
+
+def test_metric_is_the_scores(tmp_path):
+    metric = EmotionMetric(LABELS, cache_dir=str(tmp_path))
+    true, predicted = np.array([0, 1, 2, 3, 0]), np.array([0, 1, 2, 0, 1])
+    expected = emotion_scores(true, predicted, LABELS)
+    assert metric.compute(predictions=predicted, references=true) == expected
+    assert metric.compute(predictions=predicted.tolist(), references=true.tolist()) == expected  # nothing left over
+    metric.add_batch(predictions=predicted[:2], references=true[:2])
+    metric.add_batch(predictions=predicted[2:], references=true[2:])
+    assert metric.compute() == expected
+
+
+def test_metric_refuses_and_recovers(tmp_path):
+    metric = EmotionMetric(LABELS, cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="no rows"):
+        metric.compute(predictions=[], references=[])
+    with pytest.raises(ValueError, match="predictions row 0 is 9"):
+        metric.compute(predictions=[9], references=[0])
+    with pytest.raises(ValueError, match="Mismatch"):
+        metric.compute(predictions=[0], references=[0, 1])
+    assert metric.compute(predictions=[0], references=[0])["n"] == 1
+
+
+# Summaries
+
+
+def scores_with(right, rows):
+    """Two classes: `right` of `rows` rows of class 0 are right, and all of ten of class 1."""
+    return scores_of_confusion(np.array([[right, rows - right], [0, 10]]), ("no", "yes"))
+
+
+def run(seed, fold, right, rows=10, corpus="IEMO"):
+    return {"seed": seed, "fold": fold, "test": {corpus: scores_with(right, rows)}}
+
+
+def test_summary_over_seeds_and_folds():
+    right = {(1, "a"): 10, (1, "b"): 4, (2, "a"): 8, (2, "b"): 2, (1, "c"): 6, (2, "c"): 6}
+    uar = summarise([run(seed, fold, hits) for (seed, fold), hits in right.items()])["IEMO"]["uar"]
+    values = [(hits / 10 + 1) / 2 for hits in right.values()]
+    assert uar["mean"] == pytest.approx(np.mean(values))
+    assert uar["std"] == pytest.approx(np.std(values, ddof=1))
+    folds = [(0.9 + 1) / 2, (0.3 + 1) / 2, (0.6 + 1) / 2]  # each fold averaged over its seeds
+    low, high = stats.ttest_1samp(folds, 0).confidence_interval(0.95)
+    assert uar["ci95"] == pytest.approx([low, high])
+    assert uar["pooled"] == pytest.approx(np.mean([(20 / 30 + 1) / 2, (16 / 30 + 1) / 2]))
+
+
+def test_pooled_weighs_folds_by_their_rows_and_averages_over_seeds():
+    summary = summarise([run(1, "a", 10, rows=10), run(1, "b", 0, rows=90), run(2, "a", 0, rows=10)])["IEMO"]
+    assert summary["uar"]["pooled"] == pytest.approx(((10 / 100 + 1) / 2 + (0 + 1) / 2) / 2)
+    assert summary["accuracy"]["pooled"] == pytest.approx((30 / 120 + 10 / 20) / 2)
+    assert summary["accuracy"]["mean"] == pytest.approx((1.0 + 0.1 + 0.5) / 3)
+
+
+def test_interval_over_seeds_where_there_is_one_fold():
+    accuracy = summarise([run(seed, "cross-corpus", right) for seed, right in ((1, 2), (2, 6), (3, 7))])["IEMO"][
+        "accuracy"
+    ]
+    low, high = stats.ttest_1samp([12 / 20, 16 / 20, 17 / 20], 0).confidence_interval(0.95)
+    assert accuracy["ci95"] == pytest.approx([low, high])
+
+
+def test_a_single_run_has_no_spread_and_no_interval():
+    accuracy = summarise([run(1, "a", 6)])["IEMO"]["accuracy"]
+    assert accuracy == {"mean": 0.8, "std": 0.0, "ci95": None, "pooled": 0.8}
+
+
+def test_each_corpus_is_summarised_over_the_runs_that_tested_it():
+    runs = [run(1, "session-1", 10), run(1, "session-2", 0), run(1, "cross-corpus", 5, corpus="MSPI")]
+    summary = summarise(runs)
+    assert list(summary) == ["IEMO", "MSPI"]
+    assert set(summary["IEMO"]) == {"accuracy", "uar", "f1_macro", "f1_weighted"}
+    assert summary["IEMO"]["accuracy"]["mean"] == 0.75
+    assert summary["MSPI"]["accuracy"]["mean"] == 0.75 and summary["MSPI"]["accuracy"]["ci95"] is None
+    json.dumps(summary)
+    assert summarise([]) == {}
+
+
+def test_the_same_run_twice_is_refused():
+    with pytest.raises(ValueError, match="seed 1, fold a"):
+        summarise([run(1, "a", 10), run(1, "a", 10)])
