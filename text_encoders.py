@@ -4,6 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers import AutoModel
 from transformers import AutoTokenizer
@@ -45,7 +46,7 @@ def _from_pretrained(auto_class, name: str, what: str):
     location = encoder_location(name)
     try:
         return auto_class.from_pretrained(location)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise InputError(
             f"text_model_name={name!r}: its {what} could not be loaded ({str(error).splitlines()[0]}). It can be the "
             "id of an encoder on the Hub (where that can be reached, or is in the cache), a folder that "
@@ -54,8 +55,14 @@ def _from_pretrained(auto_class, name: str, what: str):
 
 
 def load_encoder_config(name: str) -> PreTrainedConfig:
-    """The encoder's configuration. Raises InputError where there is none to be had."""
-    return _from_pretrained(AutoConfig, name, "configuration")
+    """The encoder's configuration. Raises InputError where there is none to be had, or it is no text encoder's."""
+    config = _from_pretrained(AutoConfig, name, "configuration")
+    if config.is_encoder_decoder or not hasattr(config, "hidden_size") or not hasattr(config, "vocab_size"):
+        raise InputError(
+            f"text_model_name={name!r}: a {config.model_type} model is no text encoder; name one like BERT "
+            "(DistilBERT, RoBERTa, MPNet and their kin)"
+        )
+    return config
 
 
 def load_encoder(name: str) -> PreTrainedModel:

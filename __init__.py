@@ -1,0 +1,40 @@
+"""EmoMM: multimodal emotion recognition (voice and words), native to the Hugging Face Trainer.
+
+Importing the package imports nothing else: each public name loads its module when it is first used.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "configuration_emomm": ("EmoMMConfig",),
+    "modeling_emomm": ("EmoMMForEmotionClassification", "EmoMMOutput"),
+    "processing_emomm": ("EmoMMProcessor",),
+    "data_collator": ("EmoMMDataCollator",),
+    "fusions": ("Fusion", "register_fusion"),
+    "curriculum_trainer": ("CurriculumSampler", "CurriculumTrainer", "CurriculumTrainingArguments"),
+    "curriculum": ("Curriculum",),
+    "corpora": ("CorpusSpec", "load_corpus"),
+    "metrics": ("EmotionMetric",),
+    "errors": ("InputError",),
+    "settings": ("Settings", "load_recipe"),
+    "exporting": ("export_model",),
+    "feature_store": ("TextStateStore",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,144 @@
+"""How much longer a training step of EmoMM takes than the same step in a hand-written torch loop.
+
+    python benchmarks/step_time.py [--json] [--rounds 7] [--steps 40]
+
+One process. The Trainer (sampler, row gathering, collator, callbacks, clipping, schedule) and the loop (same model,
+optimiser and clipping on tensors loaded before) take turns; a round gives one ratio, the figure is their median.
+
+default: cross attention, 768 + 768 pooled, hidden 512, batch 64. audio_only: voice alone, 768. tokens: cross attention
+with 24 tokens x 768 from a store of states and 50 frames x 768 from a corpus in float16, as they come from disk.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from transformers import TrainerCallback  # noqa: E402
+
+import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
+from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
+from emomm.curriculum_trainer import CurriculumTrainingArguments  # noqa: E402
+from emomm.data_collator import EmoMMDataCollator  # noqa: E402
+from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
+from emomm.rows import EmotionRows  # noqa: E402
+from emomm.rows import Sequences  # noqa: E402
+
+BATCH, DIM, CLASSES = 64, 768, 4
+CASES = {
+    "default": {"modality": "both", "frames": 1, "tokens": 1},
+    "audio_only": {"modality": "audio", "frames": 1, "tokens": 0},
+    "tokens": {"modality": "both", "frames": 50, "tokens": 24},
+}
+
+
+class Clock(TrainerCallback):
+    """When each step ended."""
+
+    def __init__(self):
+        self.ends: list[float] = []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.ends.append(time.perf_counter())
+
+
+def memory_mapped(folder: Path, name: str, rows: int, length: int) -> Sequences:
+    """float16 vectors on disk, as the store and a corpus have them."""
+    values = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float16, (rows * length, DIM))
+    values[:] = np.random.default_rng(0).standard_normal(values.shape).astype(np.float16)
+    return Sequences.from_arrays(np.load(folder / f"{name}.npy", mmap_mode="r"), np.full(rows, length))
+
+
+def rows_of(case: dict, folder: Path, rows: int) -> EmotionRows:
+    audio = memory_mapped(folder, "audio", rows, case["frames"])
+    audio = audio.pooled("mean") if case["frames"] == 1 else audio
+    text = None
+    if case["tokens"]:
+        text = memory_mapped(folder, "text", rows, case["tokens"])
+        text = text.pooled("cls") if case["tokens"] == 1 else text
+    return EmotionRows(audio=audio, text=text, labels=np.arange(rows) % CLASSES)
+
+
+def model_of(case: dict) -> EmoMMForEmotionClassification:
+    torch.manual_seed(0)
+    labels = {i: str(i) for i in range(CLASSES)}
+    config = EmoMMConfig(modality=case["modality"], id2label=labels, label2id={v: k for k, v in labels.items()})
+    return EmoMMForEmotionClassification(config)
+
+
+def trainer_seconds(case: dict, rows: EmotionRows, folder: Path, steps: int) -> float:
+    """Seconds a step in the Trainer, over an epoch of `steps` steps but the first three."""
+    clock = Clock()
+    args = CurriculumTrainingArguments(
+        output_dir=str(folder / "run"),
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        learning_rate=1e-4,
+        eval_strategy="no",
+        disable_tqdm=True,
+        report_to=[],
+        dataloader_pin_memory=False,
+        save_seconds=3600,
+    )
+    trainer = CurriculumTrainer(
+        model=model_of(case), args=args, train_dataset=rows, data_collator=EmoMMDataCollator(), callbacks=[clock]
+    )
+    trainer.train()
+    assert len(clock.ends) == steps
+    return (clock.ends[-1] - clock.ends[2]) / (steps - 3)
+
+
+def loop_seconds(case: dict, rows: EmotionRows, steps: int) -> float:
+    """Seconds a step in the hand-written loop."""
+    batch = EmoMMDataCollator()([rows[i] for i in range(len(rows))])  # everything, loaded and padded before
+    batch = {name: value for name, value in batch.items() if not name.endswith("_mask")}
+    model = model_of(case).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    order = torch.randperm(len(rows))
+    ends = []
+    for step in range(steps):
+        chosen = order[step * BATCH : (step + 1) * BATCH]
+        loss = model(**{name: value[chosen] for name, value in batch.items()}).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        ends.append(time.perf_counter())
+    return (ends[-1] - ends[2]) / (steps - 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one object of ratios")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
+    ratios = {}
+    for name, case in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            rows = rows_of(case, Path(folder), BATCH * options.steps)
+            pairs = []
+            for _ in range(options.rounds + 1):
+                ours = trainer_seconds(case, rows, Path(folder), options.steps)
+                pairs.append((ours, loop_seconds(case, rows, options.steps)))
+            pairs = pairs[1:]  # the first round warms up
+            ratios[name] = round(statistics.median(a / b for a, b in pairs), 3)
+            if not options.json:
+                ours, loop = (1000 * statistics.median(times) for times in zip(*pairs, strict=True))  # ms
+                print(f"{name:10}  Trainer {ours:6.2f} ms  loop {loop:6.2f} ms  ratio {ratios[name]:.3f}")
+    if options.json:
+        print(json.dumps(ratios))
+
+
+if __name__ == "__main__":
+    main()

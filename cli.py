@@ -1,0 +1,279 @@
+"""The command line: parses, helps, hands on. The standard library and PyYAML alone, until a command runs."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING
+from dataclasses import Field
+from typing import Any
+from typing import NoReturn
+
+from . import __version__
+from .checking import FromText
+from .checking import describe
+from .checking import nearest
+from .checking import parse_json
+from .checking import takes_list
+from .errors import InputError
+from .settings import ALIASES
+from .settings import FIELDS
+from .settings import RECIPES
+from .settings import RUN_OPTIONS
+from .settings import check_setting
+from .settings import load_recipe
+
+# Fields with an option of their own kind, or that belong to one experiment, or that are given as themselves.
+_NO_OPTION = ("name", "description", "seeds", "corpus", "training_arguments")
+_GROUPS = {
+    "data": "data",
+    "model": "model",
+    "loss": "loss",
+    "curriculum": "curriculum",
+    "training": "training (any other field of transformers.TrainingArguments is an option too)",
+    "job": "job",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is an InputError, as every other wrong input."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. See `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code: 0, 1 (runs failed), 2 (wrong input: one message on stderr) or 130 (interrupted).
+
+    Args:
+        argv: the arguments after the program's name; default those of this process.
+    """
+    try:
+        return _command(list(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        if _is_first_process():
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if _is_first_process():
+            print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _speak() -> None:
+    """Sends what EmoMM logs to stderr, from the first process alone, and quietens the progress bars of libraries."""
+    logger = logging.getLogger(__package__)
+    logger.setLevel(logging.INFO if _is_first_process() else logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def _command(argv: list[str]) -> int:
+    commands = {"run": _run, "predict": _predict, "recipes": _recipes}
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        raise InputError(f"unknown command {argv[0]!r}.{nearest(argv[0], commands)} Commands: {', '.join(commands)}.")
+    if argv and argv[0] in commands:
+        return commands[argv[0]](argv[1:])
+    parser = _Parser(
+        prog="emomm",
+        description="Multimodal emotion recognition from voice and words.",
+        epilog="`emomm COMMAND --help` tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"emomm {__version__}")
+    commands_help = parser.add_subparsers(title="commands", metavar="")
+    commands_help.add_parser("run", help="train and evaluate the experiments of a recipe")
+    commands_help.add_parser("predict", help="predict a corpus with an exported model")
+    commands_help.add_parser("recipes", help="list the packaged recipes")
+    parser.parse_args(argv)
+    raise InputError(f"no command. Commands: {', '.join(commands)}. See `emomm --help`.")
+
+
+def _run(argv: list[str]) -> int:
+    parser = _run_parser()
+    named = (FIELDS.keys() | ALIASES.keys()) - set(_NO_OPTION)
+    known, other = _split_unknown(argv, {"help", "seeds", "corpus", *RUN_OPTIONS, *named})
+    options = vars(parser.parse_args(known))
+    overrides = {key: options[key] for key in named if key in options} | other
+    if options["corpora_paths"]:
+        overrides["corpus"] = json.dumps(_corpus_paths(options["corpora_paths"]))
+    seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
+    recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
+    _speak()
+    from .job import run
+
+    outcome = run(recipe, dry_run=options["dry_run"], overwrite=options["overwrite"])
+    if _is_first_process():
+        print(outcome.text)
+        for failed in outcome.failed:
+            print(f"failed: {failed}", file=sys.stderr)
+    return 1 if outcome.failed else 0
+
+
+def _predict(argv: list[str]) -> int:
+    parser = _Parser(prog="emomm predict", description="Predict every row of a corpus with an exported model.")
+    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    parser.add_argument("corpus_name", metavar="CORPUS", help="name of a corpus")
+    parser.add_argument("--output", required=True, metavar="FILE", help="parquet file to write")
+    _add_corpus(parser)
+    parser.add_argument("--batch_size", type=_positive, default=64, metavar="N", help="rows at a time (default 64)")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run the model's own code, where it comes with some"
+    )
+    options = parser.parse_args(argv)
+    _speak()
+    from .predicting import predict
+
+    rows = predict(
+        options.model,
+        options.corpus_name,
+        options.output,
+        paths=_corpus_paths(options.corpora_paths),
+        batch_size=options.batch_size,
+        trust_remote_code=options.trust_remote_code,
+    )
+    print(f"{rows} rows predicted: {options.output}")
+    return 0
+
+
+def _recipes(argv: list[str]) -> int:
+    parser = _Parser(prog="emomm recipes", description="List the packaged recipes: `emomm run NAME` runs one.")
+    parser.parse_args(argv)
+    paths = sorted(RECIPES.glob("*.json"))
+    width = max(len(path.stem) for path in paths)
+    for path in paths:
+        recipe = parse_json(path.read_text(encoding="utf-8"))
+        names = ", ".join(entry["name"] for entry in recipe["experiments"])
+        print(f"{path.stem:{width}}  {recipe['description']}")
+        print(f"{'':{width}}  Experiments: {names}.")
+    return 0
+
+
+def _run_parser() -> _Parser:
+    """The parser of `run`: its own options, and one for each field of Settings."""
+    parser = _Parser(
+        prog="emomm run",
+        usage="emomm run RECIPE [--experiment NAME | --all] [--seeds N ...] [--corpus NAME=PATH ...] [--dry_run]\n"
+        "                 [--overwrite] [--FIELD VALUE ...]",
+        description="Train and evaluate the experiments of a recipe. The same command again continues where it "
+        "stopped. `run_emomm.py RECIPE ...`, by python, accelerate or torchrun, is the same.",
+        epilog="Lists are given as a,b,c or a b c; objects as JSON; null as none.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="file (.json or .yaml), or the name of a packaged recipe")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--experiment", metavar="NAME", help="run one experiment: its name, or its number from 0")
+    which.add_argument("--all", action="store_true", help="run all experiments (the default)")
+    parser.add_argument("--seeds", nargs="+", metavar="N", help=_field_help(FIELDS["seeds"]))
+    _add_corpus(parser)
+    parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
+    parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
+    for group, title in _GROUPS.items():
+        options = parser.add_argument_group(title)
+        for field in FIELDS.values():
+            if field.metadata["group"] == group and field.name not in _NO_OPTION:
+                names = [field.name, *(alias for alias, name in ALIASES.items() if name == field.name)]
+                for name in names:
+                    options.add_argument(
+                        f"--{name}",
+                        nargs="*" if takes_list(field.type) else "?",
+                        action=_Once,
+                        default=argparse.SUPPRESS,
+                        metavar="VALUE",
+                        help=_field_help(field) if name == field.name else argparse.SUPPRESS,
+                    )
+    return parser
+
+
+class _Once(argparse.Action):
+    """Keeps the text of an option: several values as a JSON list, none as None.
+
+    An option that is given twice is refused, not silently replaced.
+    """
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"{option} is given twice")
+        several = isinstance(values, list) and len(values) > 1
+        setattr(namespace, self.dest, json.dumps(values) if several else "".join(values or ()) or None)
+
+
+def _add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        dest="corpora_paths",
+        metavar="NAME=PATH",
+        help="take a corpus from a local copy (repeatable)",
+    )
+
+
+def _field_help(field: Field) -> str:
+    """Help, what is allowed, and the default of a field."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    allowed = describe(field.type, field.metadata)
+    return f"{field.metadata['help']} ({allowed}; default {json.dumps(default)})".replace("%", "%%")
+
+
+def _split_unknown(argv: list[str], known: set[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Takes `--name value` of names that the parser doesn't know (fields of TrainingArguments) out of `argv`.
+
+    `--some-name` is `--some_name`, known or not.
+    """
+    rest: list[str] = []
+    other: dict[str, str | None] = {}
+    open_name = None  # of an option that may still take a value
+    for argument in argv:
+        if not argument.startswith("--") or argument == "--":
+            if open_name is None:
+                rest.append(argument)
+            else:
+                other[open_name] = argument
+            open_name = None
+            continue
+        option, equals, value = argument.partition("=")
+        name, open_name = option[2:].replace("-", "_"), None
+        if name in known:
+            rest.append(f"--{name}{equals}{value}")
+        elif name in other:
+            raise InputError(f"--{name} is given twice.")
+        else:
+            other[name] = value if equals else None
+            open_name = None if equals else name
+    return rest, other
+
+
+def _corpus_paths(pairs: list[str]) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"--corpus is {pair!r}, but must be NAME=PATH, as in --corpus IEMO=data/iemocap.parquet.")
+        if name in paths:
+            raise InputError(f"--corpus {name} is given twice: {paths[name]} and {path}.")
+        paths[name] = path
+    return paths
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number of at least 1")
+    return int(text)

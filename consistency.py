@@ -1,0 +1,114 @@
+"""Settings that don't go together, found before anything runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from .checking import check
+from .checking import nearest
+from .checking import show
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+FUSION_TYPES = ("cross_attention", "concat", "gated", "adaptive")
+
+_POSITIVE: tuple[Any, dict] = (float, {"above": 0})
+_EPOCHS: tuple[Any, dict] = (int, {"min": 1})
+# What lr_scheduler_kwargs may hold: type and limits of each argument of each scheduler.
+SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
+    "cosine": {"num_cycles": _POSITIVE},
+    "linear": {},
+    "constant": {},
+    "none": {},
+    "plateau": {
+        "factor": (float, {"above": 0, "below": 1}),
+        "patience": (int, {"min": 0}),
+        "threshold": (float, {"min": 0}),
+        "threshold_mode": (str, {"choices": ("rel", "abs")}),
+        "cooldown": (int, {"min": 0}),
+        "min_lr": (float, {"min": 0}),
+        "eps": (float, {"min": 0}),
+    },
+    "step": {"step_size": _EPOCHS, "gamma": _POSITIVE},
+    "exponential": {"gamma": _POSITIVE},
+    "cyclic": {"max_lr": _POSITIVE, "step_size_up_epochs": _EPOCHS},
+    "curriculum": {
+        **dict.fromkeys(("start", "end", "post"), (float, {"min": 0})),
+        "decay": (str, {"choices": ("cosine", "linear", "sqrt")}),
+    },
+}
+_WITH_WARMUP = ("cosine", "linear")
+
+
+def check_consistent(s: "Settings") -> None:
+    """What single fields can't show: whether they go together.
+
+    Raises:
+        InputError: naming the fields, their values and what would go together.
+    """
+    if not s.slug:
+        raise InputError(f"name is {show(s.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder.")
+    for key in ("train_dataset", "test_datasets", "seeds", "class_order"):
+        value = s.training_corpora if key == "train_dataset" else getattr(s, key)
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise InputError(f"{key} is {show(value)}, but must hold one entry or more, each once.")
+    both = sorted(set(s.training_corpora) & set(s.test_datasets or ()))
+    if both:
+        raise InputError(f"test_datasets holds {both[0]!r}, which train_dataset holds too: test on other corpora.")
+    if s.fusion_module is None and s.fusion_type not in FUSION_TYPES:
+        raise InputError(
+            f"fusion_type is {show(s.fusion_type)}, but must be one of {', '.join(FUSION_TYPES)}, or a name that the "
+            f"file given as fusion_module registers.{nearest(s.fusion_type, FUSION_TYPES)}"
+        )
+    if s.fusion_module is not None and not (s.fusion_module.endswith(".py") and Path(s.fusion_module).is_file()):
+        raise InputError(f"fusion_module is {show(s.fusion_module)}, but must be a Python file (.py) that is there.")
+    uses_heads = s.modality == "both" and s.fusion_type == "cross_attention"
+    if uses_heads and s.fusion_hidden_dim % s.num_attention_heads:
+        raise InputError(
+            f"num_attention_heads is {s.num_attention_heads}, but must divide fusion_hidden_dim, which is "
+            f"{s.fusion_hidden_dim}."
+        )
+    _check_curriculum(s)
+    _check_scheduler(s)
+
+
+def _check_curriculum(s: "Settings") -> None:
+    """The part of `check_consistent` about difficulty and curriculum."""
+    if s.use_curriculum_learning and s.curriculum_epochs > s.num_epochs:
+        raise InputError(
+            f"curriculum_epochs is {s.curriculum_epochs}, but must be at most num_epochs, which is {s.num_epochs}."
+        )
+    if s.vad_weights is not None and (len(s.vad_weights) != 3 or not any(s.vad_weights)):
+        raise InputError(f"vad_weights is {show(s.vad_weights)}, but must be three numbers, not all 0: V, A and D.")
+    if s.vad_weights is not None and s.difficulty_method != "weighted":
+        raise InputError(
+            f"vad_weights is given, but difficulty_method is {show(s.difficulty_method)}: only weighted uses them."
+        )
+    for name, prototype in s.expected_vad.items() if isinstance(s.expected_vad, dict) else ():
+        if len(prototype) != 3:
+            raise InputError(
+                f"expected_vad of {name!r} is {show(prototype)}, but must be three numbers: V, A and D, each 1 to 5."
+            )
+
+
+def _check_scheduler(s: "Settings") -> None:
+    """The part of `check_consistent` about the course of the learning rate."""
+    if s.lr_scheduler == "curriculum":
+        if not (s.use_curriculum_learning and s.curriculum_type != "none" and s.curriculum_epochs):
+            raise InputError("lr_scheduler is curriculum, but there is no curriculum: see use_curriculum_learning.")
+    kinds = SCHEDULER_ARGUMENTS[s.lr_scheduler]
+    for key, value in s.lr_scheduler_kwargs.items():
+        if key not in kinds:
+            raise InputError(
+                f"lr_scheduler_kwargs holds {key!r}, but the {s.lr_scheduler} scheduler takes "
+                f"{', '.join(kinds) or 'none'}.{nearest(key, kinds)}"
+            )
+        s.lr_scheduler_kwargs[key] = check(f"lr_scheduler_kwargs {key}", value, *kinds[key], "")
+    warmup = s.training_arguments.get("warmup_steps")
+    if warmup and s.lr_scheduler not in _WITH_WARMUP:
+        raise InputError(
+            f"warmup_steps is {show(warmup)}, but lr_scheduler is {show(s.lr_scheduler)}: only "
+            f"{' and '.join(_WITH_WARMUP)} have a warmup."
+        )

@@ -1,0 +1,208 @@
+"""Where a corpus lies: the Hub, a folder, a file, an emotion2vec triple or a generator -> one raw Arrow table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from .corpus_specs import CorpusSpec
+from .errors import InputError
+from .rows import Sequences
+from .synthetic import Generator
+from .synthetic import generate
+
+TRIPLE = (".npy", ".lengths", ".emo")
+# Utterances of IEMOCAP's five sessions in the public emotion2vec features, in this order.
+IEMOCAP_SESSION_SIZES = (1085, 1023, 1151, 1031, 1241)
+# Ses01F_impro01_F000: session 1, and the last group's letter says which of its two speakers talks.
+IEMOCAP_ID = r"^Ses0?(?P<session>\d+)[FM]_.*_(?P<voice>[FM])[^_]*$"
+# A line of jsonl with frames is megabytes long, and a block must hold at least one.
+JSON_BLOCK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class RawCorpus:
+    """What was found: the table in its own layout, and where it came from, for messages.
+
+    `audio` are the features where they don't lie in the table.
+    """
+
+    table: pa.Table
+    source: str
+    audio: Sequences | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_raw(spec: CorpusSpec, with_recordings: bool = False) -> RawCorpus:
+    """Reads the corpus from where `spec` says it lies: its path, else its generator, else the Hub.
+
+    Raises:
+        InputError: nothing there, not reachable or not readable.
+    """
+    if spec.path is not None:
+        return _read_local(spec, Path(spec.path).expanduser())
+    if spec.generator is not None:
+        return RawCorpus(generate(Generator.from_dict(spec.name, spec.generator)), "the generator")
+    return _read_hub(spec, with_recordings)
+
+
+def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
+    hub_id = spec.hub_id_audio if with_recordings else spec.hub_id
+    local = f"--corpus {spec.name}=PATH"
+    if hub_id is None:
+        raise InputError(f"corpus {spec.name}: nothing says where it lies; give a path, a hub_id, or {local}")
+    try:
+        loaded = datasets.load_dataset(hub_id, revision=spec.revision, split=spec.split)
+    except Exception as error:  # network, access, cache, disk: the libraries below share no base class
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise InputError(
+            f"corpus {spec.name}: data set {hub_id} is not reachable on the Hub ({reason}); check the connection and "
+            f"your access to it, or point to a local copy with {local}"
+        ) from error
+    return RawCorpus(loaded.with_format("arrow")[:], f"data set {hub_id}")
+
+
+def _read_local(spec: CorpusSpec, path: Path) -> RawCorpus:
+    prefix = _triple_prefix(path)
+    if prefix is not None:
+        return _read_triple(spec, prefix)
+    if not path.exists():
+        raise InputError(f"corpus {spec.name}: there is no {path}; give a folder, a file, or an emotion2vec prefix")
+    if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
+        return RawCorpus(_guarded(spec, path, lambda: _saved_table(spec, path)), str(path))
+    files = _data_files(spec, path)
+    tables = [_guarded(spec, file, lambda file=file: READERS[file.suffix.lower()](file)) for file in files]
+    joined = _guarded(spec, path, lambda: pa.concat_tables(tables, promote_options="permissive"))
+    return RawCorpus(joined, str(path))
+
+
+def _guarded(spec: CorpusSpec, path: Path, read: Callable[[], pa.Table]) -> pa.Table:
+    try:
+        return read()
+    except (OSError, ValueError, pa.ArrowException) as error:  # ArrowInvalid and JSON errors are ValueErrors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"corpus {spec.name}: cannot read {path}: {reason}") from error
+
+
+def _saved_table(spec: CorpusSpec, path: Path) -> pa.Table:
+    saved = datasets.load_from_disk(str(path))
+    if isinstance(saved, datasets.DatasetDict):
+        if spec.split not in saved:
+            raise ValueError(f"no split {spec.split!r}; splits there: {', '.join(saved)}")
+        saved = saved[spec.split]
+    return saved.with_format("arrow")[:]
+
+
+def _read_arrow(file: Path) -> pa.Table:
+    """An Arrow file, or the stream format that `datasets` writes; memory-mapped."""
+    source = pa.memory_map(str(file))
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".parquet": lambda file: pa.parquet.ParquetFile(file, memory_map=True).read(),
+    ".arrow": _read_arrow,
+    ".jsonl": lambda file: pa.json.read_json(file, pa.json.ReadOptions(block_size=JSON_BLOCK_BYTES)),
+    ".csv": lambda file: pa.csv.read_csv(file, parse_options=pa.csv.ParseOptions(newlines_in_values=True)),
+}
+
+
+def _data_files(spec: CorpusSpec, path: Path) -> list[Path]:
+    """The file, or the folder's files of the first kind there is; of the split alone where names tell splits."""
+    if path.is_file():
+        if path.suffix.lower() not in READERS:
+            raise InputError(f"corpus {spec.name}: {path} is none of {', '.join(READERS)}")
+        return [path]
+    for ending in READERS:
+        files = sorted(file for file in path.rglob(f"*{ending}") if file.is_file())
+        if files:
+            return [file for file in files if file.name.startswith(spec.split)] or files
+    raise InputError(
+        f"corpus {spec.name}: no data in {path}; expected a save_to_disk folder, files ending in "
+        f"{', '.join(READERS)}, or an emotion2vec triple ({', '.join(TRIPLE)})"
+    )
+
+
+def _triple_prefix(path: Path) -> Path | None:
+    """The common beginning of the three emotion2vec files, where `path` is it, one of them, or their folder."""
+    if path.is_dir():
+        found = sorted(path.glob("*.lengths"))
+        path = found[0].with_suffix("") if len(found) == 1 else path / "train"
+    elif path.suffix in TRIPLE:
+        path = path.with_suffix("")
+    beside = [path.parent / (path.name + ending) for ending in TRIPLE]
+    return path if all(file.is_file() for file in beside) else None
+
+
+def _read_triple(spec: CorpusSpec, prefix: Path) -> RawCorpus:
+    """Features as published with emotion2vec: memory-mapped frames, lengths, and `utterance-id<TAB>label` lines."""
+    npy, lengths_file, emo = (prefix.parent / (prefix.name + ending) for ending in TRIPLE)
+    source = f"{prefix}{{{','.join(TRIPLE)}}}"
+    try:
+        frames = np.load(npy, mmap_mode="r")
+        lengths = np.array(lengths_file.read_text(encoding="utf-8").split(), dtype=np.int64)
+        lines = [line.split("\t") for line in emo.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"corpus {spec.name}: cannot read {source}: {error}") from error
+    wrong = [line for line in lines if len(line) != 2]
+    if wrong:
+        raise InputError(f"corpus {spec.name}: {emo}: {wrong[0][0]!r} is no `utterance-id<TAB>label` line")
+    if frames.ndim != 2 or len(lengths) != len(lines) or lengths.sum() != len(frames) or (lengths < 0).any():
+        raise InputError(
+            f"corpus {spec.name}: {source} don't belong together: {frames.shape} frames, {len(lengths)} lengths that "
+            f"sum to {lengths.sum()}, {len(lines)} labels"
+        )
+    if spec.audio_dim is not None and frames.shape[1] != spec.audio_dim:
+        where = f"corpus {spec.name}, row {lines[0][0]!r}" if lines else f"corpus {spec.name}"
+        raise InputError(f"{where}: features in {npy} are {frames.shape[1]} wide; expected {spec.audio_dim}")
+    if frames.dtype not in (np.float16, np.float32):
+        frames = frames.astype(np.float32)
+    ids = pa.array([line[0] for line in lines], pa.string())
+    columns = {"utterance_id": ids, "label": pa.array([line[1].strip() for line in lines], pa.string())}
+    columns, notes = _triple_speakers(spec, ids, columns, emo)
+    return RawCorpus(_with_usual_names(spec, columns), source, Sequences.from_arrays(frames, lengths), notes)
+
+
+def _triple_speakers(
+    spec: CorpusSpec, ids: pa.Array, columns: dict[str, pa.Array], emo: Path
+) -> tuple[dict[str, pa.Array], list[str]]:
+    """Adds speaker and session: from the ids, else from IEMOCAP's session sizes."""
+    found = pc.extract_regex(ids, IEMOCAP_ID)
+    if len(ids) and not found.null_count:
+        session = found.field("session")
+        return {
+            **columns,
+            "session": session,
+            "speaker": pc.binary_join_element_wise(session, found.field("voice"), ""),
+        }, []
+    if len(ids) == sum(IEMOCAP_SESSION_SIZES):
+        session = pa.array(np.repeat(["1", "2", "3", "4", "5"], IEMOCAP_SESSION_SIZES))
+        # Whoever speaks, it is one of the session's two: taking both as one keeps every split by speaker honest.
+        speaker = pc.binary_join_element_wise("session", session, "-")
+        note = "the ids tell no speakers: each session counts as one (sessions by IEMOCAP's utterance counts)"
+        return {**columns, "session": session, "speaker": speaker}, [note]
+    if spec.test_only or not len(ids):
+        return columns, []
+    row = int(np.argmax(found.is_null().to_numpy(zero_copy_only=False)))
+    raise InputError(
+        f"corpus {spec.name}: {emo}: utterance id {ids[row].as_py()!r} doesn't tell speaker and session as "
+        f"'Ses01F_impro01_F000' does, and {len(ids)} utterances are not IEMOCAP's {sum(IEMOCAP_SESSION_SIZES)}; "
+        "convert the features to parquet with a speaker and a session column"
+    )
+
+
+def _with_usual_names(spec: CorpusSpec, columns: dict[str, pa.Array]) -> pa.Table:
+    """The triple's columns, called what the spec calls them."""
+    return pa.table({spec.candidates(role)[0]: column for role, column in columns.items()})

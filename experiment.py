@@ -1,0 +1,452 @@
+"""One run: an experiment, a seed and a fold, from rows to trained weights and test scores."""
+
+import hashlib
+import json
+import logging
+import time
+import traceback
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from transformers import EvalPrediction
+from transformers import set_seed
+
+from .configuration_emomm import EmoMMConfig
+from .curriculum import difficulty_weights
+from .curriculum import epoch_batches
+from .curriculum_trainer import CurriculumTrainer
+from .curriculum_trainer import CurriculumTrainingArguments
+from .curriculum_trainer import write_whole
+from .data_collator import EmoMMDataCollator
+from .errors import InputError
+from .experiment_data import ExperimentData
+from .exporting import export_model
+from .exporting import save_encoder_weights
+from .feature_store import TextStateStore
+from .feature_store import encoder_fingerprint
+from .fusions import get_fusion
+from .fusions import load_fusion_module
+from .metrics import emotion_scores
+from .metrics import scalar_scores
+from .modeling_emomm import EmoMMForEmotionClassification
+from .processing_emomm import EmoMMProcessor
+from .protocols import Fold
+from .reporting import check_trackers
+from .reporting import tracked
+from .rows import EmotionRows
+from .schedules import SCHEDULES
+from .settings import Settings
+from .text_encoders import check_max_length
+from .text_encoders import load_encoder
+from .text_encoders import load_encoder_config
+from .text_encoders import load_tokenizer
+from .text_encoders import public_name
+
+logger = logging.getLogger(__name__)
+
+_FINE_TUNING_RATE = 2e-5
+_HF_SCHEDULERS = {
+    "cosine": "cosine",
+    "linear": "linear",
+    "constant": "constant",
+    "none": "constant",
+    "plateau": "reduce_lr_on_plateau",
+}
+
+
+def _try_model(config: EmoMMConfig) -> None:
+    """Builds the model and gives it a batch, as a check of a fusion that is not ours."""
+    model = EmoMMForEmotionClassification(config).eval()
+    with torch.no_grad():
+        model(audio_features=torch.zeros(2, 3, config.audio_dim), text_features=torch.zeros(2, 4, config.text_dim))
+
+
+class RunFailed(RuntimeError):
+    """A run that could not give a result; the job goes on with the others."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job.
+
+    Args:
+        settings: the experiment.
+        seed: of the weights, the order and the validation draw.
+        fold: which rows train, validate and test.
+        folder: where its files go.
+        inputs: everything that can change its result, besides the seed and the fold: the settings, a hash of each
+            corpus, the number of processes.
+    """
+
+    settings: Settings
+    seed: int
+    fold: Fold
+    folder: Path
+    inputs: dict[str, Any]
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything that can change its result."""
+        everything = {**self.inputs, "seed": self.seed, "fold": self.fold.name}
+        return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.settings.name} · seed {self.seed} · {self.fold.name}"
+
+
+class Experiment:
+    """What the runs of one experiment share: rows, encoder states, the model's configuration.
+
+    Args:
+        data: the corpora.
+        job_folder: of the job; the exports of its runs share encoder weights there.
+        offline_ok: go on without the encoder where it can't be reached (a plan needs it only for checks).
+
+    Raises InputError for what can't be trained.
+    """
+
+    def __init__(self, data: ExperimentData, job_folder: Path, offline_ok: bool = False):
+        self.data, self.settings, self.job_folder = data, data.settings, job_folder
+        self.notes: list[str] = []
+        settings = self.settings
+        check_trackers(settings)
+        self.fusion_module = None
+        if settings.modality == "both":
+            if settings.fusion_module is not None:
+                self.fusion_module = self._checked(load_fusion_module, settings.fusion_module)
+            self.fusion = self._checked(get_fusion, settings.fusion_type)
+            if not self.may_lack:
+                data.check_complete()
+        self.encoder_config = None
+        if settings.modality != "audio":
+            self._find_encoder(offline_ok)
+
+    def _find_encoder(self, offline_ok: bool) -> None:
+        """The encoder's configuration, tokenizer and files, but not yet its weights."""
+        name = self.settings.text_model_name
+        try:
+            self.encoder_config = load_encoder_config(name)
+            _ = self.tokenizer
+            encoder_fingerprint(name)
+        except InputError as error:
+            if not offline_ok:
+                raise
+            self.notes.append(f"not checked: {error}")
+        if self.encoder_config is not None:
+            check_max_length(name, self.encoder_config, self.settings.text_max_length)
+
+    def _checked(self, function, *args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 a user's file can raise anything
+            raise InputError(f"experiment {self.settings.name!r}: {self._what(error)}") from error
+
+    def _what(self, error: Exception) -> str:
+        """The error in a line: of a user's own fusion, with file, line and type; else its message."""
+        own = self.settings.fusion_module
+        message = " ".join(str(error).split())
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        if isinstance(error, SyntaxError) and error.filename == own:
+            lines, message = [error.lineno], error.msg
+        return f"fusion_module {own}, line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for what can only be found with a run's training rows at hand."""
+        train_rows = self.data.rows(run.fold.train)
+        config = self.config(self.data.label_ids[train_rows])
+        self._checked(self.arguments, run)
+        if self.data.needs_difficulty:
+            self._checked(self.data.difficulty, train_rows)
+        if self.fusion_module is not None:
+            self._checked(_try_model, config)
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether a row may lack a modality."""
+        return self.settings.modality == "both" and self.fusion.handles_missing
+
+    @property
+    def uses_sequences(self) -> bool:
+        """Whether the model reads frames and tokens, rather than one vector of each."""
+        return self.settings.modality == "both" and self.fusion.uses_sequences
+
+    # ---- what the runs read -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def tokenizer(self):
+        """The text encoder's tokenizer; None for voice alone."""
+        return None if self.settings.modality == "audio" else load_tokenizer(self.settings.text_model_name)
+
+    @cached_property
+    def audio(self):
+        """Voice features of all rows; one vector each where the model would average the frames anyway."""
+        if self.settings.modality == "text":
+            return None
+        audio = self.data.audio()
+        as_they_are = self.uses_sequences or self.settings.audio_projection_dim is not None
+        return audio if as_they_are else audio.pooled("mean")
+
+    @cached_property
+    def text(self):
+        """States of the frozen encoder of all rows; None where there is no encoder, or it is fine-tuned."""
+        settings = self.settings
+        if settings.modality == "audio" or not settings.freeze_text_encoder:
+            return None
+        store = TextStateStore(
+            settings.text_model_name, settings.text_max_length, settings.store_dtype, settings.store_dir
+        )
+        states = store.states(self.data.words(self.may_lack))
+        return states if self.uses_sequences else states.pooled(settings.text_pooling)
+
+    @cached_property
+    def tokens(self) -> list[np.ndarray] | None:
+        """Token ids of all rows where the encoder is fine-tuned."""
+        if self.settings.modality == "audio" or self.settings.freeze_text_encoder:
+            return None
+        processor = EmoMMProcessor(
+            self.tokenizer, max_length=self.settings.text_max_length, allow_missing=self.may_lack
+        )
+        return processor.tokenize(self.data.transcripts())
+
+    def rows(self, indices: np.ndarray, sample_weights: np.ndarray | None = None) -> EmotionRows:
+        """Some rows as a data set for the Trainer."""
+        return EmotionRows(
+            audio=None if self.audio is None else self.audio.take(indices),
+            text=None if self.text is None else self.text.take(indices),
+            tokens=None if self.tokens is None else [self.tokens[i] for i in indices],
+            labels=self.data.label_ids[indices],
+            sample_weights=sample_weights,
+        )
+
+    # ---- model and arguments ----------------------------------------------------------------------------------------
+
+    def config(self, train_labels: np.ndarray) -> EmoMMConfig:
+        """The model's configuration; balanced class weights come from the training rows."""
+        settings, labels = self.settings, self.data.labels
+        text_dim = self.encoder_config.hidden_size if self.encoder_config is not None else 768
+        weights = None
+        if settings.class_weights == "balanced":
+            counts = np.bincount(train_labels, minlength=len(labels))
+            weights = (len(train_labels) / (len(labels) * counts)).tolist()
+        elif isinstance(settings.class_weights, dict):
+            weights = [float(settings.class_weights[name]) for name in labels]
+        same = ("modality", "audio_projection_dim", "text_max_length", "text_pooling", "freeze_text_encoder")
+        same += ("fusion_type", "fusion_hidden_dim", "num_attention_heads", "hidden_dim", "dropout")
+        same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing")
+        return self._checked(
+            EmoMMConfig,
+            **{name: getattr(settings, name) for name in same},
+            audio_dim=768 if self.audio is None else self.audio.dim,
+            audio_encoder="" if self.audio is None else self.data.train[0].spec.extractor,
+            text_config=self.encoder_config,
+            text_dim=text_dim,
+            text_model_name="" if settings.modality == "audio" else settings.text_model_name,
+            fusion_module=self.fusion_module,
+            class_weights=weights,
+            id2label=dict(enumerate(labels)),
+            label2id={name: i for i, name in enumerate(labels)},
+        )
+
+    def arguments(self, run: Run) -> CurriculumTrainingArguments:
+        """The Trainer's arguments."""
+        settings = self.settings
+        curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
+        own_schedule = settings.lr_scheduler in SCHEDULES
+        scheduler_kwargs = dict(settings.lr_scheduler_kwargs)
+        lower_is_better = settings.metric_for_best_model == "loss"
+        if settings.lr_scheduler == "plateau":
+            scheduler_kwargs.setdefault("mode", "min" if lower_is_better else "max")
+        order = settings.class_order
+        given = {
+            "output_dir": str(run.folder),
+            "num_train_epochs": settings.num_epochs,
+            "per_device_train_batch_size": settings.batch_size,
+            "per_device_eval_batch_size": max(settings.batch_size, 256 if settings.freeze_text_encoder else 1),
+            "learning_rate": settings.learning_rate,
+            "weight_decay": settings.weight_decay,
+            "lr_scheduler_type": "constant" if own_schedule else _HF_SCHEDULERS[settings.lr_scheduler],
+            "lr_schedule": settings.lr_scheduler if own_schedule else None,
+            "lr_scheduler_kwargs": scheduler_kwargs,
+            "metric_for_best_model": settings.metric_for_best_model,
+            "greater_is_better": not lower_is_better,
+            "early_stopping_patience": settings.early_stopping_patience,
+            "early_stopping_threshold": settings.early_stopping_threshold,
+            "curriculum_type": curriculum,
+            "curriculum_epochs": 0 if curriculum == "none" else settings.curriculum_epochs,
+            "curriculum_pacing": settings.curriculum_pacing,
+            "class_order": None if order is None else [self.data.labels.index(name) for name in order],
+            "speaker_batches": settings.use_speaker_disentanglement,
+            "post_curriculum_dropout": settings.post_curriculum_dropout,
+            "seed": run.seed,
+            "save_seconds": settings.save_seconds,
+            "report_to": settings.report_to,
+            "disable_tqdm": True,
+            "dataloader_pin_memory": torch.cuda.is_available(),
+            "ddp_find_unused_parameters": self.may_lack,
+        }
+        if settings.modality != "audio" and not settings.freeze_text_encoder:
+            given["text_learning_rate"] = settings.text_learning_rate or _FINE_TUNING_RATE
+        return self._checked(CurriculumTrainingArguments, **{**given, **settings.training_arguments})
+
+    def steps(self, run: Run, world_size: int) -> int:
+        """Optimiser steps of a whole run, without early stopping."""
+        rows = self.data.rows(run.fold.train)
+        accumulation = int(self.settings.training_arguments.get("gradient_accumulation_steps", 1))
+        speakers = self.data.speakers[rows] if self.settings.use_speaker_disentanglement else None
+        if speakers is not None:
+            speakers = np.unique(speakers, return_inverse=True)[1]
+        batches = epoch_batches(len(rows), self.settings.batch_size, world_size * accumulation, speakers)
+        return batches // (world_size * accumulation) * self.settings.num_epochs
+
+    # ---- the run ----------------------------------------------------------------------------------------------------
+
+    def train(self, run: Run) -> dict[str, Any]:
+        """Trains, or goes on from where it was interrupted; tests once; writes the run's files.
+
+        Returns what `metrics.json` holds. Raises RunFailed where training diverged.
+        """
+        with tracked(self.settings, run, self.job_folder) as trackers:
+            return self._train(run, trackers)
+
+    def _train(self, run: Run, trackers: list[str]) -> dict[str, Any]:
+        data, settings = self.data, self.settings
+        train_rows, validation_rows = data.rows(run.fold.train), data.rows(run.fold.validation)
+        rated = self._wants_difficulty()
+        difficulty, train_difficulty, unrated = data.difficulty(train_rows) if rated else (None, None, None)
+        weights = difficulty_weights(train_difficulty) if settings.use_difficulty_scaling else None
+        set_seed(run.seed)  # the Trainer seeds only after the model is built
+        model = EmoMMForEmotionClassification(self.config(data.label_ids[train_rows]))
+        if self.tokens is not None:
+            model.attach_text_encoder(load_encoder(settings.text_model_name))
+        args = self.arguments(run)
+        args.report_to = trackers
+        order = data.own_curriculum_order[train_rows]
+        trainer = CurriculumTrainer(
+            model=model,
+            args=args,
+            train_dataset=self.rows(train_rows, weights),
+            eval_dataset=self.rows(validation_rows),
+            data_collator=EmoMMDataCollator(
+                pad_token_id=0 if self.tokens is None else self.tokenizer.pad_token_id, allow_missing=self.may_lack
+            ),
+            compute_metrics=self._scores,
+            speakers=data.speakers[train_rows],
+            difficulty=train_difficulty,
+            preset_order=None if np.isnan(order).any() else order,
+        )
+        started = time.monotonic()
+        trainer.train(resume_from_checkpoint=True)
+        seconds = time.monotonic() - started
+        trainer.load_best()
+        result = {
+            "experiment": settings.name,
+            "seed": run.seed,
+            "fold": run.fold.name,
+            "status": "done",
+            "identity": run.identity,
+            "protocol": run.fold.description,
+            "parts": {part: self._part_card(getattr(run.fold, part)) for part in ("train", "validation", "test")},
+            "rows_without_rating": unrated,
+            "steps": trainer.state.global_step,
+            "best_epoch": trainer.best_epoch,
+            "train_seconds": round(seconds, 3),
+            "validation": self._predict(trainer, validation_rows)[0],
+            "test": {},
+        }
+        tables = []
+        for part in run.fold.test:  # the test rows are read here for the first time
+            rows = data.rows((part,))
+            result["test"][part.corpus], probabilities = self._predict(trainer, rows)
+            tables.append(self._prediction_table(rows, probabilities, difficulty))
+        if args.should_save:
+            self._write(run, trainer, result, pa.concat_tables(tables))
+        trainer.accelerator.wait_for_everyone()
+        trainer.remove_resume_states()
+        trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
+        trainer.accelerator.free_memory()
+        return result
+
+    def _wants_difficulty(self) -> bool:
+        """Ratings are used where training needs them, and reported where there are any."""
+        own = self.settings.difficulty_from_corpus and not np.isnan(self.data.own_difficulty).all()
+        return self.data.needs_difficulty or own or not self.settings.difficulty_from_corpus
+
+    def _scores(self, output: EvalPrediction) -> dict[str, float]:
+        return scalar_scores(emotion_scores(output.label_ids, output.predictions.argmax(-1), self.data.labels))
+
+    def _predict(self, trainer: CurriculumTrainer, rows: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+        """Scores and class probabilities (rows, classes) of some rows."""
+        logits = trainer.predict(self.rows(rows)).predictions
+        if not np.isfinite(logits).all():
+            raise RunFailed("training diverged: the model's outputs are not finite; lower learning_rate")
+        probabilities = torch.from_numpy(logits).float().softmax(dim=-1).numpy()
+        return emotion_scores(self.data.label_ids[rows], logits.argmax(-1), self.data.labels), probabilities
+
+    def _part_card(self, parts) -> dict[str, Any]:
+        rows = self.data.rows(parts)
+        counts = np.bincount(self.data.label_ids[rows], minlength=len(self.data.labels)).tolist()
+        return {
+            "rows": len(rows),
+            "corpora": [part.corpus for part in parts],
+            "speakers": sorted(set(self.data.speakers[rows].tolist()))[:50],
+            "speaker_count": len(set(self.data.speakers[rows].tolist())),
+            "classes": dict(zip(self.data.labels, counts, strict=True)),
+        }
+
+    def _prediction_table(
+        self, rows: np.ndarray, probabilities: np.ndarray, difficulty: np.ndarray | None
+    ) -> pa.Table:
+        names = np.array(self.data.labels, dtype=object)
+        flat = pa.array(probabilities.astype(np.float32).reshape(-1))
+        hard = np.full(len(rows), np.nan) if difficulty is None else difficulty[rows]
+        columns = {
+            "utterance_id": self.data.utterance_ids[rows],
+            "corpus": self.data.corpus_names[rows],
+            "speaker": self.data.speakers[rows],
+            "session": self.data.sessions[rows],
+            "label": names[self.data.label_ids[rows]],
+            "prediction": names[probabilities.argmax(-1)],
+            "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(names)),
+            "difficulty": hard.astype(np.float32),
+        }
+        return pa.table(columns).replace_schema_metadata({"labels": json.dumps(self.data.labels)})
+
+    def _write(self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table) -> None:
+        """The run's files; `metrics.json` last, since it says that the run is done."""
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())
+        write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
+        history = json.dumps(trainer.state.log_history)
+        write_whole(run.folder / "history.json", lambda path: Path(path).write_text(history))
+        write_whole(run.folder / "metrics.json", lambda path: Path(path).write_text(json.dumps(result, indent=2)))
+
+    def _encoder_weights(self) -> Path | None:
+        """The frozen encoder's weights, written once in the job's folder, for all exports to link to."""
+        if self.settings.modality == "audio" or not self.settings.freeze_text_encoder:
+            return None
+        name = self.settings.text_model_name
+        path = self.job_folder / "encoders" / f"{encoder_fingerprint(name)[:16]}.safetensors"
+        if not path.exists():
+            save_encoder_weights(load_encoder(name), path)
+        return path
+
+    def card(self) -> dict[str, Any]:
+        """What results.json says of the experiment besides its runs."""
+        return {
+            "name": self.settings.name,
+            "labels": self.data.labels,
+            "corpora": [corpus.card() for corpus in self.data.corpora],
+            "text_encoder": None
+            if self.settings.modality == "audio"
+            else {
+                "name": public_name(self.settings.text_model_name),
+                "sha256": encoder_fingerprint(self.settings.text_model_name),
+            },
+            "notes": [*self.data.notes, *self.notes],
+        }

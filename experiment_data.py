@@ -1,0 +1,222 @@
+"""The corpora of an experiment side by side, as arrays: what its runs take their rows from."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from .corpora import Corpus
+from .curriculum import fill_unrated
+from .curriculum import fit_prototypes
+from .curriculum import vad_difficulty
+from .errors import InputError
+from .processing_emomm import is_missing
+from .protocols import Part
+from .protocols import Table
+from .rows import Sequences
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_BY_DIFFICULTY = ("difficulty", "inverse_difficulty")
+
+
+@dataclass
+class ExperimentData:
+    """All rows of an experiment's corpora, one corpus after the other, in the training corpora's label space.
+
+    Args:
+        settings: the experiment.
+        train, test: its corpora. Rows of a test corpus whose class the training corpora lack are left out.
+        labels: class names.
+    """
+
+    settings: Settings
+    train: list[Corpus]
+    test: list[Corpus]
+
+    def __post_init__(self) -> None:
+        self.labels = self.train[0].labels
+        self._check()
+        self.corpora: list[Corpus] = []
+        self.notes: list[str] = []
+        for corpus in [*self.train, *self.test]:
+            known = np.array([corpus.labels[i] in self.labels for i in range(len(corpus.labels))])[corpus.label_ids]
+            if not known.all():
+                self.notes.append(f"{corpus.name}: {int((~known).sum())} rows of classes not trained on are left out")
+                corpus = corpus.select(np.flatnonzero(known))
+            if len(corpus) == 0:
+                raise InputError(f"{corpus.name}: no row is left of the classes {', '.join(self.labels)}")
+            self.corpora.append(corpus)
+        sizes = [len(corpus) for corpus in self.corpora]
+        self._offset = dict(zip((c.name for c in self.corpora), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        self.label_ids = np.concatenate([self._label_ids(corpus) for corpus in self.corpora])
+        self.corpus_names = np.concatenate([np.full(len(c), c.name, dtype=object) for c in self.corpora])
+        for name in ("speakers", "sessions", "utterance_ids", "vad"):
+            setattr(self, name, np.concatenate([getattr(corpus, name) for corpus in self.corpora]))
+        for name in ("difficulty", "curriculum_order"):
+            columns = [getattr(corpus, name) for corpus in self.corpora]
+            filled = [
+                np.full(len(corpus), np.nan, np.float32) if column is None else column
+                for corpus, column in zip(self.corpora, columns, strict=True)
+            ]
+            setattr(self, f"own_{name}", np.concatenate(filled))
+
+    # ---- checks -----------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        settings, first = self.settings, self.train[0]
+        where = f"experiment {settings.name!r}"
+        if settings.num_classes is not None and settings.num_classes != len(self.labels):
+            raise InputError(
+                f"{where}: num_classes is {settings.num_classes}, but {first.name} has {len(self.labels)} classes: "
+                f"{', '.join(self.labels)}"
+            )
+        for corpus in self.train[1:]:
+            if set(corpus.labels) != set(self.labels):
+                raise InputError(
+                    f"{where}: {corpus.name} has the classes {', '.join(corpus.labels)}, {first.name} has "
+                    f"{', '.join(self.labels)}: corpora that are trained on together need the same classes; set "
+                    "label_map in corpora"
+                )
+        if settings.modality != "text":
+            self._check_audio(where)
+        for name, known in (("class_weights", self.labels), ("class_order", self.labels)):
+            given = getattr(settings, name)
+            if isinstance(given, (dict, list)) and sorted(given) != sorted(known):
+                raise InputError(f"{where}: {name} must name each class once: {', '.join(known)}; got {list(given)}")
+        self._check_difficulty(where)
+
+    def _check_audio(self, where: str) -> None:
+        expected = self.settings.audio_dim or self.train[0].audio_dim
+        for corpus in [*self.train, *self.test]:
+            if not corpus.has_audio:
+                raise InputError(f"{where}: {corpus.name} has no voice features; set modality to text")
+            if corpus.audio_dim != expected:
+                source = "audio_dim" if self.settings.audio_dim else self.train[0].name
+                raise InputError(
+                    f"{where}: the voice features of {corpus.name} are {corpus.audio_dim} wide, {source} says "
+                    f"{expected}: all corpora need features of the same extractor"
+                )
+            if self.settings.modality == "audio" and not corpus.audio.length.all():
+                row = int(np.argmin(corpus.audio.length))
+                raise InputError(
+                    f"{where}: {corpus.name} row {corpus.utterance_ids[row]!r} has no voice, and modality is audio: "
+                    "leave such rows out, or train with modality both and fusion_type adaptive"
+                )
+
+    def _check_difficulty(self, where: str) -> None:
+        settings = self.settings
+        if settings.use_curriculum_learning and settings.curriculum_type == "preset_order":
+            for corpus in self.train:
+                if corpus.curriculum_order is None or np.isnan(corpus.curriculum_order).any():
+                    raise InputError(
+                        f"{where}: curriculum_type is preset_order, but {corpus.name} has no complete "
+                        "curriculum_order column"
+                    )
+        if not self.needs_difficulty:
+            return
+        for corpus in self.train:
+            if settings.difficulty_from_corpus:
+                lacks = corpus.difficulty is None or np.isnan(corpus.difficulty).all()
+                what = "has no difficulty column, which difficulty_from_corpus asks for"
+            else:
+                lacks = np.isnan(corpus.vad).any(axis=1).all()
+                what = "has no rated valence, arousal and dominance, from which the difficulty is computed"
+            if lacks:
+                raise InputError(
+                    f"{where}: {corpus.name} {what}; set use_curriculum_learning and use_difficulty_scaling to false, "
+                    "choose a curriculum_type that needs none (random, class_balance, model_confidence), or set "
+                    "difficulty_from_corpus for a corpus that has such a column"
+                )
+        if not settings.difficulty_from_corpus and isinstance(settings.expected_vad, dict):
+            missing = [name for name in self.labels if name not in settings.expected_vad]
+            if missing:
+                raise InputError(
+                    f"{where}: expected_vad lacks the classes {', '.join(missing)}; give three numbers for each "
+                    "class, or set it to fit"
+                )
+
+    @property
+    def needs_difficulty(self) -> bool:
+        """Whether training uses the rows' difficulty."""
+        settings = self.settings
+        by_difficulty = settings.use_curriculum_learning and settings.curriculum_type in _BY_DIFFICULTY
+        return by_difficulty or settings.use_difficulty_scaling
+
+    # ---- columns ----------------------------------------------------------------------------------------------------
+
+    def _label_ids(self, corpus: Corpus) -> np.ndarray:
+        to_ours = np.array([self.labels.index(name) if name in self.labels else -1 for name in corpus.labels])
+        return to_ours[corpus.label_ids]
+
+    def tables(self, corpora: list[Corpus]) -> list[Table]:
+        """What the protocol needs to know of some of the corpora."""
+        found = {corpus.name: corpus for corpus in self.corpora}
+        return [
+            Table(
+                corpus.name,
+                self._label_ids(found[corpus.name]),
+                found[corpus.name].speakers,
+                found[corpus.name].sessions,
+                tuple(self.labels),
+                corpus.spec.test_only,
+            )
+            for corpus in corpora
+        ]
+
+    def rows(self, parts: tuple[Part, ...]) -> np.ndarray:
+        """Where the rows of these parts are in the arrays here."""
+        return np.concatenate([part.rows + self._offset[part.corpus] for part in parts])
+
+    def transcripts(self) -> list[str]:
+        """All transcripts, in row order."""
+        return [text for corpus in self.corpora for text in corpus.transcripts]
+
+    def audio(self) -> Sequences:
+        """All voice features, in row order."""
+        return Sequences.concatenate([corpus.audio for corpus in self.corpora])
+
+    def check_complete(self) -> None:
+        """Raises InputError that names a row without voice: for fusions that can't do without. Missing words are read
+        as `[EMPTY]` there."""
+        for corpus in self.corpora:
+            if not corpus.audio.length.all():
+                row = int(np.argmin(corpus.audio.length))
+                raise InputError(
+                    f"experiment {self.settings.name!r}: {corpus.name} row {corpus.utterance_ids[row]!r} has no voice "
+                    f"({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
+                    f"{self.settings.fusion_type!r} needs it: use adaptive, or leave such rows out"
+                )
+
+    def words(self, may_be_missing: bool) -> list[str | None]:
+        """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
+        return [None if may_be_missing and is_missing(text) else text for text in self.transcripts()]
+
+    def difficulty(self, train_rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, int]:
+        """Difficulty of every row, with prototypes that only `train_rows` may shape.
+
+        Returns the difficulty of all rows (NaN where unrated) and of the training rows (unrated ones have the median
+        of their class, how many is the third value); None where the experiment's corpora have no ratings.
+        """
+        settings = self.settings
+        if settings.difficulty_from_corpus:
+            everywhere = self.own_difficulty.astype(np.float64)
+        else:
+            named = settings.expected_vad
+            if np.isnan(self.vad[train_rows]).any(axis=1).all():
+                return None, None, 0
+            if isinstance(named, dict):
+                if any(name not in named for name in self.labels):
+                    return None, None, 0
+                prototypes = np.array([named[name] for name in self.labels], dtype=np.float64)
+            else:
+                prototypes = fit_prototypes(self.vad[train_rows], self.label_ids[train_rows], len(self.labels))
+            weights = settings.vad_weights
+            if settings.difficulty_method == "weighted" and weights is None:
+                weights = [0.4, 0.4, 0.2]
+            everywhere = vad_difficulty(
+                self.vad, self.label_ids, prototypes, settings.difficulty_method, weights, self.labels
+            )
+        filled, unrated = fill_unrated(everywhere[train_rows], self.label_ids[train_rows])
+        return everywhere, filled, unrated

@@ -1,0 +1,308 @@
+"""A job: a recipe's runs planned, checked, run one after the other, and gathered into results.json."""
+
+import importlib.metadata
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from filelock import FileLock
+from filelock import Timeout
+from tqdm import tqdm
+
+from .checking import show
+from .corpora import Corpus
+from .corpora import load_corpus
+from .corpus_specs import BUILTIN
+from .corpus_specs import CorpusSpec
+from .corpus_specs import resolve_specs
+from .curriculum_trainer import newest_checkpoint
+from .curriculum_trainer import write_whole
+from .errors import InputError
+from .experiment import Experiment
+from .experiment import Run
+from .experiment import RunFailed
+from .experiment_data import ExperimentData
+from .metrics import summarise
+from .protocols import plan_folds
+from .reporting import format_table
+from .reporting import results_table
+from .settings import Recipe
+from .settings import Settings
+from .settings import settings_identity
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
+
+
+@dataclass
+class Outcome:
+    """How a job ended.
+
+    Args:
+        text: what to show: the table of results, or the plan.
+        failed: the runs that gave no result, each with its reason.
+    """
+
+    text: str
+    failed: list[str]
+
+
+def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outcome:
+    """Plans and checks every run of a recipe, then trains and tests those that are not done yet.
+
+    Args:
+        recipe: from `load_recipe`.
+        dry_run: plan and check alone: the runs, rows in each part and steps; nothing is trained or written.
+        overwrite: runs whose settings or data have changed replace those in the folder; without it they are refused.
+
+    Raises InputError for wrong input, before any training and with the output folder as it was.
+    """
+    state = PartialState()
+    folder = recipe.output_dir
+    loaded: dict[str, Corpus] = {}
+    experiments = [_prepare(settings, folder, loaded, dry_run) for settings in recipe.experiments]
+    plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
+    changed = [] if dry_run else _check_folder(plans, overwrite)
+    _say_notes(recipe, loaded, experiments)
+    if dry_run:
+        return Outcome(_plan_table(experiments, plans, state.num_processes), [])
+    lock = FileLock(folder / ".lock")
+    try:
+        if state.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+            for run_folder in changed:
+                shutil.rmtree(run_folder)
+    except Timeout as error:
+        raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
+    except OSError as error:
+        raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
+    try:
+        state.wait_for_everyone()
+        return _run_all(recipe, experiments, plans, state)
+    finally:
+        lock.release()
+
+
+# ---- planning -------------------------------------------------------------------------------------------------------
+
+
+def _prepare(settings: Settings, folder: Path, loaded: dict[str, Corpus], dry_run: bool) -> Experiment:
+    specs = resolve_specs(settings.corpora, settings.corpus)
+
+    def corpus(name: str) -> Corpus:
+        if name not in specs:
+            raise InputError(
+                f"experiment {settings.name!r}: there is no corpus {name!r}; known are {', '.join(sorted(specs))}, "
+                "and a recipe can bring its own in corpora"
+            )
+        key = f"{name} {specs[name]!r}"
+        if key not in loaded:
+            loaded[key] = load_corpus(specs[name])
+        return loaded[key]
+
+    train = [corpus(name) for name in settings.training_corpora]
+    test = [corpus(name) for name in _test_names(settings, specs)]
+    return Experiment(ExperimentData(settings, train, test), folder, offline_ok=dry_run)
+
+
+def _test_names(settings: Settings, specs: dict[str, CorpusSpec]) -> list[str]:
+    """The corpora that a cross-corpus evaluation tests on."""
+    if settings.evaluation_mode == "loso":
+        return []
+    if settings.test_datasets is not None:
+        return settings.test_datasets
+    others = [name for name, spec in specs.items() if spec.hub_id is not None or name not in BUILTIN]
+    return [name for name in others if name not in settings.training_corpora]
+
+
+def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
+    settings, data = experiment.settings, experiment.data
+    inputs = {
+        "settings": settings_identity(settings),
+        "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora},
+        "processes": world_size,
+    }
+    runs = []
+    for seed in settings.seeds:
+        folds = plan_folds(
+            data.tables(data.train),
+            data.tables(data.test),
+            settings.evaluation_mode,
+            settings.validation,
+            settings.validation_fraction,
+            seed,
+        )
+        for fold in folds:
+            place = folder / settings.slug / f"seed-{seed}" / fold.name
+            runs.append(Run(settings, seed, fold, place, inputs))
+            experiment.check(runs[-1])
+    return runs
+
+
+def _say_notes(recipe: Recipe, loaded: dict[str, Corpus], experiments: list[Experiment]) -> None:
+    notes = recipe.notes + [f"{corpus.name}: {note}" for corpus in loaded.values() for note in corpus.notes]
+    notes += [note for experiment in experiments for note in (*experiment.data.notes, *experiment.notes)]
+    for note in dict.fromkeys(notes):
+        logger.info("note: %s", note)
+
+
+def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_size: int) -> str:
+    rows = [["experiment", "seed", "fold", "train", "validation", "test", "steps"]]
+    for experiment, runs in zip(experiments, plans, strict=True):
+        for planned in runs:
+            fold = planned.fold
+            sizes = [str(sum(len(part.rows) for part in parts)) for parts in (fold.train, fold.validation)]
+            tested = " ".join(f"{part.corpus}:{len(part.rows)}" for part in fold.test)
+            steps = str(experiment.steps(planned, world_size))
+            rows.append([planned.settings.name, str(planned.seed), fold.name, *sizes, tested, steps])
+    return f"{format_table(rows)}\n\n{len(rows) - 1} runs; nothing was trained or written."
+
+
+def _check_folder(plans: list[list[Run]], overwrite: bool) -> list[Path]:
+    """The folders of runs that were made with other settings or data: refused, or to be replaced."""
+    changed = []
+    for planned in (run for runs in plans for run in runs):
+        path = planned.folder / "run.json"
+        if not path.exists():
+            continue
+        before = json.loads(path.read_text())
+        if before["identity"] != planned.identity:
+            if not overwrite:
+                raise InputError(
+                    f"{planned.folder} holds a run with other settings or data ({_difference(before, planned)}): give "
+                    "another --output_dir, or --overwrite to replace it"
+                )
+            changed.append(planned.folder)
+    return changed
+
+
+def _difference(before: dict[str, Any], planned: Run) -> str:
+    """What is not as it was, in words."""
+    inputs = json.loads(json.dumps(planned.inputs, default=str))
+    old, new = ({**each["settings"], "processes": each["processes"]} for each in (before, inputs))
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    parts = [f"{key} was {show(old.get(key))}, now {show(new.get(key))}" for key in keys]
+    old, new = before["corpora"], inputs["corpora"]
+    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
+    results = {
+        "recipe": recipe.name,
+        "protocol": _protocol(plans),
+        "environment": environment(),
+        "experiments": [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments],
+    }
+    failed: list[str] = []
+    best = 0.0
+    total = sum(map(len, plans))
+    with tqdm(total=total, desc=recipe.name, unit="run", disable=None if state.is_main_process else True) as bar:
+        for experiment, runs, entry in zip(experiments, plans, results["experiments"], strict=True):
+            for planned in runs:
+                outcome = _one(experiment, planned, state)
+                if outcome["status"] == "done":
+                    best = max(best, outcome["validation"]["uar"])
+                    bar.set_postfix_str(f"best validation UAR {best:.3f}")
+                else:
+                    failed.append(f"{planned}: {outcome['status']}")
+                bar.update()
+                entry["runs"].append(_public(outcome))
+                entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
+                if state.is_main_process:
+                    _write_json(recipe.output_dir / "results.json", results)
+    return Outcome(f"{results_table(results)}\n\n{recipe.output_dir / 'results.json'}", failed)
+
+
+def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
+    finished = planned.folder / "metrics.json"
+    if finished.exists():
+        if state.is_main_process:
+            _tidy(planned.folder)
+        logger.info("%s: done before", planned)
+        return json.loads(finished.read_text())
+    if state.is_main_process:
+        planned.folder.mkdir(parents=True, exist_ok=True)
+        about = {"identity": planned.identity, "experiment": planned.settings.name, **planned.inputs}
+        _write_json(planned.folder / "run.json", about)
+    state.wait_for_everyone()
+    resumed = newest_checkpoint(planned.folder)
+    started = time.monotonic()
+    try:
+        outcome = experiment.train(planned)
+    except RunFailed as error:
+        logger.error("%s: %s", planned, error)
+        return {"seed": planned.seed, "fold": planned.fold.name, "status": f"failed: {error}"}
+    logger.info(
+        "%s%s: validation UAR %.3f, %s, %.1f s",
+        planned,
+        "" if resumed is None else f" (went on from {Path(resumed).name})",
+        outcome["validation"]["uar"],
+        ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
+        time.monotonic() - started,
+    )
+    return outcome
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(content, indent=2)))
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a run that was killed just after its last file would have removed itself."""
+    for path in [*folder.glob("checkpoint-*"), folder / ".writing"]:
+        shutil.rmtree(path, ignore_errors=True)
+    (folder / "best.safetensors").unlink(missing_ok=True)
+
+
+def _public(outcome: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in outcome.items() if key not in ("experiment", "identity")}
+
+
+def _protocol(plans: list[list[Run]]) -> list[str]:
+    """How the folds were made, in words, each once."""
+    return list(dict.fromkeys(run.fold.description for runs in plans for run in runs))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for results.json; no path and no name of the machine."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    accelerators = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "accelerators": accelerators,
+        "processes": PartialState().num_processes,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of EmoMM's own checkout, with a + where it has changes; None where it is installed without one."""
+    here = Path(__file__).resolve().parent
+    if not (here / ".git").exists():
+        return None
+    git = ["git", "-C", str(here)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+" if dirty.strip() else commit
+
+
+__all__ = ["Outcome", "environment", "run"]

@@ -1,0 +1,139 @@
+"""A corpus predicted in batches with an exported model."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+from transformers import AutoModel
+from transformers import AutoProcessor
+
+from .configuration_emomm import EmoMMConfig
+from .corpora import Corpus
+from .corpora import load_corpus
+from .corpus_specs import CorpusSpec
+from .corpus_specs import resolve_specs
+from .curriculum_trainer import write_whole
+from .data_collator import EmoMMDataCollator
+from .errors import InputError
+from .modeling_emomm import EmoMMForEmotionClassification
+from .processing_emomm import EmoMMProcessor
+
+logger = logging.getLogger(__name__)
+
+
+def predict(
+    model: str,
+    corpus: str,
+    output: str | Path,
+    paths: dict[str, str] | None = None,
+    batch_size: int = 64,
+    trust_remote_code: bool = False,
+) -> int:
+    """Predicts every row of a corpus and writes a parquet file.
+
+    Its columns: utterance_id, corpus, speaker, session, label (as the corpus has it), prediction, probabilities (one
+    for each of the model's classes, whose names are in the file's metadata under `labels`).
+
+    Args:
+        model: folder of an exported model, or its id on the Hub.
+        corpus: a built-in name, or a name that `paths` gives a place; or a path of data in the schema.
+        output: the file to write.
+        paths: local copies of corpora by name.
+        batch_size: rows at a time.
+        trust_remote_code: run the code that comes with the model; needed for a fusion of its author's own.
+
+    Returns the number of rows. Raises InputError for a model or corpus that can't be read or don't fit each other.
+    """
+    loaded, processor = _load(model, trust_remote_code)
+    rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
+    _check_fit(loaded.config, processor, rows, model)
+    probabilities = _probabilities(loaded, processor, rows, batch_size)
+    labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
+    names = np.array(labels, dtype=object)
+    columns = {
+        "utterance_id": rows.utterance_ids,
+        "corpus": np.full(len(rows), rows.name, dtype=object),
+        "speaker": rows.speakers,
+        "session": rows.sessions,
+        "label": np.array(rows.labels, dtype=object)[rows.label_ids],
+        "prediction": names[probabilities.argmax(axis=1)],
+        "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels)),
+    }
+    table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(labels)})
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(output, lambda path: pq.write_table(table, path))
+    return len(rows)
+
+
+def _load(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
+    """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted."""
+    try:
+        if trust_remote_code:
+            loaded = AutoModel.from_pretrained(model, trust_remote_code=True)
+            processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)
+        else:
+            loaded = EmoMMForEmotionClassification.from_pretrained(model)
+            processor = EmoMMProcessor.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {model!r} could not be loaded: {error}") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return loaded.eval().to(device), processor
+
+
+def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec:
+    """The corpus by name; a path is taken for data in the schema, with the model's classes."""
+    specs = resolve_specs({}, paths)
+    if corpus in specs:
+        return specs[corpus]
+    if not Path(corpus).exists():
+        raise InputError(f"corpus {corpus!r} is neither known ({', '.join(sorted(specs))}) nor a path")
+    labels = [config.id2label[i] for i in range(config.num_labels)]
+    return CorpusSpec.from_dict(Path(corpus).stem, {"path": corpus, "labels": labels, "test_only": True})
+
+
+def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
+    if not config.uses_audio:
+        return
+    if corpus.audio_dim != config.audio_dim:
+        raise InputError(
+            f"the voice features of {corpus.name} are {corpus.audio_dim} wide ({corpus.spec.extractor}), {model!r} "
+            f"takes {config.audio_dim} ({config.audio_encoder})"
+        )
+    if not processor.allow_missing and not corpus.audio.length.all():
+        row = corpus.utterance_ids[int(np.argmin(corpus.audio.length))]
+        raise InputError(f"{corpus.name} row {row!r} has no voice, and {model!r} needs it")
+
+
+@torch.no_grad()
+def _probabilities(
+    model: EmoMMForEmotionClassification, processor: EmoMMProcessor, corpus: Corpus, batch_size: int
+) -> np.ndarray:
+    """(rows, classes) float32. Rows go through in the order of their length, so that little is padded."""
+    tokens = processor.tokenize(corpus.transcripts) if model.config.uses_text else None
+    collate = EmoMMDataCollator(
+        0 if processor.tokenizer is None else processor.tokenizer.pad_token_id, processor.allow_missing
+    )
+    lengths = np.array([len(row) for row in tokens]) if tokens is not None else corpus.audio.length
+    order = np.argsort(lengths, kind="stable")
+    probabilities = np.empty((len(corpus), model.config.num_labels), dtype=np.float32)
+    for start in tqdm(range(0, len(order), batch_size), desc="predicting", unit="batch", disable=None):
+        rows = order[start : start + batch_size]
+        features = [
+            {
+                **({"audio_features": corpus.audio[i]} if model.config.uses_audio else {}),
+                **({"input_ids": tokens[i]} if tokens is not None else {}),
+            }
+            for i in rows
+        ]
+        batch = {name: value.to(model.device) for name, value in collate(features).items()}
+        probabilities[rows] = model(**batch).logits.float().softmax(dim=-1).cpu().numpy()
+    return probabilities
+
+
+__all__ = ["predict"]

@@ -1,0 +1,250 @@
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from emomm.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """A stand-in for the module that runs a job: it keeps what it was given."""
+    module = types.ModuleType("emomm.job")
+    module.calls = []
+
+    module.outcome = types.SimpleNamespace(text="the table", failed=[])
+
+    def run(recipe, dry_run, overwrite):
+        module.calls.append((recipe, dry_run, overwrite))
+        return module.outcome
+
+    module.run = run
+    monkeypatch.setitem(sys.modules, "emomm.job", module)
+    return module
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"num_epochs": 20, "experiments": [{"name": "One"}, {"name": "Two"}]}))
+    return str(path)
+
+
+def start(*arguments, cwd, script=ROOT / "run_emomm.py", **environment):
+    """The script as a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_run_hands_the_recipe_on(job, recipe):
+    assert main(["run", recipe]) == 0
+    assert main(["run", recipe, "--experiment", "two", "--seeds", "1", "2", "--dry_run", "--dropout", "0.25"]) == 0
+    assert main(["run", "--overwrite", "--learning_rate=1e-3", recipe, "--all", "--freeze_text_encoder", "false"]) == 0
+    (first, *flags), (second, *second_flags), (third, *third_flags) = job.calls
+    assert [s.name for s in first.experiments] == ["One", "Two"]
+    assert flags == [False, False]
+    assert [(s.name, s.seeds, s.dropout) for s in second.experiments] == [("Two", [1, 2], 0.25)]
+    assert second_flags == [True, False]
+    assert [(s.learning_rate, s.freeze_text_encoder) for s in third.experiments] == [(1e-3, False)] * 2
+    assert third_flags == [False, True]
+
+
+def test_lists_objects_aliases_and_dashes(job, recipe):
+    arguments = ["--train_dataset", "IEMO", "MSPI", "--test_datasets", "MSPP", "--class_weights", '{"sad": 2}']
+    assert main(["run", recipe, *arguments, "--num_train_epochs", "17", "--batch-size", "8"]) == 0
+    settings = job.calls[0][0].experiments[0]
+    assert (settings.train_dataset, settings.test_datasets) == (["IEMO", "MSPI"], ["MSPP"])
+    assert settings.class_weights == {"sad": 2.0}
+    assert (settings.num_epochs, settings.batch_size) == (17, 8)
+
+
+def test_fields_of_training_arguments_are_options_wherever_they_stand(job, recipe, monkeypatch):
+    from emomm import checking
+
+    kinds = {"bf16": bool, "max_grad_norm": float}
+    monkeypatch.setattr(checking, "training_argument_kinds", lambda: kinds)
+    assert main(["run", "--max_grad_norm", "0.5", recipe, "--bf16", "--dropout", "0.3"]) == 0
+    settings = job.calls[0][0].experiments[0]
+    assert settings.training_arguments == {"max_grad_norm": 0.5, "bf16": True}
+    assert settings.dropout == 0.3
+    assert main(["run", "--max_grad_norm=0.5", recipe]) == 0
+
+
+def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b.csv").write_text("")
+    assert main(["run", recipe, "--corpus", "IEMO=a", "--corpus", f"MSPI={tmp_path}/b.csv"]) == 0
+    assert job.calls[0][0].experiments[0].corpus == {"IEMO": f"{tmp_path}/a", "MSPI": f"{tmp_path}/b.csv"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["no command", "run, predict, recipes"]),
+        (["rum"], ["unknown command 'rum'", "Did you mean 'run'?"]),
+        (["run"], ["RECIPE", "emomm run --help"]),
+        (["run", "absent.json"], ["absent.json: there is no such recipe file"]),
+        (["run", "RECIPE", "more"], ["unrecognized arguments: more"]),
+        (["run", "RECIPE", "--experiment", "Tow"], ["no experiment 'Tow'", "Did you mean 'Two'?"]),
+        (["run", "RECIPE", "--experiment", "One", "--all"], ["--all", "not allowed with"]),
+        (["run", "RECIPE", "--seeds", "1", "x"], ["command line: seeds is", "a whole number"]),
+        (["run", "RECIPE", "--seeds", "1", "1"], ["seeds is [1, 1]"]),
+        (["run", "RECIPE", "--corpus", "IEMO"], ["--corpus is 'IEMO'", "NAME=PATH"]),
+        (["run", "RECIPE", "--corpus", "IEMO=.", "--corpus", "IEMO=.."], ["--corpus IEMO is given twice"]),
+        (["run", "RECIPE", "--dropout", "0.1", "--dropout", "0.2"], ["--dropout is given twice"]),
+        (["run", "RECIPE", "--bf16", "--bf16"], ["--bf16 is given twice"]),
+        (["run", "RECIPE", "--dropout"], ["--dropout needs a value"]),
+        (["run", "RECIPE", "--dropout", "2"], ["command line: dropout is", "below 1"]),
+        (["run", "RECIPE", "--num_attention_heads", "7"], ["experiment 'One'", "7", "512"]),
+        (["run", "RECIPE", "--name", "x"], ["--name can't be given"]),
+        (["run", "RECIPE", "--seed", "3"], ["command line: seed", "use seeds"]),
+        (["predict", "model"], ["CORPUS", "emomm predict --help"]),
+        (["predict", "m", "c", "--output", "o", "--batch_size", "0"], ["batch_size", "'0'", "at least 1"]),
+        (["recipes", "x"], ["unrecognized arguments: x"]),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(job, recipe, capsys, arguments, parts):
+    assert main([recipe if argument == "RECIPE" else argument for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    for part in parts:
+        assert part in printed.err
+    assert job.calls == []
+
+
+def test_only_the_first_process_speaks(recipe, capsys, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("RANK", "2")
+    assert main(["run", "absent.json"]) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_and_the_runs_that_failed(job, recipe, capsys, monkeypatch):
+    assert main(["run", recipe]) == 0
+    assert capsys.readouterr() == ("the table\n", "")
+    job.outcome = types.SimpleNamespace(text="the table", failed=["One: no memory"])
+    assert main(["run", recipe]) == 1
+    assert capsys.readouterr() == ("the table\n", "failed: One: no memory\n")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["run", recipe]) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_interrupted_job(job, recipe, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    job.run = interrupt
+    assert main(["run", recipe]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
+    calls = []
+    module = types.ModuleType("emomm.predicting")
+    module.predict = lambda *args, **kwargs: calls.append((args, kwargs))
+    monkeypatch.setitem(sys.modules, "emomm.predicting", module)
+    arguments = ["model", "own", "--output", "p.parquet", "--corpus", f"own={tmp_path}", "--batch_size", "8"]
+    assert main(["predict", *arguments]) == 0
+    assert main(["predict", "model", "IEMO", "--output", "p.parquet", "--trust_remote_code"]) == 0
+    assert calls == [
+        (
+            ("model", "own", "p.parquet"),
+            {"paths": {"own": str(tmp_path)}, "batch_size": 8, "trust_remote_code": False},
+        ),
+        (("model", "IEMO", "p.parquet"), {"paths": {}, "batch_size": 64, "trust_remote_code": True}),
+    ]
+
+
+def test_recipes_are_listed_with_their_descriptions(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("quickstart ") and "real recordings" in line for line in lines)
+    assert any("Experiments: voice, words, both." in line for line in lines)
+
+
+def test_help_is_quick_and_whole(tmp_path):
+    began = time.perf_counter()
+    done = start("--help", cwd=tmp_path)
+    assert time.perf_counter() - began < 2
+    assert done.returncode == 0
+    from emomm.settings import FIELDS
+
+    for name in FIELDS.keys() - {"name", "description", "training_arguments"}:
+        assert f"--{name}" in done.stdout, name
+    assert "one of audio, text, both; default" in " ".join(done.stdout.split())
+
+
+def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
+    code = (
+        "import sys; sys.argv = ['run_emomm.py', 'quickstart', '--dropout', '2']\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import run_emomm\n"
+        "from emomm.cli import main\n"
+        "assert main(['run', 'quickstart', '--dropout', '2']) == 2\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_script_runs_from_a_clone_of_any_name(tmp_path):
+    """Linked, so that the folder beside the script is not called as this one, nor `emomm`."""
+    clone = tmp_path / "emomm-main"
+    clone.mkdir()
+    for path in [*ROOT.glob("*.py"), ROOT / "recipes"]:
+        (clone / path.name).symlink_to(path) if path.is_dir() else (clone / path.name).write_bytes(path.read_bytes())
+    (clone / "job.py").write_text(
+        "import sys\nfrom types import SimpleNamespace\n\n\ndef run(recipe, dry_run, overwrite):\n"
+        "    names = [s.name for s in recipe.experiments]\n"
+        "    return SimpleNamespace(text=f'{recipe.name} {names} {__name__} {__file__}', failed=sys.path[:1])\n"
+    )
+    done = start("quickstart", "--experiment", "words", cwd="/", script=clone / "run_emomm.py")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == f"quickstart ['words'] emomm.job {clone / 'job.py'}\n"
+    assert done.stderr.startswith("failed: ")
+    assert str(clone) not in done.stderr  # no module search path: our modules have no bare names
+
+
+def test_the_script_ends_with_2_without_a_traceback(tmp_path):
+    (tmp_path / "bad.json").write_text('{"dropout": "much", "experiments": [{"name": "x"}]}')
+    done = start("bad.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == ('error: bad.json: dropout is "much", but must be a number of at least 0 and below 1.\n')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.json"]
+
+
+def test_importing_the_script_does_nothing():
+    import emomm.run_emomm
+
+    assert callable(emomm.run_emomm.load_package)
+    assert sys.modules["emomm"] is emomm
+
+
+def test_the_package_is_lazy():
+    import emomm
+
+    assert emomm.__version__ == "0.1.0"
+    assert emomm.InputError.__module__ == "emomm.errors"
+    assert emomm.load_recipe.__module__ == "emomm.settings"
+    assert {"EmoMMConfig", "CurriculumTrainer", "load_corpus"} <= set(dir(emomm))
+    with pytest.raises(AttributeError, match="'Nothing'"):
+        _ = emomm.Nothing
