@@ -104,25 +104,26 @@ class EmoMMConfig(PreTrainedConfig):
         _within("dropout", self.dropout, 0, 1)
         _within("label_smoothing", self.label_smoothing, 0, 1)
         _within("focal_gamma", self.focal_gamma, 0, float("inf"))
-        if self.loss_temperature <= 0:
+        if not 0 < self.loss_temperature < float("inf"):
             raise ValueError(f"loss_temperature={self.loss_temperature!r} is out of range; it must be above 0")
 
     def validate_heads(self):
         """Raises ValueError where the heads of the cross attention do not divide its width."""
         fused = self.modality == "both" and self.fusion_type == "cross_attention"
-        if fused and self.fusion_hidden_dim % self.num_attention_heads:
+        if fused and self.num_attention_heads > 0 and self.fusion_hidden_dim % self.num_attention_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide "
                 f"fusion_hidden_dim={self.fusion_hidden_dim}"
             )
 
     def validate_class_weights(self):
-        """Raises ValueError where the class weights are not one non-negative number for each class."""
-        if self.class_weights is None:
+        """Raises ValueError where the class weights are not one finite, non-negative number for each class."""
+        weights = self.class_weights
+        if weights is None:
             return
-        if len(self.class_weights) != self.num_labels or min(self.class_weights) < 0 or sum(self.class_weights) == 0:
+        if len(weights) != self.num_labels or not (min(weights) >= 0 and 0 < sum(weights) < float("inf")):
             raise ValueError(
-                f"class_weights={self.class_weights!r} must be {self.num_labels} numbers, none below 0 and not all 0"
+                f"class_weights={weights!r} must be {self.num_labels} finite numbers, none below 0 and not all 0"
             )
 
 

@@ -286,13 +286,15 @@ class CurriculumTrainer(Trainer):
             if self.args.should_save:
                 state = self.accelerator.unwrap_model(self.model).state_dict()
                 write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
-        if improved or self.state.epoch <= self.args.curriculum_epochs:
+        if improved or self.sampler.curriculum.active(round(self.state.epoch) - 1):
             self.epochs_without_improvement = 0
         else:
             self.epochs_without_improvement += 1
         patience = self.args.early_stopping_patience
         if patience is not None and self.epochs_without_improvement >= patience:
             self.control.should_training_stop = True
+            # From a state that was saved now, a resumed run would go on training.
+            self.control.should_save = False
 
     def load_best(self) -> None:
         """Puts the weights of the best validation epoch into the model."""
@@ -318,6 +320,7 @@ class CurriculumTrainer(Trainer):
         name = f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             shutil.rmtree(folder / _STAGING, ignore_errors=True)
+        running_loss = self.accelerator.gather(self._tr_loss).mean().item()  # as the Trainer logs it, of all ranks
         self.accelerator.wait_for_everyone()
         self._writing = True
         try:
@@ -325,7 +328,7 @@ class CurriculumTrainer(Trainer):
         finally:
             self._writing = False
         if self.args.should_save:
-            self._write_own_state(folder / _STAGING / name)
+            self._write_own_state(folder / _STAGING / name, running_loss)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             older = list(folder.glob("checkpoint-*"))
@@ -335,12 +338,12 @@ class CurriculumTrainer(Trainer):
             shutil.rmtree(folder / _STAGING, ignore_errors=True)
         self._saved_at = time.monotonic()
 
-    def _write_own_state(self, folder: Path) -> None:
+    def _write_own_state(self, folder: Path, running_loss: float) -> None:
         state = {
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "epochs_without_improvement": self.epochs_without_improvement,
-            "running_loss": self._tr_loss.item(),
+            "running_loss": running_loss,
             "last_logged_step": self._globalstep_last_logged,
         }
         (folder / _STATE_FILE).write_text(json.dumps(state))

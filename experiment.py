@@ -30,6 +30,7 @@ from .exporting import export_model
 from .exporting import save_encoder_weights
 from .feature_store import TextStateStore
 from .feature_store import encoder_fingerprint
+from .fusions import FusionOutput
 from .fusions import get_fusion
 from .fusions import load_fusion_module
 from .metrics import emotion_scores
@@ -63,6 +64,17 @@ _HF_SCHEDULERS = {
 def _try_model(config: EmoMMConfig) -> None:
     """Builds the model and gives it a batch, as a check of a fusion that is not ours."""
     model = EmoMMForEmotionClassification(config).eval()
+    right = (2, config.fusion_hidden_dim)
+
+    def check(fusion, states, output) -> None:
+        if not isinstance(output, FusionOutput) or output.embedding.shape != right:
+            found = tuple(output.embedding.shape) if isinstance(output, FusionOutput) else type(output).__name__
+            raise ValueError(
+                f"the fusion {config.fusion_type!r} gave {found} for two rows, but must give a FusionOutput whose "
+                f"embedding is {right} (fusion_hidden_dim is {config.fusion_hidden_dim})"
+            )
+
+    model.fusion.register_forward_hook(check)
     with torch.no_grad():
         model(audio_features=torch.zeros(2, 3, config.audio_dim), text_features=torch.zeros(2, 4, config.text_dim))
 

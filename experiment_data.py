@@ -101,7 +101,7 @@ class ExperimentData:
             if self.settings.modality == "audio" and not corpus.audio.length.all():
                 row = int(np.argmin(corpus.audio.length))
                 raise InputError(
-                    f"{where}: {corpus.name} row {corpus.utterance_ids[row]!r} has no voice, and modality is audio: "
+                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice, and modality is audio: "
                     "leave such rows out, or train with modality both and fusion_type adaptive"
                 )
 
@@ -184,7 +184,7 @@ class ExperimentData:
             if not corpus.audio.length.all():
                 row = int(np.argmin(corpus.audio.length))
                 raise InputError(
-                    f"experiment {self.settings.name!r}: {corpus.name} row {corpus.utterance_ids[row]!r} has no voice "
+                    f"experiment {self.settings.name!r}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice "
                     f"({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
                     f"{self.settings.fusion_type!r} needs it: use adaptive, or leave such rows out"
                 )

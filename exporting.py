@@ -1,6 +1,7 @@
 """A trained model as a folder that stands alone: weights with the encoder's, configuration, code, processor."""
 
 import copy
+import hashlib
 import inspect
 import json
 import logging
@@ -21,6 +22,7 @@ from .modeling_emomm import EmoMMForEmotionClassification
 from .modeling_emomm import without_pooler
 from .processing_emomm import EmoMMProcessor
 from .text_encoders import load_encoder
+from .text_encoders import load_encoder_config
 from .text_encoders import public_name
 
 logger = logging.getLogger(__name__)
@@ -67,8 +69,10 @@ def export_model(
         encoder_weights: a file from `save_encoder_weights`, linked (or copied) in place of writing the frozen
             encoder's weights again for each of many models.
 
-    Returns the folder.
+    Returns the folder. Raises ValueError where a model that reads words comes without its tokenizer.
     """
+    if model.config.uses_text and tokenizer is None:
+        raise ValueError("a model that reads words is exported with its text encoder's tokenizer; none was given")
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -98,6 +102,8 @@ def _write_weights(model: EmoMMForEmotionClassification, staging: Path, encoder_
             _link(encoder_weights, staging / _ENCODER)
         save_file(head, staging / _HEAD, metadata={"format": "pt"})
         _write_index(staging)
+        if config.text_config is None:
+            config.text_config = load_encoder_config(config.text_model_name)
         config.holds_text_encoder = True
     else:
         save_file(head, staging / "model.safetensors", metadata={"format": "pt"})
@@ -130,16 +136,22 @@ def _write_index(staging: Path) -> None:
 def _write_code(config: EmoMMConfig, staging: Path) -> None:
     """The files that the model is made of, and the user's own fusion with a line that imports it."""
     here = Path(__file__).resolve().parent
-    for name in CODE:
-        shutil.copyfile(here / name, staging / name)
-    if config.fusion_module is None:
-        return
-    fusion = get_fusion(config.fusion_type)
-    source = Path(inspect.getfile(fusion)).read_text(encoding="utf-8")
-    source = re.sub(r"^(\s*)from emomm\.(\w+) import", r"\1from .\2 import", source, flags=re.MULTILINE)
-    (staging / f"{config.fusion_module}.py").write_text(source, encoding="utf-8")
-    with open(staging / "modeling_emomm.py", "a", encoding="utf-8") as file:
-        file.write(f"\nfrom .{config.fusion_module} import {fusion.__name__}  # noqa: E402, F401 the model's fusion\n")
+    code = {name: (here / name).read_text(encoding="utf-8") for name in CODE}
+    if config.fusion_module is not None:
+        fusion = get_fusion(config.fusion_type)
+        source = Path(inspect.getfile(fusion)).read_text(encoding="utf-8")
+        source = re.sub(r"^(\s*)from emomm\.(\w+) import", r"\1from .\2 import", source, flags=re.MULTILINE)
+        source = re.sub(r"^(\s*)from emomm import", r"\1from .fusions import", source, flags=re.MULTILINE)
+        code[f"{config.fusion_module}.py"] = source
+        code["modeling_emomm.py"] += (
+            f"\nfrom .{config.fusion_module} import {fusion.__name__}  # noqa: E402, F401 the model's fusion\n"
+        )
+    # Of two models loaded in one process, transformers runs the second with the first one's code where their
+    # configuration files are alike: so that file tells what it travels with.
+    digest = hashlib.sha256("".join(code.values()).encode()).hexdigest()
+    code["configuration_emomm.py"] += f"\n# All of the code here: {digest}\n"
+    for name, source in code.items():
+        (staging / name).write_text(source, encoding="utf-8")
 
 
 def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -> EmoMMProcessor:

@@ -1,9 +1,9 @@
 """States of frozen text encoders: each distinct transcript is encoded once, kept on disk, and memory-mapped.
 
 A store is a folder for one (encoder weights and configuration, tokenizer, maximum length, precision). It holds Arrow
-files, each written whole under a temporary name and then renamed to a name that contains the hash of its content: a
-torn or foreign file does not match its name, and is removed and its transcripts encoded again. One process at a time
-encodes, under a lock that the system frees when the process ends, however it ends.
+files, each written whole under a temporary name and then renamed to the hash of its bytes: a torn or foreign file does
+not match its name, is never parsed, and is removed and its transcripts encoded again. One process at a time encodes,
+under a lock that the system frees when the process ends, however it ends.
 """
 
 import errno
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import xxhash
+from filelock import AcquireReturnProxy
 from filelock import FileLock
 from huggingface_hub import constants
 from huggingface_hub import snapshot_download
@@ -32,7 +33,7 @@ from .text_encoders import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = b"emomm-text-states-1"
+_FORMAT = "emomm-text-states-2"
 _TOKENS_A_BATCH = 4096
 _FLUSH_BYTES = 64 * 2**20
 _FLUSH_SECONDS = 30.0
@@ -84,7 +85,7 @@ class TextStateStore:
 
     def __init__(self, model_name: str, max_length: int, dtype: str = "float16", directory: str | Path | None = None):
         self.model_name, self.max_length, self.dtype = model_name, max_length, np.dtype(dtype)
-        identity = f"{encoder_fingerprint(model_name)} {max_length} {dtype}"
+        identity = f"{_FORMAT} {encoder_fingerprint(model_name)} {max_length} {dtype}"
         self.key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.folder = (default_store() if directory is None else Path(directory)) / self.key
         self._parts: list[np.ndarray] = []
@@ -100,13 +101,25 @@ class TextStateStore:
         wanted = {key: text for key, text in zip(hashes, transcripts, strict=True) if key is not None}
         self._scan()
         if not wanted.keys() <= self._index.keys():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "lock"):
+            with self._lock():
                 self._scan(clean=True)  # another process may have encoded them meanwhile
                 self._encode({key: text for key, text in wanted.items() if key not in self._index})
         rows = np.array([(0, 0, 0) if key is None else self._index[key] for key in hashes], dtype=np.int64)
         rows = rows.reshape(-1, 3)
         return Sequences(tuple(self._parts), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
+
+    def _lock(self) -> AcquireReturnProxy:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return FileLock(self.folder / "lock").acquire()
+        except OSError as error:
+            raise self._no_place(error) from error
+
+    def _no_place(self, error: OSError, size: str = "") -> InputError:
+        where = f"{self.folder.parent} for the states of the transcripts{size}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return InputError(f"no space left in {where}: free some, or set store_dir")
+        return InputError(f"can't write into {where} ({error}): set store_dir")
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -172,30 +185,29 @@ class TextStateStore:
         lengths = np.array([len(state) for _, state in done], dtype=np.int64)
         values = np.concatenate([state for _, state in done])
         keys = b"".join(key for key, _ in done)
-        name = f"{_digest(keys, lengths, values)}.arrow"
         flat = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), type=pa.int64())
         columns = {
             "transcript": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(done), [None, pa.py_buffer(keys)]),
             "states": pa.LargeListArray.from_arrays(offsets, flat),
         }
-        table = pa.table(columns).replace_schema_metadata({b"format": _FORMAT})
+        table = pa.table(columns)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        content = sink.getvalue()
+        name = _file_name(content)
         temporary = self.folder / f"{name}.temporary"
         try:
             with open(temporary, "wb") as file:
-                with pa.ipc.new_file(file, table.schema) as writer:
-                    writer.write_table(table)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.folder / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise InputError(
-                    f"no space left in {self.folder.parent} for the states of the transcripts "
-                    f"({values.nbytes / 2**20:.0f} MB for {len(done)} of them): free some, or set store_dir"
-                ) from error
-            raise
+            size = f" ({content.size / 2**20:.1f} MB for {len(done)} of them)"
+            raise self._no_place(error, size) from error
         self._scan()
 
 
@@ -203,26 +215,26 @@ def _text_hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
-def _digest(keys: bytes, lengths: np.ndarray, values: np.ndarray) -> str:
-    digest = xxhash.xxh3_128(keys)
-    digest.update(lengths.tobytes())
-    digest.update(np.ascontiguousarray(values).view(np.uint8).data)
-    return digest.hexdigest()
+def _file_name(content: pa.Buffer) -> str:
+    return f"{xxhash.xxh3_128(content).hexdigest()}.arrow"
 
 
 def _read(path: Path) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
-    """Keys, lengths and memory-mapped states of a file, or None where it isn't whole or isn't ours."""
+    """Keys, lengths and memory-mapped states of a file, or None where it isn't whole or isn't ours.
+
+    The hash comes first: one wrong bit in Arrow's metadata can end the process that parses it.
+    """
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        if (table.schema.metadata or {}).get(b"format") != _FORMAT or table["states"].num_chunks != 1:
-            return None
-        keys = table["transcript"].to_pylist()
-        states = table["states"].chunk(0)
-        lengths = np.diff(states.offsets.to_numpy()).astype(np.int64)
-        values = states.values.values.to_numpy(zero_copy_only=True).reshape(-1, states.values.type.list_size)
-    except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException):
+        content = pa.memory_map(str(path)).read_buffer()
+    except OSError:  # a folder, or not to be read
         return None
-    return (keys, lengths, values) if path.stem == _digest(b"".join(keys), lengths, values) else None
+    if path.name != _file_name(content):
+        return None
+    table = pa.ipc.open_file(content).read_all()
+    states = table["states"].chunk(0)
+    lengths = np.diff(states.offsets.to_numpy()).astype(np.int64)
+    values = states.values.values.to_numpy(zero_copy_only=True).reshape(-1, states.values.type.list_size)
+    return table["transcript"].to_pylist(), lengths, values
 
 
 def _batches(order: np.ndarray, lengths: list[int]) -> list[list[int]]:

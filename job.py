@@ -17,6 +17,7 @@ from filelock import FileLock
 from filelock import Timeout
 from tqdm import tqdm
 
+from .checking import nearest
 from .checking import show
 from .corpora import Corpus
 from .corpora import load_corpus
@@ -80,8 +81,10 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         if state.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
+            for path in [*folder.glob("*.temporary"), *folder.glob("encoders/*.temporary")]:
+                path.unlink()  # of a job that was killed
             for run_folder in changed:
-                shutil.rmtree(run_folder)
+                _remove(run_folder)
     except Timeout as error:
         raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
     except OSError as error:
@@ -99,19 +102,19 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
 def _prepare(settings: Settings, folder: Path, loaded: dict[str, Corpus], dry_run: bool) -> Experiment:
     specs = resolve_specs(settings.corpora, settings.corpus)
 
-    def corpus(name: str) -> Corpus:
+    def corpus(name: str, setting: str) -> Corpus:
         if name not in specs:
             raise InputError(
-                f"experiment {settings.name!r}: there is no corpus {name!r}; known are {', '.join(sorted(specs))}, "
-                "and a recipe can bring its own in corpora"
+                f"experiment {settings.name!r}: {setting} holds {name!r}, which is no corpus.{nearest(name, specs)} "
+                f"Known are {', '.join(sorted(specs))}, and a recipe can bring its own in corpora"
             )
         key = f"{name} {specs[name]!r}"
         if key not in loaded:
             loaded[key] = load_corpus(specs[name])
         return loaded[key]
 
-    train = [corpus(name) for name in settings.training_corpora]
-    test = [corpus(name) for name in _test_names(settings, specs)]
+    train = [corpus(name, "train_dataset") for name in settings.training_corpora]
+    test = [corpus(name, "test_datasets") for name in _test_names(settings, specs)]
     return Experiment(ExperimentData(settings, train, test), folder, offline_ok=dry_run)
 
 
@@ -197,6 +200,16 @@ def _difference(before: dict[str, Any], planned: Run) -> str:
     return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
 
 
+def _remove(run_folder: Path) -> None:
+    """Removes a run. `run.json`, which says of which settings it is, goes last: a kill can't leave the rest alone."""
+    for path in run_folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "run.json":
+            path.unlink()
+    shutil.rmtree(run_folder)
+
+
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +259,8 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     except RunFailed as error:
         logger.error("%s: %s", planned, error)
         return {"seed": planned.seed, "fold": planned.fold.name, "status": f"failed: {error}"}
+    if state.is_main_process:
+        _tidy(planned.folder)
     logger.info(
         "%s%s: validation UAR %.3f, %s, %.1f s",
         planned,
@@ -262,10 +277,11 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Removes what a run that was killed just after its last file would have removed itself."""
-    for path in [*folder.glob("checkpoint-*"), folder / ".writing"]:
+    """Removes what only an interrupted run needs, and what was being written when it was killed."""
+    for path in [*folder.glob("checkpoint-*"), *folder.glob(".model.*"), folder / ".writing"]:
         shutil.rmtree(path, ignore_errors=True)
-    (folder / "best.safetensors").unlink(missing_ok=True)
+    for path in [*folder.glob("*.temporary"), folder / "best.safetensors"]:
+        path.unlink(missing_ok=True)
 
 
 def _public(outcome: dict[str, Any]) -> dict[str, Any]:

@@ -71,13 +71,16 @@ def emotion_loss(
         log_p = logits.log_softmax(dim=-1)  # (batch, classes)
         target = F.one_hot(labels, logits.shape[-1]).to(log_p.dtype)
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
-        terms = -target * (1 - log_p.exp()).clamp(min=0) ** focal_gamma * log_p
+        # Not 0 where p is 1: there, the power's derivative is infinite for a gamma below 1.
+        doubt = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).eps)  # (batch, classes): 1 - p
+        terms = -target * doubt**focal_gamma * log_p
         rows = (terms if class_weights is None else terms * class_weights).sum(dim=-1)  # (batch,)
     if sample_weights is not None:
         rows = rows * sample_weights.to(rows.dtype)
     if class_weights is None:
         return rows.mean()
-    return rows.sum() / class_weights[labels].sum().clamp(min=torch.finfo(rows.dtype).tiny)
+    norm = class_weights[labels].sum()
+    return rows.sum() / norm.where(norm > 0, 1)
 
 
 def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
@@ -131,7 +134,8 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             if config.fusion_module is not None and config.fusion_type not in fusion_names():
                 raise ValueError(
                     f"fusion_type={config.fusion_type!r} comes with the model, in {config.fusion_module}.py: load it "
-                    "with trust_remote_code=True"
+                    "with trust_remote_code=True, or, where emomm itself is imported, run that file first "
+                    "(emomm.fusions.load_fusion_module)"
                 )
             self.fusion = build_fusion(
                 config.fusion_type,
@@ -156,6 +160,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         else:
             self.class_weights = None
         self.post_init()
+        self.train()  # all but a frozen encoder
 
     # ---- the text encoder -------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """One utterance, or several, to the inputs of the model. Travels to the Hub with it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from transformers import AutoProcessor
@@ -119,8 +120,11 @@ class EmoMMProcessor(ProcessorMixin):
         """As in transformers; a processor for voice alone has no tokenizer to save."""
         if self.tokenizer is not None:
             return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        path = f"{save_directory}/processor_config.json"
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        path = str(Path(save_directory) / "processor_config.json")
         self.to_json_file(path)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return [path]
 
     @classmethod

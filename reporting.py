@@ -52,12 +52,14 @@ def tracked(settings: Settings, run: "Run", job_folder: Path) -> Iterator[list[s
             trackers.remove("wandb")
     elif "wandb" in trackers:
         trackers.remove("wandb")  # the main process alone reports
+    exit_code = 1
     try:
         yield trackers
+        exit_code = 0
     finally:
         if wandb_run is not None:
             try:
-                wandb_run.finish(quiet=True)
+                wandb_run.finish(exit_code=exit_code)
             except Exception as error:  # noqa: BLE001
                 logger.warning("W&B could not be closed (%s)", error)
 

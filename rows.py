@@ -31,7 +31,7 @@ class Sequences:
         lengths = np.asarray(lengths, dtype=np.int64)
         if lengths.sum() != len(values):
             raise ValueError(f"the lengths sum to {lengths.sum()}, but there are {len(values)} vectors")
-        start = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        start = np.cumsum(lengths) - lengths
         return cls((values,), np.zeros(len(lengths), np.int32), start, lengths)
 
     @classmethod

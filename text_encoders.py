@@ -39,7 +39,7 @@ def encoder_location(name: str) -> str:
 
 def public_name(name: str) -> str:
     """The name as it may stand in a shared file: the last part of a local path, anything else as it is."""
-    return Path(name).name if os.path.isdir(name) else name
+    return Path(name).name if os.path.isdir(name) or os.path.isabs(name) else name
 
 
 def _from_pretrained(auto_class, name: str, what: str):
@@ -72,7 +72,14 @@ def load_encoder(name: str) -> PreTrainedModel:
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The encoder's tokenizer. Raises InputError where it can't be loaded."""
-    return _from_pretrained(AutoTokenizer, name, "tokenizer")
+    tokenizer = _from_pretrained(AutoTokenizer, name, "tokenizer")
+    # transformers makes an empty one for a folder without tokenizer files: it would read every word as unknown.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(
+            f"text_model_name={name!r}: its tokenizer has no vocabulary; add the tokenizer's files, such as "
+            "tokenizer.json, to the encoder's"
+        )
+    return tokenizer
 
 
 def position_limit(config: PreTrainedConfig) -> int | None:

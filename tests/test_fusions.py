@@ -1,5 +1,6 @@
 """Each fusion against its formula, written out with torch's own modules; and the registry."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,9 @@ def multihead_attention(attention: SingleQueryAttention, key_bias: Tensor) -> nn
     return reference.eval()
 
 
-def reference_cross_attention(fusion: CrossAttentionFusion, states: list[ModalityState]) -> tuple[Tensor, list[Tensor]]:
+def reference_cross_attention(
+    fusion: CrossAttentionFusion, states: list[ModalityState]
+) -> tuple[Tensor, list[Tensor]]:
     """The formula in original_system.md, over sequences: everything projected, torch's attention each way."""
     projected = [projection(state.sequence) for projection, state in zip(fusion.projections, states, strict=True)]
     sides, attentions = [], []
@@ -97,9 +100,7 @@ def reference_cross_attention(fusion: CrossAttentionFusion, states: list[Modalit
         wide, narrow = block.feed_forward[0], block.feed_forward[3]
         assert wide.out_features == 4 * query.shape[1]
         fed = F.linear(F.linear(x, wide.weight, wide.bias).relu(), narrow.weight, narrow.bias)
-        sides.append(
-            F.layer_norm(x + fed, x.shape[1:], block.feed_forward_norm.weight, block.feed_forward_norm.bias)
-        )
+        sides.append(F.layer_norm(x + fed, x.shape[1:], block.feed_forward_norm.weight, block.feed_forward_norm.bias))
         attentions.append(weights[:, :, 0])
     return dense(fusion.output, torch.cat(sides, dim=-1)), attentions
 
@@ -123,7 +124,9 @@ def test_cross_attention_over_one_vector_is_the_seeds_formula(dtype, dims, hidde
             x = block.attention_norm(query + attended)
             sides.append(block.feed_forward_norm(x + block.feed_forward(x)))
         expected = dense(fusion.output, torch.cat(sides, dim=-1))
-    torch.testing.assert_close(output.embedding, expected, atol=TOLERANCE[dtype], rtol=0)
+    # 768 and 512 wide, torch's own attention in float32 is 3e-6 from its value in float64: there, 1e-6 of the value.
+    relative = TOLERANCE[dtype] if hidden > 16 else 0
+    torch.testing.assert_close(output.embedding, expected, atol=TOLERANCE[dtype], rtol=relative)
     assert [weights.unique().tolist() for weights in output.attentions] == [[1.0], [1.0]]
 
 
@@ -185,7 +188,7 @@ def test_gradients_of_cross_attention_are_those_of_the_reference():
         s.sequence.requires_grad_()
     fusion(states).embedding.pow(2).sum().backward()
     ours = [s.sequence.grad.clone() for s in states]
-    projections = [p.weight.grad.clone() for p in fusion.projections]
+    weights = {name: p.grad.clone() for name, p in fusion.named_parameters()}
     fusion.zero_grad()
     for s in states:
         s.sequence.grad = None
@@ -193,8 +196,10 @@ def test_gradients_of_cross_attention_are_those_of_the_reference():
     for got, s in zip(ours, states, strict=True):
         torch.testing.assert_close(got, s.sequence.grad, atol=1e-11, rtol=0)
         assert got[~s.mask].abs().max() == 0
-    for got, projection in zip(projections[:1], fusion.projections, strict=False):
-        assert got.abs().max() > 0 and projection.weight.grad.abs().max() > 0
+    for name, parameter in fusion.named_parameters():
+        if parameter.grad is not None:  # the reference holds copies of the attention's own weights
+            torch.testing.assert_close(weights[name], parameter.grad, atol=1e-11, rtol=0)
+    assert all(grad.abs().max() > 0 for grad in weights.values())
 
 
 def test_heads_must_divide_the_width():
@@ -268,7 +273,9 @@ def test_the_four_fusions_are_registered():
 
 
 def test_an_unknown_fusion_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'atention' is not known; it can be adaptive, concat, cross_attention, gated"):
+    with pytest.raises(
+        ValueError, match="'atention' is not known; it can be adaptive, concat, cross_attention, gated"
+    ):
         get_fusion("atention")
 
 
@@ -294,14 +301,14 @@ def test_a_fusion_gets_the_arguments_that_it_takes(registry):
 
 @pytest.mark.parametrize("spelling", ["from .fusions", "from emomm.fusions"])
 def test_a_users_file_registers_its_fusion(registry, tmp_path, spelling):
-    name = "mine_" + ("dot" if "." in spelling.split()[1][:1] else "full")
+    name = "mine_relative" if spelling == "from .fusions" else "mine_absolute"
     (tmp_path / f"{name}.py").write_text(
         f"{spelling} import Fusion\n{spelling} import register_fusion\n\n\n"
         f"@register_fusion('{name}')\nclass Mine(Fusion):\n    pass\n"
     )
     assert load_fusion_module(tmp_path / f"{name}.py") == name
     assert issubclass(get_fusion(name), Fusion)
-    assert Path(__import__("inspect").getfile(get_fusion(name))) == tmp_path / f"{name}.py"
+    assert Path(inspect.getfile(get_fusion(name))) == tmp_path / f"{name}.py"
 
 
 @pytest.mark.parametrize("name", ["fusions.py", "modeling_emomm.py", "my-fusion.py", "2nd.py"])

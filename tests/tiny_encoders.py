@@ -1,4 +1,4 @@
-"""Tiny text encoders with their tokenizers, made on the spot: real classes of transformers, random weights, no network.
+"""Tiny text encoders with tokenizers, made on the spot: real classes of transformers, random weights, no network.
 
 Each takes `MAX_TOKENS` tokens at most, special tokens included.
 """
@@ -21,7 +21,7 @@ from transformers import RobertaModel
 from transformers import RobertaTokenizer
 
 KINDS = ("bert", "distilbert", "roberta", "mpnet")
-MAX_TOKENS = 18
+MAX_TOKENS = 40
 WORDS = "i am so happy sad angry today not you said it was fine leave me alone what a day , . ! ?".split()
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 

@@ -1,0 +1,289 @@
+"""How far scores can be trusted: intervals and paired tests that know that rows of one speaker are not independent.
+
+Everything here is a function of arrays. Rows are first counted by speaker; what follows, resampling and swapping whole
+speakers, is done on those counts with matrix products. `benchmarks/error_rates.py` measures how often the intervals
+cover and the tests reject.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+from scipy import stats
+
+from .metrics import SCALARS
+
+RESAMPLES = 2000
+SWAPS = 10_000
+ENUMERATE_UP_TO = 12  # units: 2^12 swaps are fewer than SWAPS
+SPEAKERS_FOR_INTERVAL = 5
+SPEAKERS_FOR_BOOTSTRAP = 20
+SPEAKERS_FOR_SWAPS = 6  # 2 / 2^5 = .0625 is the least p that five speakers can give
+IGNORES_DEPENDENCE = "ignores dependence"
+
+
+# ---- counts ---------------------------------------------------------------------------------------------------------
+
+
+def tally(references: np.ndarray, predictions: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
+    """What the scores need to know of each unit (a speaker, a session, a row).
+
+    Args:
+        references: (n,) true class numbers.
+        predictions: (seeds, n) predicted class numbers, -1 where a seed has not tested the row.
+        units: (n,) number of the unit that a row belongs to, from 0.
+        classes: how many classes there are.
+
+    Returns:
+        (seeds, units, 3, classes) float64 counts: rows right, rows of the class, rows predicted to be of it.
+    """
+    references, units = np.asarray(references, np.int64), np.asarray(units, np.int64)
+    size = int(units.max()) + 1
+    counts = np.empty((len(predictions), size, 3, classes))
+    for seed, predicted in enumerate(np.asarray(predictions, np.int64)):
+        tested = predicted >= 0
+        unit, true, guess = units[tested], references[tested], predicted[tested]
+        for kind, (owner, label) in enumerate(
+            ((unit[guess == true], true[guess == true]), (unit, true), (unit, guess))
+        ):
+            cells = np.bincount(owner * classes + label, minlength=size * classes)
+            counts[seed, :, kind] = cells.reshape(size, classes)
+    return counts
+
+
+def scores_of_tallies(tallies: np.ndarray) -> np.ndarray:
+    """The four `SCALARS`, as `emotion_scores` has them: tallies (..., 3, C) to (..., 4), NaN where there is no row."""
+    right, true, predicted = tallies[..., 0, :], tallies[..., 1, :], tallies[..., 2, :]
+    rows = true.sum(-1)
+    f1 = 2 * right / np.maximum(true + predicted, 1)
+    scores = (
+        right.sum(-1) / np.maximum(rows, 1),
+        (right / np.maximum(true, 1)).sum(-1) / np.maximum((true > 0).sum(-1), 1),
+        f1.sum(-1) / np.maximum((true + predicted > 0).sum(-1), 1),
+        (f1 * true).sum(-1) / np.maximum(rows, 1),
+    )
+    return np.where((rows > 0)[..., None], np.stack(scores, axis=-1), np.nan)
+
+
+def mean_over_seeds(scores: np.ndarray) -> np.ndarray:
+    """Scores (..., seeds, units, M) averaged over the seeds that tested the unit: (..., units, M)."""
+    tested = ~np.isnan(scores)
+    return np.where(tested, scores, 0).sum(-3) / np.maximum(tested.sum(-3), 1)
+
+
+# ---- intervals ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The scores of an experiment and how they vary when speakers come and go. M is `SCALARS`.
+
+    Two experiments tested on the same rows are resampled alike: the difference of their `values` is the resampled
+    difference.
+
+    Args:
+        estimate: (..., M) scores, each averaged over the seeds.
+        values: (..., B, M) the same on B resamples.
+        scale: the squared standard error is scale · Σ over resamples of (value - estimate)².
+        df: (...,) degrees of freedom of the t interval.
+        method: "jackknife" or "bootstrap".
+        units: "speakers" or "rows".
+    """
+
+    estimate: np.ndarray
+    values: np.ndarray
+    scale: float
+    df: np.ndarray
+    method: str
+    units: str
+
+
+def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int) -> Resampled:
+    """Scores on resamples of speakers: bootstrap from 20 speakers on, jackknife from 5; under 5, of rows.
+
+    Seeds are not more data: a resample takes a speaker's rows in all seeds, and the score is averaged over the seeds
+    inside it. The same for the same arguments: the bootstrap's seed is fixed.
+
+    Args:
+        references: (n,) true class numbers.
+        predictions: (n,) or (seeds, n) predicted class numbers, -1 where a seed has not tested the row.
+        speakers: (n,) speaker names or numbers.
+        classes: how many classes there are.
+    """
+    references, predictions = _checked(references, predictions, speakers, classes)
+    names, units = np.unique(speakers, return_inverse=True)
+    if len(names) < SPEAKERS_FOR_INTERVAL:
+        tallies = tally(references, predictions, np.arange(len(references)), classes)
+        return resample_tallies(tallies, units="rows")
+    return resample_tallies(tally(references, predictions, units, classes))
+
+
+def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
+    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
+    size = tallies.shape[-3]
+    total = tallies.sum(-3, keepdims=True)
+    estimate = mean_over_seeds(scores_of_tallies(total))[..., 0, :]
+    rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
+    effective = rows.sum(-1) ** 2 / np.maximum((rows**2).sum(-1), 1)
+    df = np.maximum(effective - 1, 1)
+    if units == "speakers" and size >= SPEAKERS_FOR_BOOTSTRAP:
+        weights = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
+        flat = tallies.reshape(*tallies.shape[:-2], -1)
+        resampled = (weights @ flat).reshape(*flat.shape[:-2], RESAMPLES, *tallies.shape[-2:])
+        scale, method = size / (size - 1) / RESAMPLES, "bootstrap"
+    else:
+        resampled, scale, method = total - tallies, (size - 1) / size, "jackknife"
+    return Resampled(estimate, mean_over_seeds(scores_of_tallies(resampled)), scale, df, method, units)
+
+
+def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M) of scores: logit(estimate) ± t · se / (estimate · (1 - estimate)), brought back to [0, 1].
+
+    The standard error is that of `Resampled`. The degrees of freedom are the effective number of speakers, (Σ n)² / Σ n²
+    with n the rows of each (Kish 1965), less one, at least 1: a few who speak most count as few. NaN where the estimate
+    is exactly 0 or 1: there is nothing to tell the width from.
+    """
+    estimate = resampled.estimate
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = _half_width(resampled.values - estimate[..., None, :], resampled) / (estimate * (1 - estimate))
+        middle = special.logit(estimate)
+        return special.expit(middle - half), special.expit(middle + half)
+
+
+def difference_bounds(first: Resampled, second: Resampled) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M) of the difference first - second of two experiments on the same rows: ± t · se."""
+    difference = first.estimate - second.estimate
+    half = _half_width(first.values - second.values - difference[..., None, :], first)
+    return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
+
+
+def _half_width(deviations: np.ndarray, resampled: Resampled) -> np.ndarray:
+    error = np.sqrt(resampled.scale * (deviations**2).sum(-2))
+    return stats.t.ppf(0.975, resampled.df)[..., None] * error
+
+
+def intervals(
+    references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
+) -> dict[str, dict[str, Any]]:
+    """95 % intervals of accuracy, uar, f1_macro and f1_weighted for speakers like these. Arguments as in `resample`.
+
+    Returns:
+        {metric: {"low", "high", "method", "units"}}. `units` is "speakers", or "rows" with fewer than five speakers:
+        such an interval ignores dependence and is too narrow. low and high are None where the score is 0 or 1.
+
+    Raises:
+        ValueError: no rows, unequal lengths, or class numbers outside 0 to classes - 1.
+    """
+    resampled = resample(references, predictions, speakers, classes)
+    low, high = score_bounds(resampled)
+    return {
+        metric: {**_bounds(low[i], high[i]), "method": resampled.method, "units": resampled.units}
+        for i, metric in enumerate(SCALARS)
+    }
+
+
+def _bounds(low: float, high: float) -> dict[str, float | None]:
+    return {"low": None, "high": None} if np.isnan(low) else {"low": float(low), "high": float(high)}
+
+
+# ---- paired tests ---------------------------------------------------------------------------------------------------
+
+
+def contributions(references: np.ndarray, predictions: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
+    """What each unit adds to accuracy and UAR: (units, 2) for `("accuracy", "uar")`, which sum to the scores.
+
+    A row that is right adds 1 / n to accuracy and 1 / (rows of its class · classes that occur) to UAR, averaged over
+    the seeds. The true labels of two experiments on the same rows are the same, so swapping a unit between them swaps
+    its contributions. Arguments as in `tally`, every row tested in every seed.
+    """
+    occurring = np.bincount(references, minlength=classes)
+    share = (predictions == references).mean(axis=0)
+    weight = np.stack([np.full(len(share), 1 / len(share)), 1 / (occurring[references] * (occurring > 0).sum())])
+    return np.stack([np.bincount(units, share * each) for each in weight], axis=1)
+
+
+def swap_test(differences: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Two-sided paired permutation tests: how often swapping units at random gives as great a difference.
+
+    All 2^units swaps for up to 12 units, else 10 000 at random and (count + 1) / (10 000 + 1).
+
+    Args:
+        differences: (units, tests) difference of the contributions of two experiments.
+        seed: draws the swaps.
+
+    Returns:
+        (tests,) p values.
+    """
+    units = len(differences)
+    if units <= ENUMERATE_UP_TO:
+        bits = np.arange(2 ** (units - 1))[:, None] >> np.arange(units) & 1  # the last unit stays: |sum| is symmetric
+        extra = 0
+    else:
+        bits = np.random.default_rng(seed).integers(0, 2, (SWAPS, units), dtype=np.int8)
+        extra = 1
+    signs = 1.0 - 2.0 * bits
+    observed = np.abs(differences.sum(0)) - 1e-12
+    as_great = np.empty(differences.shape[1])
+    for start in range(0, len(as_great), 200):  # 200 tests at once: 16 MB
+        part = slice(start, start + 200)
+        as_great[part] = (np.abs(signs @ differences[:, part]) >= observed[part]).sum(0)
+    return (as_great + extra) / (len(signs) + extra)
+
+
+def row_swap_test(differences: np.ndarray, seed: int = 0) -> float:
+    """`swap_test` over rows, for one test: differences (rows,). It ignores that rows of one speaker are dependent.
+
+    Rows with the same size of difference are swapped together, as a binomial count: as exact, and cheap for many rows.
+    """
+    sizes, counts = np.unique(np.abs(differences[differences != 0]).round(12), return_counts=True)
+    if counts.sum() <= ENUMERATE_UP_TO:
+        return float(swap_test(differences[differences != 0][:, None])[0]) if len(sizes) else 1.0
+    swapped = np.random.default_rng(seed).binomial(counts, 0.5, (SWAPS, len(counts)))
+    sums = np.abs((counts - 2 * swapped) @ sizes)
+    return float(((sums >= abs(differences.sum()) - 1e-9).sum() + 1) / (SWAPS + 1))
+
+
+def mcnemar_test(references: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """McNemar's p for the accuracy of two sets of predictions (n,); exact under 25 unequal rows. Ignores dependence."""
+    from statsmodels.stats.contingency_tables import mcnemar  # takes over a second to import
+
+    a, b = first == references, second == references
+    table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
+    unequal = table[0][1] + table[1][0]
+    return float(mcnemar(table, exact=unequal < 25).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values, corrected for their number by Holm's method."""
+    from statsmodels.stats.multitest import multipletests
+
+    return multipletests(p, method="holm")[1].tolist() if len(p) else []
+
+
+def t_test(first: Resampled, second: Resampled) -> np.ndarray:
+    """p values (..., M) of the t test that goes with `difference_bounds`: below .05 where they leave out 0."""
+    difference = first.estimate - second.estimate
+    deviations = first.values - second.values - difference[..., None, :]
+    error = np.sqrt(first.scale * (deviations**2).sum(-2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stats.t.sf(np.abs(difference) / error, first.df[..., None])
+    return np.where(error > 0, p, np.where(difference == 0, 1.0, 0.0))
+
+
+def _checked(
+    references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    references, predictions = np.asarray(references), np.atleast_2d(predictions)
+    if not len(references):
+        raise ValueError("there are no rows to score")
+    if predictions.shape[1:] != references.shape or len(speakers) != len(references):
+        raise ValueError(
+            f"{references.shape} references need (seeds, {len(references)}) predictions and {len(references)} speakers, "
+            f"got {predictions.shape} and {len(speakers)}"
+        )
+    for what, values, least in (("references", references, 0), ("predictions", predictions, -1)):
+        if values.min() < least or values.max() >= classes:
+            raise ValueError(f"{what} reach from {values.min()} to {values.max()}, there are classes 0 to {classes - 1}")
+    return references, predictions

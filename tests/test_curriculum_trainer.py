@@ -1,0 +1,484 @@
+"""The Trainer by itself, on rows that carry their own number: what it trains on, with which loss, and what it keeps."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny_encoders import tiny_encoder
+from torch.optim.lr_scheduler import CyclicLR
+from transformers import AutoModel
+from transformers import TrainerCallback
+
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.curriculum import CURRICULUM_TYPES
+from emomm.curriculum import Curriculum
+from emomm.curriculum import epoch_batches
+from emomm.curriculum import epoch_order
+from emomm.curriculum import pool_statistics
+from emomm.curriculum_trainer import CurriculumSampler
+from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.curriculum_trainer import CurriculumTrainingArguments
+from emomm.curriculum_trainer import newest_checkpoint
+from emomm.data_collator import EmoMMDataCollator
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.rows import EmotionRows
+from emomm.rows import Sequences
+
+ROWS, CLASSES, DIM, BATCH = 26, 3, 6, 4
+LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)
+SPEAKERS = np.array(["a", "b", "c"])[np.random.default_rng(1).integers(0, 3, ROWS)]
+DIFFICULTY = np.random.default_rng(2).random(ROWS)
+ORDER = np.random.default_rng(3).permutation(ROWS).astype(float)
+STEPS = math.ceil(ROWS / BATCH)
+
+
+def rows(weights=None, count=ROWS):
+    """Each row's first feature is its number."""
+    values = np.random.default_rng(4).standard_normal((ROWS, DIM)).astype(np.float32) + LABELS[:, None]
+    values[:, 0] = np.arange(ROWS)
+    audio = Sequences.from_arrays(values[:count], np.ones(count, int))
+    return EmotionRows(audio=audio, labels=LABELS[:count], sample_weights=weights)
+
+
+def new_model(dropout=0.0, seed=0):
+    torch.manual_seed(seed)
+    config = EmoMMConfig(modality="audio", audio_dim=DIM, hidden_dim=8, dropout=dropout, num_labels=CLASSES)
+    return EmoMMForEmotionClassification(config)
+
+
+def scores(scripted=None):
+    """The accuracy, or one scripted score after the other."""
+    script = iter(scripted or [])
+    if scripted is not None:
+        return lambda output: {"uar": next(script)}
+    return lambda output: {"uar": float((output.predictions.argmax(-1) == output.label_ids).mean())}
+
+
+class Recorder(TrainerCallback):
+    """What the model sees and is at each step, and after each evaluation."""
+
+    def __init__(self):
+        self.rows, self.dropout, self.rates, self.losses, self.weights = [], [], [], [], []
+        self.stop_after = None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.rates.append([group["lr"] for group in kwargs["optimizer"].param_groups])
+        if len(self.rows) == self.stop_after:
+            raise KeyboardInterrupt
+
+    def on_evaluate(self, args, state, control, model, **kwargs):
+        self.weights.append({name: value.clone() for name, value in model.state_dict().items()})
+
+
+def new_trainer(folder, scripted=None, dropout=0.0, weights=None, model=None, **arguments):
+    """A trainer with a Recorder as `.seen`; the evaluation rows are the first ten."""
+    defaults = {
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": BATCH,
+        "per_device_eval_batch_size": 8,
+        "learning_rate": 0.01,
+        "lr_scheduler_type": "constant",
+        "seed": 5,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    seen = Recorder()
+    trainer = CurriculumTrainer(
+        model=model or new_model(dropout),
+        args=CurriculumTrainingArguments(output_dir=str(folder), **{**defaults, **arguments}),
+        train_dataset=rows(weights),
+        eval_dataset=rows(count=10),
+        data_collator=EmoMMDataCollator(),
+        compute_metrics=scores(scripted),
+        speakers=SPEAKERS,
+        difficulty=DIFFICULTY,
+        preset_order=ORDER,
+        callbacks=[seen],
+    )
+    step = trainer.training_step
+
+    def training_step(model, inputs, *rest):
+        seen.rows.append(inputs["audio_features"][:, 0].int().tolist())
+        seen.dropout.append({part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)})
+        seen.losses.append(step(model, inputs, *rest).item())
+        return torch.tensor(seen.losses[-1])
+
+    trainer.training_step, trainer.seen = training_step, seen
+    return trainer
+
+
+def history(trainer, key):
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
+
+
+def weights_of(trainer):
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def assert_equal(one, two):
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+# ---- what it trains on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+@pytest.mark.parametrize("kind", CURRICULUM_TYPES)
+def test_steps_rows_and_log_of_every_curriculum(tmp_path, kind, by_speaker):
+    """Constant steps; exactly the rows of the epoch's order reach the model; the pool is logged each epoch."""
+    epochs = 0 if kind == "none" else 3
+    trainer = new_trainer(
+        tmp_path,
+        curriculum_type=kind,
+        curriculum_epochs=epochs,
+        curriculum_pacing="linear",
+        speaker_batches=by_speaker,
+        class_order=[2, 0, 1],
+    )
+    confidence, scored = [], trainer._confidence
+    trainer._confidence = lambda: confidence.append(scored()) or confidence[-1]
+    trainer.train()
+    codes = np.unique(SPEAKERS, return_inverse=True)[1] if by_speaker else None
+    steps = epoch_batches(ROWS, BATCH, 1, codes)
+    assert trainer.state.global_step == trainer.state.max_steps == len(trainer.seen.rows) == 4 * steps
+    curriculum = Curriculum(kind, "linear", epochs, (2, 0, 1), seed=5)
+    pools = []
+    for epoch in range(4):
+        known = confidence[epoch - 1] if 0 < epoch <= len(confidence) else None
+        pools.append(curriculum.pool(epoch, LABELS, DIFFICULTY, known, ORDER))
+        order = epoch_order(pools[-1], steps, BATCH, 5, epoch, codes).reshape(steps, BATCH)
+        assert trainer.seen.rows[epoch * steps : (epoch + 1) * steps] == order.tolist()
+        if by_speaker:
+            assert all(len(set(SPEAKERS[batch])) == 1 for batch in order)
+    assert len(confidence) == (2 if kind == "model_confidence" else 0)
+    logged = [entry for entry in trainer.state.log_history if "curriculum/pool_size" in entry]
+    assert len(logged) == 4
+    for epoch, (entry, pool) in enumerate(zip(logged, pools, strict=True)):
+        expected = pool_statistics(pool, LABELS, CLASSES, DIFFICULTY, SPEAKERS)
+        assert {name: entry[name] for name in expected} == expected
+        assert entry["epoch"] == epoch and entry["step"] == epoch * steps
+        assert kind == "none" or (len(pool) < ROWS) == (epoch < 2)
+
+
+def test_confidence_is_a_pass_in_evaluation_mode(tmp_path):
+    """With dropout on in training: the largest probability of each row, in row order, by the weights of that epoch."""
+    trainer = new_trainer(
+        tmp_path, dropout=0.5, curriculum_type="model_confidence", curriculum_epochs=3, num_train_epochs=3
+    )
+    trainer.train()
+    with torch.no_grad():
+        model = new_model()
+        model.load_state_dict(trainer.seen.weights[1])  # the evaluation after the last scoring, at the end of epoch 1
+        logits = model.eval()(audio_features=torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in range(ROWS)]))).logits
+    expected = logits.softmax(-1).max(-1).values.numpy()
+    np.testing.assert_allclose(trainer.sampler.confidence, expected, atol=1e-6)
+    assert len(set(np.round(expected, 4))) > ROWS / 2
+
+
+def test_the_number_of_batches_is_a_multiple_of_the_accumulation(tmp_path):
+    trainer = new_trainer(tmp_path, gradient_accumulation_steps=3, num_train_epochs=2)
+    trainer.train()
+    assert len(trainer.seen.rows) == 2 * 9 and trainer.state.global_step == 2 * 3
+
+
+def test_the_sampler_is_a_function_of_its_arguments(tmp_path):
+    curriculum = Curriculum("difficulty", "linear", 3, seed=5)
+    one, two = (CurriculumSampler(LABELS, BATCH, 2, curriculum, difficulty=DIFFICULTY) for _ in range(2))
+    np.random.seed(1)
+    torch.manual_seed(1)
+    first = [list(one), list(one)]
+    assert first[0] == first[1] == list(two) and len(first[0]) == len(one) == 8 * BATCH
+    one.set_epoch(2)
+    assert list(one) != first[0] and len(list(one)) == len(one)
+
+
+# ---- borders of epochs ----------------------------------------------------------------------------------------------
+
+
+def test_dropout_changes_after_the_curriculum(tmp_path):
+    arguments = {"curriculum_type": "random", "curriculum_epochs": 2, "post_curriculum_dropout": 0.5}
+    trainer = new_trainer(tmp_path, dropout=0.1, **arguments)
+    trainer.train()
+    assert trainer.seen.dropout == 2 * STEPS * [{0.1}] + 2 * STEPS * [{0.5}]
+    assert new_trainer(tmp_path, dropout=0.1).train() and trainer.model.config.dropout == 0.1
+
+
+@pytest.mark.parametrize("stop_after", [STEPS - 2, 2 * STEPS, 2 * STEPS + 3, 3 * STEPS + 1])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
+    """Rows, dropout, losses, learning rates, weights, history: from within an epoch and from a border."""
+    arguments = {
+        "dropout": 0.1,
+        "weights": DIFFICULTY.astype(np.float32) + 0.5,
+        "curriculum_type": "model_confidence",
+        "curriculum_epochs": 2,
+        "post_curriculum_dropout": 0.5,
+        "early_stopping_patience": 2,
+        "lr_schedule": "curriculum",
+        "speaker_batches": True,
+        "save_seconds": 0.0,
+    }
+    script = [0.5, 0.6, 0.4, 0.4]
+    whole = new_trainer(tmp_path / "whole", scripted=script, **arguments, gradient_accumulation_steps=1)
+    whole.train()
+    assert whole.best_epoch == 2 and whole.epochs_without_improvement == 2
+    broken = new_trainer(tmp_path / "broken", scripted=script, **arguments)
+    broken.seen.stop_after = stop_after
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    checkpoint = newest_checkpoint(tmp_path / "broken")
+    assert checkpoint.endswith(f"checkpoint-{stop_after}")
+    steps = whole.sampler.batches
+    resumed = new_trainer(tmp_path / "broken", scripted=script[stop_after // steps :], **arguments)
+    resumed.train(resume_from_checkpoint=True)
+    for name in ("rows", "dropout", "losses", "rates"):
+        assert getattr(broken.seen, name)[:stop_after] + getattr(resumed.seen, name) == getattr(whole.seen, name), name
+    assert_equal(weights_of(resumed), weights_of(whole))
+    for key in ("loss", "eval_uar", "curriculum/pool_size", "curriculum/mean_difficulty", "learning_rate"):
+        assert history(resumed, key) == history(whole, key), key
+    assert (resumed.best_epoch, resumed.best_score) == (2, 0.6) and resumed.epochs_without_improvement == 2
+    for trainer in (whole, resumed):
+        trainer.load_best()
+    assert_equal(weights_of(resumed), weights_of(whole))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "epochs"),
+    [
+        # counted from the end of the curriculum on: epochs 4 and 5 are without improvement
+        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {"curriculum_type": "random", "curriculum_epochs": 3}, 5),
+        ([0.5, 0.4, 0.3, 0.2, 0.6, 0.1, 0.1, 0.1], {"curriculum_type": "random", "curriculum_epochs": 3}, 7),
+        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {}, 3),
+        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {"curriculum_epochs": 3}, 3),  # type none: there is no curriculum
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], {}, 8),
+        ([0.1, 0.15, 0.3, 0.31, 0.32, 0.33, 0.7, 0.8], {"early_stopping_threshold": 0.1}, 5),
+        ([0.5, 0.6, 0.4, 0.5, 0.6, 0.3, 0.2, 0.1], {"greater_is_better": False}, 5),
+    ],
+)
+def test_early_stopping_begins_after_the_curriculum(tmp_path, script, arguments, epochs):
+    trainer = new_trainer(tmp_path, scripted=script, num_train_epochs=8, early_stopping_patience=2, **arguments)
+    trainer.train()
+    assert trainer.state.global_step == epochs * STEPS
+    assert history(trainer, "eval_uar") == script[:epochs]
+
+
+@pytest.mark.parametrize(
+    ("script", "greater", "best"), [([0.2, 0.6, 0.6, 0.1], True, 2), ([0.5, 0.6, 0.4, 0.4], False, 3)]
+)
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, script, greater, best):
+    """The first of equals; copies, not the tensors that train on."""
+    trainer = new_trainer(tmp_path, scripted=script, greater_is_better=greater)
+    trainer.train()
+    assert (trainer.best_epoch, trainer.best_score) == (best, script[best - 1])
+    last = weights_of(trainer)
+    trainer.load_best()
+    assert_equal(weights_of(trainer), trainer.seen.weights[best - 1])
+    assert not torch.equal(last["classifier.0.weight"], trainer.model.state_dict()["classifier.0.weight"])
+    assert_equal(last, trainer.seen.weights[-1])
+    assert not list(tmp_path.glob("checkpoint-*"))  # 30 s have not gone by
+
+
+def test_the_loss_can_choose_the_best_epoch(tmp_path):
+    trainer = new_trainer(tmp_path, metric_for_best_model="loss", learning_rate=0.3)
+    trainer.train()
+    losses = history(trainer, "eval_loss")
+    assert trainer.best_score == min(losses) and trainer.best_epoch == losses.index(min(losses)) + 1
+
+
+def test_resume_states_follow_save_seconds(tmp_path, monkeypatch):
+    """At most one in `save_seconds`, and one at a time."""
+    clock, saved = [0.0], []
+    monkeypatch.setattr("emomm.curriculum_trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    trainer = new_trainer(tmp_path, save_seconds=30.0)
+    step, save = trainer.training_step, trainer._save_checkpoint
+
+    def training_step(*args):
+        clock[0] += 4
+        return step(*args)
+
+    trainer.training_step = training_step
+    trainer._save_checkpoint = lambda *args: (
+        save(*args),
+        saved.append([path.name for path in tmp_path.glob("checkpoint-*")]),
+    )
+    trainer.train()
+    assert saved == [["checkpoint-8"], ["checkpoint-16"], ["checkpoint-24"]]
+    assert not (tmp_path / ".writing").exists()
+    trainer.remove_resume_states()
+    assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+# ---- the loss -------------------------------------------------------------------------------------------------------
+
+
+def by_hand(model, numbers, weights=None):
+    """The loss of some rows."""
+    features = torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in numbers]))
+    log_p = model(audio_features=features).logits.log_softmax(-1)
+    losses = -log_p[torch.arange(len(numbers)), torch.from_numpy(LABELS[numbers])]
+    return (losses if weights is None else losses * torch.from_numpy(weights[numbers])).mean()
+
+
+def test_weights_reach_the_loss_in_training_alone(tmp_path):
+    """Each step's loss by hand; evaluation without weights, also over the training rows, which carry some."""
+    weights = (1 + DIFFICULTY).astype(np.float32) * 2
+    trainer = new_trainer(tmp_path, weights=weights, optim="sgd", num_train_epochs=1)
+    trainer.train()
+    model = new_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for numbers, loss in zip(trainer.seen.rows, trainer.seen.losses, strict=True):
+        expected = by_hand(model, np.array(numbers), weights)
+        assert loss == pytest.approx(expected.item(), abs=1e-5)
+        optimizer.zero_grad()
+        expected.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    for name, value in trainer.model.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], atol=1e-5, rtol=1e-5)
+    model.eval()
+    metrics = trainer.evaluate(rows(weights))
+    assert metrics["eval_loss"] == pytest.approx(by_hand(model, np.arange(ROWS)).item(), abs=1e-5)
+    assert trainer.predict(rows(weights)).metrics["test_loss"] == pytest.approx(metrics["eval_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, (1 + DIFFICULTY).astype(np.float32)])
+def test_accumulated_gradients_equal_a_big_batch(tmp_path, weights):
+    """The Trainer takes no loss for already divided by the accumulation steps."""
+    same = {"weights": weights, "optim": "sgd", "num_train_epochs": 2, "max_grad_norm": 0.0}
+    big = new_trainer(tmp_path / "big", **same, per_device_train_batch_size=8)
+    small = new_trainer(tmp_path / "small", **same, per_device_train_batch_size=4, gradient_accumulation_steps=2)
+    big.train(), small.train()
+    assert sum(small.seen.rows, []) == sum(big.seen.rows, [])
+    assert small.state.global_step == big.state.global_step == 8
+    assert history(small, "loss") == pytest.approx(history(big, "loss"), rel=1e-5)
+    for name, value in small.model.state_dict().items():
+        torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-5)
+
+
+# ---- learning rates -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "of_epoch"),
+    [
+        ({"lr_schedule": "step", "lr_scheduler_kwargs": {"step_size": 2, "gamma": 0.5}}, [1, 1, 0.5, 0.5]),
+        ({"lr_schedule": "exponential"}, [1, 0.95, 0.95**2, 0.95**3]),
+        ({"lr_schedule": "cyclic", "lr_scheduler_kwargs": {"max_lr": 0.03, "step_size_up_epochs": 2}}, [1, 2, 3, 2]),
+    ],
+)
+def test_schedules_by_epoch(tmp_path, arguments, of_epoch):
+    """The same with accumulated gradients: an epoch of optimiser steps, not of batches."""
+    for accumulation in (1, 2):
+        trainer = new_trainer(tmp_path / str(accumulation), gradient_accumulation_steps=accumulation, **arguments)
+        trainer.train()
+        steps = math.ceil(STEPS / accumulation)
+        expected = np.repeat(of_epoch, steps) * 0.01
+        np.testing.assert_allclose([rate for (rate, *_) in trainer.seen.rates], expected, rtol=1e-9)
+
+
+def test_cyclic_runs_as_torchs_stepped_once_an_epoch(tmp_path):
+    kwargs = {"max_lr": 0.05, "step_size_up_epochs": 3}
+    trainer = new_trainer(tmp_path, lr_schedule="cyclic", lr_scheduler_kwargs=kwargs)
+    trainer.train()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    theirs = CyclicLR(optimizer, 0.01, 0.05, step_size_up=3, cycle_momentum=False)
+    for epoch in range(4):
+        assert trainer.seen.rates[epoch * STEPS][0] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step(), theirs.step()
+
+
+def test_the_curriculum_schedule_and_those_of_the_trainer(tmp_path):
+    curriculum = {"curriculum_type": "random", "curriculum_epochs": 2}
+    trainer = new_trainer(tmp_path / "own", lr_schedule="curriculum", **curriculum)
+    trainer.train()
+    during = [1 - 0.9 * (1 - math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
+    np.testing.assert_allclose([r[0] for r in trainer.seen.rates], 0.01 * np.array(during + 2 * STEPS * [1.0]))
+    for name, form in (("linear", lambda t: 1 - t), ("cosine", lambda t: (1 + math.cos(math.pi * t)) / 2)):
+        trainer = new_trainer(tmp_path / name, lr_scheduler_type=name, **curriculum)
+        trainer.train()
+        closed = [0.01 * form(step / (4 * STEPS)) for step in range(4 * STEPS)]
+        np.testing.assert_allclose([r[0] for r in trainer.seen.rates], closed, atol=1e-12)
+
+
+def test_plateau(tmp_path):
+    """Falls after one evaluation without improvement, at an epoch's border."""
+    kwargs = {"mode": "max", "factor": 0.1, "patience": 0}
+    trainer = new_trainer(
+        tmp_path,
+        scripted=[0.5, 0.6, 0.6, 0.7],
+        lr_scheduler_type="reduce_lr_on_plateau",
+        lr_scheduler_kwargs=kwargs,
+    )
+    trainer.train()
+    rates = [trainer.seen.rates[epoch * STEPS][0] for epoch in range(4)]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.001])
+    assert len({rate[0] for rate in trainer.seen.rates[: 3 * STEPS]}) == 1
+
+
+def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path):
+    """Every parameter in one group; biases and norms stay without weight decay; a schedule moves both rates."""
+    torch.manual_seed(0)
+    encoder = AutoModel.from_pretrained(tiny_encoder(tmp_path / "encoder", hidden=16))
+    config = EmoMMConfig(
+        modality="text",
+        freeze_text_encoder=False,
+        text_config=encoder.config,
+        text_dim=16,
+        hidden_dim=8,
+        num_labels=CLASSES,
+    )
+    model = EmoMMForEmotionClassification(config)
+    model.attach_text_encoder(encoder)
+    trainer = new_trainer(
+        tmp_path / "run", model=model, text_learning_rate=1e-4, weight_decay=0.1, lr_schedule="exponential"
+    )
+    trainer.train_dataset = EmotionRows(tokens=[np.arange(3, 6 + i % 3) for i in range(ROWS)], labels=LABELS)
+    trainer.eval_dataset = trainer.train_dataset
+    trainer.training_step = CurriculumTrainer.training_step.__get__(trainer)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    before = weights_of(trainer)
+    trainer.train()
+    groups = trainer.optimizer.param_groups
+    assert sorted(names[id(p)] for group in groups for p in group["params"]) == sorted(names.values())
+    for group in groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            assert group["initial_lr"] == (1e-4 if name.startswith("text_encoder.") else 0.01), name
+            bare = name.endswith("bias") or "LayerNorm" in name or name == "classifier.1.weight"
+            assert group["weight_decay"] == (0.0 if bare else 0.1), name
+    last = [0.95**3 * group["initial_lr"] for group in groups]
+    assert trainer.seen.rates[-1] == pytest.approx(last)
+    moved = {name: (weights_of(trainer)[name] - before[name]).abs().max().item() for name in before}
+    assert 0 < moved["text_encoder.encoder.layer.0.attention.self.query.weight"] < 0.01
+    assert moved["classifier.0.weight"] > 0.02
+
+
+# ---- wrong arguments ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"curriculum_type": "easy"}, "class_balance"),
+        ({"curriculum_pacing": "cubic"}, "exponential"),
+        ({"curriculum_epochs": -1}, "-1"),
+        ({"lr_schedule": "steps"}, "it can be step, exponential, cyclic, curriculum"),
+        ({"lr_schedule": "step", "warmup_steps": 5}, "warmup_steps"),
+        ({"lr_schedule": "step", "lr_scheduler_kwargs": {"size": 5}}, "size"),
+        ({"lr_schedule": "step", "lr_scheduler_kwargs": {"step_size": 0}}, "step_size"),
+        ({"label_smoothing_factor": 0.1}, "EmoMMConfig"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CurriculumTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **arguments)
+
+
+def test_speaker_batches_need_speakers(tmp_path):
+    args = CurriculumTrainingArguments(output_dir=str(tmp_path), use_cpu=True, speaker_batches=True)
+    with pytest.raises(ValueError, match="give speakers"):
+        CurriculumTrainer(model=new_model(), args=args, train_dataset=rows())

@@ -1,0 +1,125 @@
+"""Whole batches, tensor by tensor."""
+
+import numpy as np
+import pytest
+import torch
+
+from emomm.data_collator import EmoMMDataCollator
+
+
+def frames(*values: float) -> np.ndarray:
+    """(frames, 2): each value twice, the second negative."""
+    return np.array([[value, -value] for value in values], dtype=np.float32)
+
+
+def assert_batch(batch: dict[str, torch.Tensor], **expected: torch.Tensor):
+    assert list(batch) == list(expected)
+    for name, value in expected.items():
+        assert batch[name].dtype == value.dtype and torch.equal(batch[name], value), name
+
+
+def test_variable_lengths_are_padded_and_masked():
+    rows = [
+        {"audio_features": frames(1, 2, 3), "text_features": frames(7), "labels": 2, "sample_weights": 0.5},
+        {"audio_features": frames(4), "text_features": frames(8, 9), "labels": 0, "sample_weights": 1.5},
+    ]
+    assert_batch(
+        EmoMMDataCollator(allow_missing=False)(rows),
+        audio_features=torch.tensor([[[1, -1], [2, -2], [3, -3]], [[4, -4], [0, 0], [0, 0]]], dtype=torch.float32),
+        audio_mask=torch.tensor([[True, True, True], [True, False, False]]),
+        text_features=torch.tensor([[[7, -7], [0, 0]], [[8, -8], [9, -9]]], dtype=torch.float32),
+        text_mask=torch.tensor([[True, False], [True, True]]),
+        labels=torch.tensor([2, 0]),
+        sample_weights=torch.tensor([0.5, 1.5]),
+    )
+
+
+@pytest.mark.parametrize("shape", ["vector", "sequence of one"])
+def test_one_vector_a_row_needs_no_mask(shape):
+    values = [frames(1)[0], frames(2)[0]] if shape == "vector" else [frames(1), frames(2)]
+    rows = [{"audio_features": value, "label": i} for i, value in enumerate(values)]
+    assert_batch(
+        EmoMMDataCollator()(rows),
+        audio_features=torch.tensor([[1.0, -1.0], [2.0, -2.0]]),
+        labels=torch.tensor([0, 1]),
+    )
+
+
+def test_vectors_and_sequences_mix():
+    batch = EmoMMDataCollator()([{"audio_features": frames(1)[0]}, {"audio_features": frames(2, 3)}])
+    assert_batch(
+        batch,
+        audio_features=torch.tensor([[[1.0, -1.0], [0.0, 0.0]], [[2.0, -2.0], [3.0, -3.0]]]),
+        audio_mask=torch.tensor([[True, False], [True, True]]),
+    )
+
+
+@pytest.mark.parametrize("missing", [None, np.zeros((0, 2), np.float32)])
+def test_a_missing_modality_is_a_mask_of_zeros(missing):
+    rows = [
+        {"audio_features": frames(1, 2), "text_features": missing},
+        {"audio_features": missing, "text_features": frames(8)},
+    ]
+    assert_batch(
+        EmoMMDataCollator()(rows),
+        audio_features=torch.tensor([[[1.0, -1.0], [2.0, -2.0]], [[0.0, 0.0], [0.0, 0.0]]]),
+        audio_mask=torch.tensor([[True, True], [False, False]]),
+        text_features=torch.tensor([[[0.0, 0.0]], [[8.0, -8.0]]]),
+        text_mask=torch.tensor([[False], [True]]),
+    )
+
+
+def test_a_modality_that_no_row_has_is_left_out():
+    rows = [{"audio_features": None, "text_features": frames(8), "labels": 1}]
+    batch = EmoMMDataCollator()(rows)
+    assert_batch(batch, text_features=torch.tensor([[8.0, -8.0]]), labels=torch.tensor([1]))
+
+
+def test_tokens_are_padded_with_the_tokenizers_token():
+    rows = [{"input_ids": np.array([5, 6, 7])}, {"input_ids": [8]}, {"input_ids": None}, {"input_ids": np.array([])}]
+    assert_batch(
+        EmoMMDataCollator(pad_token_id=1)(rows),
+        input_ids=torch.tensor([[5, 6, 7], [8, 1, 1], [1, 1, 1], [1, 1, 1]]),
+        attention_mask=torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]]),
+    )
+
+
+def test_tokens_that_no_row_has_are_one_masked_place():
+    assert_batch(
+        EmoMMDataCollator(pad_token_id=3)([{"input_ids": None}, {"input_ids": None}]),
+        input_ids=torch.tensor([[3], [3]]),
+        attention_mask=torch.tensor([[0], [0]]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("audio_features", frames(1, 2), "voice"),
+        ("text_features", frames(1), "words"),
+        ("input_ids", np.array([4, 5]), "words"),
+    ],
+)
+def test_rows_that_may_lack_nothing(name, value, what):
+    collator = EmoMMDataCollator(allow_missing=False)
+    assert len(collator([{name: value}, {name: value}])[name]) == 2
+    with pytest.raises(ValueError, match=f"row 1 of the batch has no {what} \\({name} is empty\\).*adaptive"):
+        collator([{name: value}, {name: None}])
+    with pytest.raises(ValueError, match=f"row 0 of the batch has no {what}"):
+        collator([{name: None}, {name: None}])
+
+
+def test_half_precision_and_doubles_become_float32_and_nothing_is_shared():
+    half = np.array([[1.5, 2.5]], dtype=np.float16)
+    single = np.array([[1.0, 2.0]], dtype=np.float32)
+    for value in (half, half.astype(np.float64), single):
+        batch = EmoMMDataCollator()([{"audio_features": value}])
+        assert batch["audio_features"].dtype == torch.float32
+        np.testing.assert_array_equal(batch["audio_features"].numpy(), value)
+        batch["audio_features"].zero_()
+        assert value.any()
+
+
+def test_other_columns_are_left_out():
+    batch = EmoMMDataCollator()([{"audio_features": frames(1), "speaker": "IEMO/3", "difficulty": 0.4}])
+    assert list(batch) == ["audio_features"]

@@ -1,0 +1,390 @@
+"""Exported folders, loaded by a stranger: a fresh process elsewhere, without this package and without a network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_encoders import tiny_encoder
+from transformers import AutoModel
+from transformers import AutoTokenizer
+
+from emomm import fusions
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.data_collator import EmoMMDataCollator
+from emomm.exporting import export_model
+from emomm.exporting import save_encoder_weights
+from emomm.fusions import load_fusion_module
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.text_encoders import load_encoder
+
+ROOT = Path(__file__).resolve().parent.parent
+AUDIO_DIM, TEXT_DIM = 12, 16
+CODE = ["configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py", "processing_emomm.py"]
+FRAMES = [
+    np.random.default_rng(i).standard_normal((length, AUDIO_DIM)).astype(np.float32)
+    for i, length in enumerate((5, 1, 3))
+]
+WORDS = ["I am so happy today!", "leave me alone", "sad"]
+AUTO_CLASSES = ("AutoModel", "AutoModelForSequenceClassification", "AutoModelForAudioClassification")
+
+OWN_FUSION = """
+import torch
+from torch import nn
+
+{imports}
+
+
+@register_fusion("{name}")
+class {cls}(Fusion):
+    '''The product of the projected modalities, plus {offset}.'''
+
+    def __init__(self, dims, hidden_dim):
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
+
+    def forward(self, states):
+        projected = [project(state.pooled) for project, state in zip(self.projections, states)]
+        return FusionOutput(torch.stack(projected).prod(dim=0) + {offset})
+"""
+IMPORTS = {
+    "relative": "from .fusions import Fusion\nfrom .fusions import FusionOutput\nfrom .fusions import register_fusion",
+    "absolute": "from emomm.fusions import Fusion, FusionOutput, register_fusion",
+    "top": "from emomm import Fusion\nfrom emomm import register_fusion\nfrom emomm.fusions import FusionOutput",
+}
+
+# name -> encoder, whether the encoder's weights are shared, what the configuration says besides
+CASES = {
+    "frozen_both": ("bert", True, {"fusion_type": "cross_attention", "audio_projection_dim": 6}),
+    "frozen_both_again": ("bert", True, {"fusion_type": "cross_attention"}),
+    "audio_only": (None, False, {"modality": "audio", "class_weights": [1.0, 2.0, 0.5]}),
+    "text_only": ("roberta", False, {"modality": "text", "text_pooling": "mean", "hidden_dim": 0}),
+    "fine_tuned": ("distilbert", False, {"fusion_type": "gated", "freeze_text_encoder": False}),
+    "adaptive": ("mpnet", False, {"fusion_type": "adaptive", "text_pooling": "mean"}),
+    "own_relative": ("bert", True, {"fusion_type": "product_relative", "fusion_module": "product_relative"}),
+    "own_edited": ("bert", True, {"fusion_type": "product_relative", "fusion_module": "product_relative"}),
+    "own_absolute": ("bert", False, {"fusion_type": "product_absolute", "fusion_module": "product_absolute"}),
+    "own_top": ("bert", True, {"fusion_type": "product_top", "fusion_module": "product_top"}),
+}
+
+CHILD = """
+import json
+import socket
+import sys
+from pathlib import Path
+
+# What runs here has torch and transformers alone, and no network.
+for name in ("emomm", "accelerate", "datasets", "evaluate", "pyarrow", "scipy", "sklearn", "wandb"):
+    sys.modules[name] = None
+try:
+    import emomm
+except ImportError:
+    pass
+else:
+    raise AssertionError("the package can be imported")
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("the network was asked for")
+
+
+socket.socket.__init__ = socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+
+import numpy as np
+import torch
+import transformers
+
+folders, inputs, results = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), {}
+torch.manual_seed(1)
+for name, (folder, text, missing) in folders.items():
+    processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    frames = [None if i in missing else inputs[str(i)] for i in range(3)]
+    batch = processor(audio_features=frames, text=text)
+    assert set(batch) <= set(processor.model_input_names)
+    for auto_class in sys.argv[4:]:
+        model = getattr(transformers, auto_class).from_pretrained(folder, trust_remote_code=True)
+        for part in (model, model.config, processor):
+            assert type(part).__module__.startswith("transformers_modules."), type(part)
+        assert not model.training
+        with torch.no_grad():
+            results[f"{name}.{auto_class}"] = model(**batch).logits.numpy()
+            if not missing:  # one utterance, as in the README
+                single = processor(audio_features=frames[1], text=text[1] if text else None)
+                results[f"{name}.{auto_class}.single"] = model(**single).logits.numpy()
+    results[f"{name}.labels"] = np.array([model.config.id2label[i] for i in range(3)])
+np.savez(sys.argv[3], **results)
+"""
+
+
+def trained(encoder: str | None, **values) -> EmoMMForEmotionClassification:
+    """A model after some real steps, on stored states unless its encoder is fine-tuned."""
+    torch.manual_seed(0)
+    config = EmoMMConfig(
+        audio_dim=AUDIO_DIM,
+        text_dim=TEXT_DIM,
+        text_model_name=encoder or "",
+        text_config=None if encoder is None else load_encoder(encoder).config,
+        text_max_length=30,
+        fusion_hidden_dim=16,
+        num_attention_heads=4,
+        **{
+            "hidden_dim": 20,
+            "id2label": {0: "calm", 1: "glad", 2: "angry"},
+            "label2id": {"calm": 0, "glad": 1, "angry": 2},
+        }
+        | values,
+    )
+    model = EmoMMForEmotionClassification(config)
+    if encoder is not None and not config.freeze_text_encoder:
+        model.attach_text_encoder(load_encoder(encoder))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    batch = inputs_of(model, FRAMES, WORDS) | {"labels": torch.tensor([0, 1, 2])}
+    model.train()
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def inputs_of(model: EmoMMForEmotionClassification, frames: list, words: list) -> dict[str, torch.Tensor]:
+    """The model's inputs without the processor: tokens where it holds its encoder, else states from the live one."""
+    config, rows = model.config, [{} for _ in frames]
+    if config.uses_audio:
+        rows = [row | {"audio_features": value} for row, value in zip(rows, frames, strict=True)]
+    if config.uses_text:
+        tokenizer = AutoTokenizer.from_pretrained(config.text_model_name)
+        ids = [None if text is None else torch.tensor(tokenizer(text)["input_ids"]) for text in words]
+        if model.text_encoder is not None:
+            return EmoMMDataCollator(pad_token_id=tokenizer.pad_token_id)(
+                [row | {"input_ids": value.numpy()} for row, value in zip(rows, ids, strict=True)]
+            )
+        encoder = load_encoder(config.text_model_name)
+        with torch.no_grad():
+            states = [None if i is None else encoder(input_ids=i[None]).last_hidden_state[0].numpy() for i in ids]
+        rows = [row | {"text_features": value} for row, value in zip(rows, states, strict=True)]
+    return EmoMMDataCollator()(rows)
+
+
+def own_fusion(folder: Path, name: str, offset: int) -> None:
+    """A user's file, written and registered."""
+    source = OWN_FUSION.format(imports=IMPORTS[name], name=f"product_{name}", cls=name.title(), offset=offset)
+    path = folder / f"product_{name}.py"
+    folder.mkdir(exist_ok=True)
+    path.write_text(source)
+    load_fusion_module(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def exported(place):
+    """Every case exported: name -> (model, folder). All the folders are called `model`, as a job's are."""
+    known = dict(fusions._REGISTRY)
+    encoders = {kind: tiny_encoder(place / "encoders" / kind, kind, TEXT_DIM) for kind in ("bert", "roberta")}
+    encoders |= {kind: tiny_encoder(place / "encoders" / kind, kind, TEXT_DIM) for kind in ("distilbert", "mpnet")}
+    shared = place / "shared" / "bert.safetensors"
+    save_encoder_weights(load_encoder(encoders["bert"]), shared)
+    for number, name in enumerate(IMPORTS):
+        own_fusion(place / "fusions", name, number)
+    models = {}
+    for name, (kind, share, values) in CASES.items():
+        path = None if kind is None else encoders[kind]
+        if name == "own_edited":  # the user has changed the file since the export before
+            own_fusion(place / "fusions", "relative", 3)
+        model = trained(path, **values)
+        tokenizer = None if path is None else AutoTokenizer.from_pretrained(path)
+        folder = export_model(model, place / name / "model", tokenizer, shared if share else None)
+        models[name] = (model, folder)
+    yield models
+    fusions._REGISTRY.clear()
+    fusions._REGISTRY.update(known)
+
+
+def texts_of(name: str) -> list | None:
+    if name == "audio_only":
+        return None
+    return ["I am so happy today!", None, "sad"] if name == "adaptive" else WORDS
+
+
+def missing_voice(name: str) -> list[int]:
+    return [2] if name == "adaptive" else []
+
+
+@pytest.fixture(scope="module")
+def strangers_logits(exported, place) -> dict[str, np.ndarray]:
+    """What a fresh process makes of all the folders. One for all: its imports take seconds."""
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    moved = {}
+    for name, (_, folder) in exported.items():  # not where they were written, and the encoders are gone
+        (elsewhere / name).mkdir()
+        moved[name] = elsewhere / name / "model"
+        subprocess.run(["cp", "-r", folder, moved[name]], check=True)
+    (place / "encoders").rename(place / "gone")
+    folders = {name: (str(path), texts_of(name), missing_voice(name)) for name, path in moved.items()}
+    (elsewhere / "folders.json").write_text(json.dumps(folders))
+    np.savez(elsewhere / "inputs.npz", **{str(i): value for i, value in enumerate(FRAMES)})
+    (elsewhere / "child.py").write_text(CHILD)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_", "TRANSFORMERS_"))}
+    offline = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(elsewhere / "hub"),
+        "HF_MODULES_CACHE": str(elsewhere / "modules"),
+    }
+    arguments = ["child.py", "folders.json", "inputs.npz", "logits.npz", *AUTO_CLASSES]
+    try:
+        child = subprocess.run(
+            [sys.executable, "-I", *arguments],
+            cwd=elsewhere,
+            env=kept | offline | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    finally:
+        (place / "gone").rename(place / "encoders")
+    assert child.returncode == 0, child.stderr[-4000:]
+    with np.load(elsewhere / "logits.npz") as results:
+        return dict(results)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stranger_gets_the_same_logits(exported, strangers_logits, name):
+    model, _ = exported[name]
+    frames = [None if i in missing_voice(name) else value for i, value in enumerate(FRAMES)]
+    with torch.no_grad():
+        expected = model(**inputs_of(model, frames, texts_of(name))).logits.numpy()
+    assert np.ptp(expected, axis=0).min() > 1e-3  # the rows differ
+    for auto_class in AUTO_CLASSES:
+        np.testing.assert_allclose(strangers_logits[f"{name}.{auto_class}"], expected, atol=1e-6, rtol=0)
+        if name != "adaptive":
+            single = strangers_logits[f"{name}.{auto_class}.single"]
+            np.testing.assert_allclose(single, expected[1:2], atol=1e-6, rtol=0)
+    assert strangers_logits[f"{name}.labels"].tolist() == ["calm", "glad", "angry"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_folder_holds_what_it_must_and_nothing_of_this_machine(exported, place, name):
+    _, folder = exported[name]
+    kind, _, values = CASES[name]
+    weights = ["model.safetensors"]
+    if kind is not None and values.get("freeze_text_encoder", True):
+        weights = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)] + ["model.safetensors.index.json"]
+    words = [] if kind is None else ["tokenizer.json", "tokenizer_config.json"]
+    own = [f"{values['fusion_module']}.py"] if "fusion_module" in values else []
+    files = [path.name for path in folder.iterdir()]
+    assert sorted(files) == sorted(["config.json", "processor_config.json", *CODE, *weights, *words, *own])
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for private in (str(place), str(ROOT), str(Path.home()) + "/"):
+            assert private.encode() not in content, path.name
+    config = json.loads((folder / "config.json").read_text())
+    assert set(config["auto_map"]) == {"AutoConfig", "AutoProcessor", *AUTO_CLASSES}
+    assert config["architectures"] == ["EmoMMForEmotionClassification"]
+    assert config["text_model_name"] == (kind or "")
+    assert oct(folder.stat().st_mode)[-3:] == "755"
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_the_encoders_weights_are_shared_or_written(exported, place):
+    second = "model-00002-of-00002.safetensors"
+    shared = (place / "shared" / "bert.safetensors").stat()
+    for name, (kind, share, values) in CASES.items():
+        if kind is None or not values.get("freeze_text_encoder", True):
+            continue
+        written = (exported[name][1] / second).stat()
+        assert (written.st_ino == shared.st_ino) is share
+    assert shared.st_nlink == 1 + sum(share for _, share, _ in CASES.values())
+    assert (exported["own_absolute"][1] / second).read_bytes() == (place / "shared" / "bert.safetensors").read_bytes()
+    index = json.loads((exported["frozen_both"][1] / "model.safetensors.index.json").read_text())["weight_map"]
+    assert {name for name, file in index.items() if file == second} == {
+        n for n in index if n.startswith("text_encoder.")
+    }
+
+
+def test_a_file_system_without_links_gets_a_copy(exported, place, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    model, _ = exported["frozen_both"]
+    shared = place / "shared" / "bert.safetensors"
+    tokenizer = AutoTokenizer.from_pretrained(model.config.text_model_name)
+    copied = export_model(model, tmp_path / "model", tokenizer, shared) / "model-00002-of-00002.safetensors"
+    assert copied.read_bytes() == shared.read_bytes() and copied.stat().st_ino != shared.stat().st_ino
+
+
+def test_exporting_leaves_the_model_as_it_trains(exported):
+    model, folder = exported["frozen_both"]
+    assert model.text_encoder is None and not model.config.holds_text_encoder
+    assert not hasattr(model.config, "auto_map") and Path(model.config.text_model_name).is_dir()
+    loaded = AutoModel.from_pretrained(folder)  # here, with the package: the installed class
+    assert type(loaded) is EmoMMForEmotionClassification and loaded.config.holds_text_encoder
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_encoders_configuration_is_found_where_none_was_given(exported, tmp_path):
+    source, folder = exported["text_only"]
+    config = EmoMMConfig(**{**source.config.to_dict(), "text_config": None})
+    model = EmoMMForEmotionClassification(config)
+    model.load_state_dict(source.state_dict())
+    again = export_model(model, tmp_path / "model", AutoTokenizer.from_pretrained(config.text_model_name))
+    assert (again / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(exported, place, tmp_path):
+    model, _ = exported["audio_only"]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "stale.txt").write_text("from before")
+    broken, _ = exported["text_only"]
+    name, broken.config.text_model_name = broken.config.text_model_name, str(place / "absent")
+    try:
+        with pytest.raises(ValueError, match="absent"):
+            export_model(broken, folder, AutoTokenizer.from_pretrained(name))
+    finally:
+        broken.config.text_model_name = name
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in folder.iterdir()] == ["stale.txt"]
+    export_model(model, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (folder / "stale.txt").exists() and (folder / "model.safetensors").exists()
+
+
+def test_the_encoders_file_is_written_whole(place, exported, tmp_path):
+    encoder = load_encoder(str(place / "encoders" / "bert"))
+    path = tmp_path / "deeper" / "bert.safetensors"
+    save_encoder_weights(encoder, path)
+    save_encoder_weights(encoder, path)  # again over it
+    assert [file.name for file in path.parent.iterdir()] == ["bert.safetensors"]
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == {f"text_encoder.{name}" for name in encoder.state_dict()}
+        assert not any("pooler" in name for name in file.keys())
+
+
+def test_a_model_with_words_needs_a_tokenizer(exported, tmp_path):
+    model, _ = exported["text_only"]
+    with pytest.raises(ValueError, match="tokenizer"):
+        export_model(model, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fusion_of_the_users_own_is_not_run_unasked(exported, monkeypatch):
+    model, folder = exported["own_relative"]
+    monkeypatch.setattr(fusions, "_REGISTRY", {"concat": fusions.get_fusion("concat")})
+    with pytest.raises(ValueError, match="product_relative.py: load it with trust_remote_code=True"):
+        AutoModel.from_pretrained(folder)
+    load_fusion_module(folder / "product_relative.py")
+    loaded = AutoModel.from_pretrained(folder)
+    batch = inputs_of(model, FRAMES, WORDS)
+    with torch.no_grad():
+        assert torch.equal(loaded(**batch).logits, model(**batch).logits)

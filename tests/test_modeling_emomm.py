@@ -1,0 +1,671 @@
+"""The model as numbers: what padding, order and company must not change, losses by hand, encoders, dropout, files."""
+
+import inspect
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from tiny_encoders import KINDS
+from tiny_encoders import tiny_encoder
+from torch import nn
+from transformers import AutoModel
+from transformers import AutoModelForAudioClassification
+from transformers import AutoModelForSequenceClassification
+from transformers import AutoTokenizer
+from transformers import Trainer
+from transformers import TrainingArguments
+from transformers.utils import can_return_loss
+from transformers.utils import find_labels
+
+from emomm import fusions
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.data_collator import EmoMMDataCollator
+from emomm.fusions import Fusion
+from emomm.fusions import FusionOutput
+from emomm.fusions import register_fusion
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.modeling_emomm import emotion_loss
+
+AUDIO_DIM, TEXT_DIM, CLASSES = 12, 16, 4
+SENTENCES = ["I am so happy today!", "leave me alone", "sad", "What a day, what a day."]
+
+# Every setting of modality, fusion and pooling, and the voice projected or not.
+SETTINGS = [
+    *({"modality": "audio", "audio_projection_dim": width} for width in (None, 6)),
+    *({"modality": "text", "text_pooling": pooling} for pooling in ("cls", "mean")),
+    *(
+        {"modality": "both", "fusion_type": fusion, "text_pooling": pooling, "audio_projection_dim": width}
+        for fusion in ("adaptive", "concat", "cross_attention", "gated")
+        for pooling, width in (("cls", None), ("mean", 6))
+    ),
+]
+each_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: "-".join(str(v) for v in s.values()))
+
+
+def config(**values) -> EmoMMConfig:
+    given = {
+        "audio_dim": AUDIO_DIM,
+        "text_dim": TEXT_DIM,
+        "fusion_hidden_dim": 16,
+        "num_attention_heads": 4,
+        "hidden_dim": 20,
+        "num_labels": CLASSES,
+    }
+    return EmoMMConfig(**(given | values))
+
+
+def model_of(seed: int = 0, **values) -> EmoMMForEmotionClassification:
+    """A model in evaluation mode, whose LayerNorms are not the identity."""
+    torch.manual_seed(seed)
+    model = EmoMMForEmotionClassification(config(**values))
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+def rows_of(lengths: list[tuple[int, int]], seed: int = 0) -> list[dict]:
+    """Rows with so many frames and tokens; 0 is none."""
+    random = np.random.default_rng(seed)
+    return [
+        {
+            "audio_features": random.standard_normal((frames, AUDIO_DIM)).astype(np.float32) if frames else None,
+            "text_features": random.standard_normal((tokens, TEXT_DIM)).astype(np.float32) if tokens else None,
+            "labels": i % CLASSES,
+        }
+        for i, (frames, tokens) in enumerate(lengths)
+    ]
+
+
+@torch.no_grad()
+def outputs(model: EmoMMForEmotionClassification, batch: list[dict] | dict):
+    return model(**(EmoMMDataCollator()(batch) if isinstance(batch, list) else batch))
+
+
+def assert_close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-6):
+    torch.testing.assert_close(got, expected, atol=tolerance, rtol=0)
+
+
+def some_steps(model: EmoMMForEmotionClassification, rows: list[dict], steps: int = 5) -> list[float]:
+    """Real optimiser steps; returns the losses."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    batch, losses = EmoMMDataCollator()(rows), []
+    model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    model.eval()
+    return losses
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("encoders")
+    return {kind: tiny_encoder(folder / kind, kind, TEXT_DIM) for kind in KINDS}
+
+
+# Padding, order, company
+
+
+@each_setting
+def test_padding_changes_nothing(setting):
+    model, rows = model_of(**setting), rows_of([(5, 3), (1, 7), (8, 1), (2, 2)])
+    batch = EmoMMDataCollator()(rows)
+    plain = outputs(model, batch)
+    noise = torch.Generator().manual_seed(1)
+    padded = dict(batch)
+    for name, extra in (("audio", 6), ("text", 9)):
+        mask, features = batch[f"{name}_mask"], batch[f"{name}_features"].clone()
+        features[~mask] = 50 * torch.randn((~mask).sum(), features.shape[2], generator=noise)
+        more = 50 * torch.randn(len(mask), extra, features.shape[2], generator=noise)
+        padded[f"{name}_features"] = torch.cat([features, more], dim=1)
+        padded[f"{name}_mask"] = torch.cat([mask, torch.zeros(len(mask), extra, dtype=torch.bool)], dim=1)
+    longer = outputs(model, padded)
+    for name in ("loss", "logits", "embedding", "gates"):
+        if getattr(plain, name) is not None:
+            assert_close(getattr(longer, name), getattr(plain, name))
+    for short, long in zip(plain.attentions or (), longer.attentions or (), strict=True):
+        assert_close(long[..., : short.shape[-1]], short)
+        assert long[..., short.shape[-1] :].abs().max() == 0
+
+
+@each_setting
+def test_neither_order_nor_company_changes_a_row(setting):
+    model, rows = model_of(**setting), rows_of([(5, 3), (1, 7), (8, 1), (2, 2), (4, 4)])
+    whole = outputs(model, rows)
+    order = [3, 0, 4, 2, 1]
+    shuffled = outputs(model, [rows[i] for i in order])
+    for name in ("logits", "embedding", "gates"):
+        values = getattr(whole, name)
+        if values is not None:
+            assert_close(getattr(shuffled, name), values[order])
+            for i, row in enumerate(rows):
+                assert_close(getattr(outputs(model, [row]), name)[0], values[i])
+    assert_close(shuffled.loss, whole.loss)
+    assert whole.logits.std(dim=0).min() > 1e-3  # the rows do differ
+
+
+@each_setting
+def test_a_vector_is_a_sequence_of_one(setting):
+    model, rows = model_of(**setting), rows_of([(1, 1), (1, 1), (1, 1)])
+    batch = EmoMMDataCollator()(rows)
+    assert batch["audio_features"].ndim == batch["text_features"].ndim == 2
+    sequences = {name: value[:, None] if name.endswith("features") else value for name, value in batch.items()}
+    assert_close(outputs(model, batch).logits, outputs(model, sequences).logits, 0)
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_one_modality_is_its_pooled_vector_through_the_classifier(modality):
+    model = model_of(modality=modality, text_pooling="mean")
+    rows = rows_of([(5, 3), (2, 4)])
+    linear, norm, _, _, last = model.classifier
+    for row, logits in zip(rows, outputs(model, rows).logits, strict=True):
+        pooled = torch.from_numpy(row[f"{modality}_features"]).mean(dim=0)
+        hidden = F.layer_norm(linear(pooled), (20,), norm.weight, norm.bias).relu()
+        assert_close(logits, last(hidden).detach(), 2e-6)
+
+
+def test_the_projection_of_the_voice_is_before_the_mean():
+    model = model_of(modality="audio", audio_projection_dim=6, hidden_dim=0)
+    rows = rows_of([(5, 0), (2, 0)])
+    output = outputs(model, rows)
+    for row, embedding, logits in zip(rows, output.embedding, output.logits, strict=True):
+        frames = F.linear(torch.from_numpy(row["audio_features"]), *model.audio_projection.parameters()).relu()
+        assert_close(embedding, frames.mean(dim=0).detach())
+        assert_close(logits, model.classifier(frames.mean(dim=0)).detach())
+
+
+def test_the_order_of_the_dict_of_outputs_and_the_tuple():
+    model, rows = model_of(fusion_type="cross_attention"), rows_of([(5, 3), (1, 7)])
+    batch = EmoMMDataCollator()(rows)
+    output = outputs(model, batch)
+    assert list(output.keys()) == ["loss", "logits", "embedding", "attentions"]
+    as_tuple = outputs(model, batch | {"return_dict": False})
+    assert_close(as_tuple[0], output.loss, 0)
+    assert_close(as_tuple[1], output.logits, 0)
+    assert output.embedding.shape == (2, 16)
+    assert [a.shape for a in output.attentions] == [(2, 4, 7), (2, 4, 5)]
+
+
+# Missing modalities
+
+
+def test_adaptive_deals_with_each_row_as_if_alone():
+    model = model_of(fusion_type="adaptive", dropout=0.2)
+    losses = some_steps(model, rows_of([(3, 4), (2, 1), (5, 2), (1, 6)] * 4, seed=1), steps=20)
+    assert losses[-1] < losses[0]
+    rows = rows_of([(5, 3), (4, 0), (0, 7), (2, 2), (0, 1), (1, 0)])
+    output = outputs(model, rows)
+    for i, row in enumerate(rows):
+        present = {name: value for name, value in row.items() if value is not None}
+        for alone in (outputs(model, [row]), outputs(model, [present])):
+            assert_close(alone.logits[0], output.logits[i])
+            assert_close(alone.embedding[0], output.embedding[i])
+            assert_close(alone.gates[0], output.gates[i], 0)
+    assert output.gates.tolist() == [[0.5, 0.5], [1, 0], [0, 1], [0.5, 0.5], [0, 1], [1, 0]]
+    # A row without words is what the voice's encoder makes of it, whatever the words would have been.
+    pooled = torch.from_numpy(rows[1]["audio_features"]).mean(dim=0)
+    assert_close(output.embedding[1], model.fusion.encoders[0](pooled).detach())
+    whole = outputs(model, rows_of([(5, 3), (4, 6)]))
+    assert (output.embedding[1] - whole.embedding[1]).abs().max() > 1e-2
+
+
+def test_adaptive_trains_on_mixed_rows_and_every_part_learns():
+    model = model_of(fusion_type="adaptive")
+    model.train()
+    model(**EmoMMDataCollator()(rows_of([(5, 3), (4, 0), (0, 7)]))).loss.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    assert all(p.grad.abs().max() > 0 for p in model.fusion.parameters())
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attention", "gated"])
+@pytest.mark.parametrize(("lengths", "name"), [([(3, 2), (3, 0)], "words"), ([(0, 2), (3, 2)], "voice")])
+def test_the_other_fusions_name_the_missing_modality(fusion, lengths, name):
+    model, rows = model_of(fusion_type=fusion), rows_of(lengths)
+    with pytest.raises(ValueError, match=f"some rows have no {name}.*{fusion}.*adaptive"):
+        outputs(model, rows)
+    with pytest.raises(ValueError, match=f"row {1 if name == 'words' else 0} of the batch has no {name}.*adaptive"):
+        EmoMMDataCollator(allow_missing=False)(rows)
+    column = "text_features" if name == "words" else "audio_features"
+    for mode in (model.eval(), model.train()):  # none of the rows has it
+        with pytest.raises(ValueError, match=f"some rows have no {name}"):
+            outputs(mode, [{key: value for key, value in row.items() if key != column} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("modality", "fusion", "needs"),
+    [
+        ("audio", "concat", "audio_features"),
+        ("text", "concat", "input_ids or text_features"),
+        ("both", "adaptive", "audio_features, input_ids or text_features"),
+    ],
+)
+def test_a_batch_without_any_input_is_refused(modality, fusion, needs):
+    model = model_of(modality=modality, fusion_type=fusion)
+    with pytest.raises(ValueError, match=f"this model \\({modality}\\) needs {needs}"):
+        model(labels=torch.tensor([0]))
+
+
+def test_a_modality_that_the_model_does_not_use_is_not_looked_at():
+    rows = rows_of([(5, 3), (1, 7)])
+    for modality, column in (("audio", "text_features"), ("text", "audio_features")):
+        model = model_of(modality=modality)
+        without = [{key: value for key, value in row.items() if key != column} for row in rows]
+        assert_close(outputs(model, rows).logits, outputs(model, without).logits, 0)
+
+
+def test_features_and_masks_of_another_shape_are_refused():
+    model = model_of(fusion_type="concat")
+    audio, text = torch.zeros(2, AUDIO_DIM), torch.zeros(2, TEXT_DIM)
+    with pytest.raises(ValueError, match=r"audio_features has shape \(2, 16\); this model takes \(batch, 12\)"):
+        model(audio_features=text, text_features=text)
+    with pytest.raises(ValueError, match=r"text_features has shape \(2, 12\).*\(batch, tokens, 16\)"):
+        model(audio_features=audio, text_features=audio)
+    with pytest.raises(ValueError, match=r"mask has shape \(2, 3\), the sequence \(2, 1\)"):
+        model(audio_features=audio, audio_mask=torch.ones(2, 3), text_features=text)
+    with pytest.raises(ValueError, match="holds no text encoder"):
+        model(audio_features=audio, input_ids=torch.zeros(2, 3, dtype=torch.long))
+
+
+# Losses
+
+
+def loss_by_hand(logits, labels, gamma, temperature=1.0, smoothing=0.0, class_weights=None, sample_weights=None):
+    """Row by row and class by class, in float64; gamma None is the cross-entropy."""
+    total = norm = 0.0
+    classes = len(logits[0])
+    for i, (row, label) in enumerate(zip(logits, labels, strict=True)):
+        scores = [score / temperature for score in row]
+        p = [math.exp(score - max(scores)) for score in scores]
+        p = [value / sum(p) for value in p]
+        loss = 0.0
+        for k in range(classes):
+            target = (1 - smoothing) * (k == label) + smoothing / classes
+            weight = 1.0 if class_weights is None else class_weights[k]
+            loss -= weight * target * (1.0 if gamma is None else (1 - p[k]) ** gamma) * math.log(p[k])
+        total += loss * (1.0 if sample_weights is None else sample_weights[i])
+        norm += 1.0 if class_weights is None else class_weights[label]
+    return total / norm
+
+
+LOGITS = torch.randn(9, CLASSES, generator=torch.Generator().manual_seed(3)) * 2
+LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 2, 3])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 3.0], [1.0, 0.0, 0.5, 3.0]])
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_cross_entropy_is_torchs_and_focal_with_gamma_0_as_well(loss, weights, smoothing):
+    weights = None if weights is None else torch.tensor(weights)
+    expected = F.cross_entropy(LOGITS, LABELS, weight=weights, label_smoothing=smoothing)
+    got = emotion_loss(LOGITS, LABELS, loss, focal_gamma=0.0, label_smoothing=smoothing, class_weights=weights)
+    assert_close(got, expected)
+
+
+@pytest.mark.parametrize("gamma", [None, 0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 3.0])
+@pytest.mark.parametrize("class_weights", [None, [1.0, 0.0, 0.5, 3.0]])
+@pytest.mark.parametrize("weighted_rows", [False, True])
+def test_losses_equal_a_loop_by_hand(gamma, smoothing, temperature, class_weights, weighted_rows):
+    rows = torch.linspace(0.2, 1.8, len(LABELS)) if weighted_rows else None
+    got = emotion_loss(
+        LOGITS,
+        LABELS,
+        "cross_entropy" if gamma is None else "focal",
+        gamma or 0.0,
+        temperature,
+        smoothing,
+        None if class_weights is None else torch.tensor(class_weights),
+        rows,
+    )
+    rows = None if rows is None else rows.tolist()
+    expected = loss_by_hand(
+        LOGITS.double().tolist(), LABELS.tolist(), gamma, temperature, smoothing, class_weights, rows
+    )
+    assert got.item() == pytest.approx(expected, rel=2e-6, abs=1e-6)
+
+
+def test_the_focal_loss_has_the_right_sign():
+    logits = LOGITS.clone().requires_grad_()
+    before = emotion_loss(logits, LABELS, "focal")
+    before.backward()
+    after = emotion_loss(logits.detach() - 0.1 * logits.grad, LABELS, "focal")
+    assert 0 < after < before
+    right = emotion_loss(10 * F.one_hot(LABELS, CLASSES).float(), LABELS, "focal")
+    wrong = emotion_loss(-10 * F.one_hot(LABELS, CLASSES).float(), LABELS, "focal")
+    assert 0 <= right < 1e-6 < 1 < wrong
+    # It counts the easy less than the cross-entropy does.
+    assert emotion_loss(LOGITS, LABELS, "focal") < emotion_loss(LOGITS, LABELS)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_gradients_stay_finite_where_the_model_is_certain(gamma, smoothing):
+    logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 200.0, 0.0], [30.0, 0.0, 0.0]], requires_grad=True)
+    loss = emotion_loss(logits, torch.tensor([0, 0, 0]), "focal", focal_gamma=gamma, label_smoothing=smoothing)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+    assert logits.grad[1, 0] < 0 < logits.grad[1, 1]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_batch_whose_rows_all_weigh_nothing_has_a_finite_loss(loss, smoothing):
+    logits = LOGITS[:3].clone().requires_grad_()
+    got = emotion_loss(
+        logits,
+        torch.tensor([1, 1, 1]),
+        loss,
+        label_smoothing=smoothing,
+        class_weights=torch.tensor([1.0, 0.0, 2.0, 1.0]),
+    )
+    got.backward()
+    assert 0 <= got.item() < 10 and logits.grad.abs().max() < 10
+
+
+def test_the_loss_is_computed_in_float32():
+    half = LOGITS.to(torch.bfloat16)
+    assert emotion_loss(half, LABELS).dtype == torch.float32
+    assert_close(emotion_loss(half, LABELS), F.cross_entropy(half.float(), LABELS), 0)
+
+
+def test_sample_weights_scale_the_rows():
+    rows = F.cross_entropy(LOGITS, LABELS, reduction="none")
+    weights = torch.linspace(0.2, 1.8, len(LABELS))
+    assert_close(emotion_loss(LOGITS, LABELS, sample_weights=weights), (rows * weights).mean())
+    assert_close(emotion_loss(LOGITS, LABELS, sample_weights=torch.ones(len(LABELS))), F.cross_entropy(LOGITS, LABELS))
+
+
+def test_the_model_takes_its_loss_from_its_configuration():
+    chosen = {
+        "loss": "focal",
+        "focal_gamma": 1.5,
+        "loss_temperature": 0.5,
+        "label_smoothing": 0.1,
+        "class_weights": [1.0, 2.0, 0.5, 3.0],
+    }
+    model, rows = model_of(fusion_type="concat", **chosen), rows_of([(2, 3)] * 6)
+    weights = np.linspace(0.5, 1.5, 6)
+    batch = EmoMMDataCollator()([row | {"sample_weights": w} for row, w in zip(rows, weights, strict=True)])
+    output = outputs(model, batch)
+    expected = loss_by_hand(
+        output.logits.double().tolist(), batch["labels"].tolist(), 1.5, 0.5, 0.1, chosen["class_weights"], weights
+    )
+    assert output.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert outputs(model, {key: batch[key] for key in ("audio_features", "audio_mask", "text_features", "text_mask")})[
+        "logits"
+    ].equal(output.logits)
+
+
+# Text encoders
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_words_of_each_encoder_are_pooled_as_by_hand(encoders, kind, pooling):
+    encoder, tokenizer = AutoModel.from_pretrained(encoders[kind]), AutoTokenizer.from_pretrained(encoders[kind])
+    model = model_of(modality="text", text_pooling=pooling, hidden_dim=0)
+    model.attach_text_encoder(AutoModel.from_pretrained(encoders[kind]))
+    ids = tokenizer(SENTENCES)["input_ids"]
+    batch = EmoMMDataCollator(pad_token_id=tokenizer.pad_token_id)([{"input_ids": np.array(row)} for row in ids])
+    output = outputs(model, batch)
+    rows = []
+    for i, row in enumerate(ids):
+        with torch.no_grad():
+            states = encoder(input_ids=torch.tensor([row])).last_hidden_state[0]  # alone, so without padding
+        pooled = states[0] if pooling == "cls" else sum(states) / len(row)
+        rows.append({"text_features": states.numpy()})
+        assert_close(output.embedding[i], pooled, 2e-6)
+        assert_close(output.logits[i], F.linear(pooled, model.classifier.weight, model.classifier.bias).detach(), 2e-6)
+    # Stored states in place of tokens: the same; and so it is with more padding.
+    assert_close(outputs(model, rows).logits, output.logits, 2e-6)
+    longer = {
+        "input_ids": F.pad(batch["input_ids"], (0, 9), value=tokenizer.pad_token_id),
+        "attention_mask": F.pad(batch["attention_mask"], (0, 9)),
+    }
+    assert_close(outputs(model, longer).logits, output.logits)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_without_words_beside_rows_with_them(encoders, kind):
+    tokenizer = AutoTokenizer.from_pretrained(encoders[kind])
+    model = model_of(fusion_type="adaptive")
+    model.attach_text_encoder(AutoModel.from_pretrained(encoders[kind]))
+    ids = [np.array(row) for row in tokenizer(SENTENCES)["input_ids"]]
+    rows = [
+        {"audio_features": row["audio_features"], "input_ids": words}
+        for row, words in zip(rows_of([(3, 0)] * 4), [ids[0], None, ids[2], np.zeros(0, np.int64)], strict=True)
+    ]
+    collator = EmoMMDataCollator(pad_token_id=tokenizer.pad_token_id)
+    output = outputs(model, collator(rows))
+    assert output.gates.tolist() == [[0.5, 0.5], [1, 0], [0.5, 0.5], [1, 0]]
+    for i, row in enumerate(rows):
+        assert_close(outputs(model, collator([row])).logits[0], output.logits[i], 2e-6)
+    voice = outputs(model, collator([{"audio_features": rows[1]["audio_features"]}]))
+    assert_close(voice.logits[0], output.logits[1])
+
+
+def with_encoder(path: str, frozen: bool, **values) -> EmoMMForEmotionClassification:
+    model = model_of(fusion_type="cross_attention", dropout=0.0, freeze_text_encoder=frozen, **values)
+    model.attach_text_encoder(AutoModel.from_pretrained(path))
+    return model
+
+
+def token_batch(path: str) -> dict[str, torch.Tensor]:
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    ids = tokenizer(SENTENCES)["input_ids"]
+    rows = rows_of([(3, 0), (1, 0), (5, 0), (2, 0)])
+    return EmoMMDataCollator(pad_token_id=tokenizer.pad_token_id)(
+        [
+            {"audio_features": row["audio_features"], "input_ids": np.array(words), "labels": row["labels"]}
+            for row, words in zip(rows, ids, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frozen_encoder_stays_in_evaluation_and_learns_nothing(encoders, kind):
+    model, batch = with_encoder(encoders[kind], frozen=True), token_batch(encoders[kind])
+    expected = outputs(model, batch).logits
+    model.train()
+    assert model.classifier.training and not any(module.training for module in model.text_encoder.modules())
+    output = model(**batch)
+    assert_close(output.logits.detach(), expected, 0)  # no dropout in the encoder, none in the head
+    output.loss.backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.text_encoder.parameters())
+    assert all(p.grad is not None for name, p in model.named_parameters() if not name.startswith("text_encoder."))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fine_tuned_encoder_learns(encoders, kind):
+    model, batch = with_encoder(encoders[kind], frozen=False), token_batch(encoders[kind])
+    expected = outputs(model, batch).logits
+    model.train()
+    assert all(module.training for module in model.text_encoder.modules())
+    output = model(**batch)
+    assert (output.logits.detach() - expected).abs().max() > 1e-4  # the encoder's own dropout
+    output.loss.backward()
+    without = [name for name, p in model.text_encoder.named_parameters() if p.grad is None]
+    assert without == []
+    assert model.text_encoder.get_input_embeddings().weight.grad.abs().max() > 0
+
+
+def test_a_model_built_with_a_frozen_encoder_is_frozen_from_the_start(encoders):
+    source = with_encoder(encoders["bert"], frozen=True)
+    model = EmoMMForEmotionClassification(source.config)
+    assert not any(module.training for module in model.text_encoder.modules()) and model.classifier.training
+    assert not any(p.requires_grad for p in model.text_encoder.parameters())
+    assert all(p.requires_grad for p in model.fusion.parameters())
+
+
+def test_an_encoder_of_another_width_is_refused(encoders):
+    with pytest.raises(ValueError, match="states are 16 wide, the model expects text_dim=32"):
+        model_of(text_dim=32).attach_text_encoder(AutoModel.from_pretrained(encoders["bert"]))
+
+
+def test_a_model_for_voice_builds_no_encoder(encoders):
+    source = with_encoder(encoders["bert"], frozen=True)
+    voice = EmoMMForEmotionClassification(config(modality="audio", text_config=source.config.text_config))
+    assert voice.text_encoder is None and voice.fusion is None
+    assert {name.split(".")[0] for name in voice.state_dict()} == {"classifier"}
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("fusion", ["adaptive", "concat", "cross_attention", "gated"])
+def test_set_dropout_reaches_the_whole_head_and_no_encoder(encoders, fusion):
+    model = model_of(fusion_type=fusion, dropout=0.1, freeze_text_encoder=False)
+    model.attach_text_encoder(AutoModel.from_pretrained(encoders["bert"]))
+    of_encoder = {name: m.p for name, m in model.text_encoder.named_modules() if isinstance(m, nn.Dropout)}
+    head = [m for name, m in model.named_modules() if isinstance(m, nn.Dropout) and "text_encoder" not in name]
+    # By hand: cross attention has 2 in each of 2 blocks and 1 after; the classifier has 1.
+    assert len(head) == {"adaptive": 3, "concat": 2, "cross_attention": 5, "gated": 1}[fusion] + 1
+    assert of_encoder and {m.p for m in head} == {0.1}
+    model.set_dropout(0.35)
+    assert {m.p for m in head} == {0.35}
+    assert {name: m.p for name, m in model.text_encoder.named_modules() if isinstance(m, nn.Dropout)} == of_encoder
+    for wrong in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="dropout="):
+            model.set_dropout(wrong)
+
+
+@each_setting
+def test_dropout_0_makes_training_the_same_as_evaluation(setting):
+    model, rows = model_of(dropout=0.3, **setting), rows_of([(5, 3), (1, 7), (8, 1)])
+    batch = EmoMMDataCollator()(rows)
+    expected = outputs(model, batch).logits
+    model.train()
+    assert (outputs(model, batch).logits - expected).abs().max() > 1e-3
+    model.set_dropout(0.0)
+    assert_close(outputs(model, batch).logits, expected, 0)
+
+
+# Files
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_trained_model_comes_back_bitwise(tmp_path, encoders, frozen):
+    chosen = {"class_weights": [1.0, 2.0, 0.5, 3.0], "audio_projection_dim": 6, "label_smoothing": 0.1}
+    if frozen:
+        model = model_of(fusion_type="cross_attention", text_model_name=encoders["bert"], **chosen)
+        batch = EmoMMDataCollator()(rows_of([(3, 2), (1, 4), (2, 2), (4, 1)]))
+    else:
+        model, batch = with_encoder(encoders["bert"], frozen=False, **chosen), token_batch(encoders["bert"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    model.eval()
+    assert not all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.save_pretrained(tmp_path)
+    for auto_class in (AutoModel, AutoModelForSequenceClassification, AutoModelForAudioClassification):
+        loaded = auto_class.from_pretrained(tmp_path)
+        assert type(loaded) is EmoMMForEmotionClassification and not loaded.training
+        assert loaded.state_dict().keys() == model.state_dict().keys()
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+        got, expected = outputs(loaded, batch), outputs(model, batch)
+        assert_close(got.logits, expected.logits, 0)
+        assert_close(got.loss, expected.loss, 0)
+
+
+def test_while_a_frozen_model_trains_its_files_hold_what_trains_alone(tmp_path, encoders):
+    model = model_of(fusion_type="cross_attention", text_model_name=encoders["bert"], dropout=0.1)
+    model.config.text_config = AutoModel.from_pretrained(encoders["bert"]).config
+    some_steps(model, rows_of([(3, 2), (1, 4)]))
+    model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert names == set(dict(model.named_parameters()))
+    assert {name.split(".")[0] for name in names} == {"fusion", "classifier"}
+    assert json.loads((tmp_path / "config.json").read_text())["holds_text_encoder"] is False
+    assert EmoMMForEmotionClassification.from_pretrained(tmp_path).text_encoder is None
+
+
+def test_initial_weights_are_torchs_own_and_a_function_of_the_seed():
+    first, again, other = model_of(seed=0), model_of(seed=0), model_of(seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.classifier[0].weight, other.classifier[0].weight)
+    torch.manual_seed(0)
+    wide = EmoMMForEmotionClassification(config(modality="audio", audio_dim=400, hidden_dim=500))
+    bound = 1 / math.sqrt(400)
+    for values in (wide.classifier[0].weight, wide.classifier[0].bias):
+        assert values.abs().max() <= bound
+        assert values.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+
+
+def test_a_fusion_of_the_users_own_says_how_it_is_loaded(monkeypatch):
+    with pytest.raises(
+        ValueError, match="fusion_type='mine' comes with the model, in my_fusion.py.*trust_remote_code"
+    ):
+        model_of(fusion_type="mine", fusion_module="my_fusion")
+    with pytest.raises(ValueError, match="fusion_type='mine' is not known; it can be adaptive"):
+        model_of(fusion_type="mine")
+    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
+
+    @register_fusion("mine")
+    class Mine(Fusion):
+        def __init__(self, dims, hidden_dim):
+            super().__init__()
+            self.projections = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
+
+        def forward(self, states):
+            return FusionOutput(sum(p(s.pooled) for p, s in zip(self.projections, states, strict=True)))
+
+    model, rows = model_of(fusion_type="mine", text_pooling="mean"), rows_of([(2, 3)])
+    audio, text = (torch.from_numpy(rows[0][f"{name}_features"]).mean(0) for name in ("audio", "text"))
+    expected = model.fusion.projections[0](audio) + model.fusion.projections[1](text)
+    assert_close(outputs(model, rows).embedding[0], expected.detach())
+
+
+# What the Trainer makes of the model
+
+
+def test_the_trainer_finds_one_label_and_no_keyword_arguments():
+    parameters = inspect.signature(EmoMMForEmotionClassification.forward).parameters
+    assert not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    assert find_labels(EmoMMForEmotionClassification) == ["labels"]
+    assert not can_return_loss(EmoMMForEmotionClassification)
+
+
+def test_a_plain_trainer_evaluates_and_predicts(tmp_path):
+    model, rows = model_of(fusion_type="cross_attention", class_weights=[1.0, 2.0, 0.5, 3.0]), rows_of([(2, 3)] * 10)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        per_device_eval_batch_size=4,
+    )
+    seen = []
+
+    def scores(prediction):
+        seen.append(prediction)
+        return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+    trainer = Trainer(model, arguments, eval_dataset=rows, data_collator=EmoMMDataCollator(), compute_metrics=scores)
+    assert trainer.label_names == ["labels"]
+    assert not trainer.model_accepts_loss_kwargs
+    metrics = trainer.evaluate()
+    expected = outputs(model, rows)
+    assert metrics["eval_accuracy"] == pytest.approx(
+        float((expected.logits.argmax(-1).numpy() == [row["labels"] for row in rows]).mean())
+    )
+    # Neither embedding nor attentions are gathered: the predictions are the logits.
+    assert isinstance(seen[0].predictions, np.ndarray)
+    np.testing.assert_allclose(seen[0].predictions, expected.logits.numpy(), atol=1e-6)
+    unlabelled = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
+    np.testing.assert_allclose(trainer.predict(unlabelled).predictions, expected.logits.numpy(), atol=1e-6)

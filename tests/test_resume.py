@@ -1,0 +1,200 @@
+"""Jobs that are killed again and again end with the bits of a job that never was."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_jobs import assert_same_run
+from small_jobs import die
+from small_jobs import finish
+from small_jobs import kill_at
+from small_jobs import run_files
+from small_jobs import start
+from small_jobs import write_recipe
+from tiny_encoders import tiny_encoder
+
+from emomm import cli
+from emomm import curriculum_trainer
+from emomm import experiment
+from emomm import job
+from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.errors import InputError
+from emomm.experiment import Experiment
+from emomm.settings import load_recipe
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# 5 steps an epoch; the curriculum lasts 15 steps. The learning rate is high, so that both runs stop early.
+TRAINING = {
+    "learning_rate": 0.05,
+    "metric_for_best_model": "loss",
+    "curriculum_type": "model_confidence",
+    "curriculum_pacing": "linear",
+    "curriculum_epochs": 3,
+    "num_epochs": 12,
+    "dropout": 0.2,
+    "post_curriculum_dropout": 0.4,
+    "early_stopping_patience": 2,
+    "use_speaker_disentanglement": False,
+}
+
+
+def before_step(step):
+    """Killed when the training step after `step` begins."""
+    kill_at(CurriculumTrainer, "training_step", lambda trainer, *_: trainer.state.global_step == step)
+
+
+def while_writing(step):
+    """Killed in the middle of a file of the resume state at `step`."""
+
+    def torn(trainer, folder):
+        Path(folder, "rng_state.pth").write_bytes(b"torn")
+
+    kill_at(CurriculumTrainer, "_save_rng_state", lambda trainer, _: trainer.state.global_step == step, torn)
+
+
+def while_renaming(step):
+    """Killed when the resume state at `step` is whole, but the one before is still there, half of it."""
+    original = curriculum_trainer.os.rename
+
+    def rename(source, target):
+        original(source, target)
+        if str(target).endswith(f"checkpoint-{step}"):
+            for older in Path(target).parent.glob("checkpoint-*"):
+                if older != Path(target):
+                    (older / "trainer_state.json").unlink()
+            die()
+
+    curriculum_trainer.os.rename = rename
+
+
+def while_keeping_the_best():
+    """Killed in the middle of the best weights."""
+
+    def torn(state, path, **_):
+        Path(path).write_bytes(b"torn")
+
+    kill_at(curriculum_trainer, "save_file", lambda *_, **__: True, torn)
+
+
+def after_training():
+    """Killed when training has stopped early."""
+    kill_at(CurriculumTrainer, "load_best", lambda *_: True)
+
+
+def while_exporting():
+    """Killed in the middle of the exported model."""
+    kill_at(experiment, "export_model", lambda *_: True, lambda _, folder, *__: folder.with_name(".model.torn").mkdir())
+
+
+def before_the_metrics():
+    """Killed when all files of the run are there but the one that says so."""
+    kill_at(experiment, "write_whole", lambda path, _: path.name == "metrics.json")
+
+
+def before_the_second_run():
+    """Killed between two runs."""
+    kill_at(Experiment, "train", lambda _, run: run.fold.name == "session-2")
+
+
+def killed(recipe, point, *args):
+    """In a process of its own: the job, killed at a point."""
+    point(*args)
+    cli.main(["run", str(recipe)])
+
+
+KILLS = [
+    (before_step, 3),  # in the middle of an epoch, random pool
+    (before_step, 7),  # in the middle of an epoch, pool by confidence
+    (while_writing, 9),  # resumes at step 8
+    (while_keeping_the_best,),  # the first time after step 8: at the end of the epoch
+    (while_writing, 10),  # at the end of an epoch
+    (before_step, 10),  # resumes from the end of an epoch, confidence and all
+    (before_step, 15),  # resumes where dropout changes and early stopping begins
+    (while_renaming, 17),
+    (before_step, 22),
+    (after_training,),
+    (while_exporting,),
+    (before_the_metrics,),
+    (before_the_second_run,),
+    (before_step, 0),  # in the second run, without any resume state
+    (before_step, 12),
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A folder with the encoder, the store, and the job `whole`, which nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("resume")
+    encoder = tiny_encoder(folder / "encoder", hidden=16)
+    recipe = write_recipe(folder, "whole", **TRAINING, text_model_name=encoder)
+    assert finish(start(cli.main, ["run", str(recipe)])) == 0
+    return folder
+
+
+def runs(job_folder):
+    return {fold: job_folder / "small" / "seed-1" / fold for fold in ("session-1", "session-2")}
+
+
+def test_the_undisturbed_job_has_everything_on(undisturbed):
+    for run in runs(undisturbed / "whole").values():
+        metrics, history = run_files(run)["metrics"], run_files(run)["history"]
+        assert 15 < metrics["steps"] < 60  # stopped early, after the curriculum
+        assert [entry["curriculum/pool_fraction"] for entry in history if "curriculum/pool_size" in entry][:4] == [
+            pytest.approx(share, abs=0.06) for share in (1 / 3, 2 / 3, 1, 1)
+        ]
+
+
+def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
+    recipe = write_recipe(
+        undisturbed, "killed", **TRAINING, text_model_name=str(undisturbed / "encoder"), save_seconds=0
+    )
+    first, second = runs(undisturbed / "killed").values()
+    for point, *args in KILLS:
+        name = f"{point.__name__}{args}"
+        assert finish(start(killed, recipe, point, *args)) == -9, f"not killed: {name}"
+        if point is while_writing:
+            assert any((first / ".writing").rglob("rng_state.pth")), name
+        if point is while_keeping_the_best:
+            assert list(first.glob("best.safetensors.*.temporary")) and not second.exists(), name
+        if point is while_exporting:
+            assert (first / ".model.torn").exists()
+    assert (first / "metrics.json").exists() and list(second.glob("checkpoint-*"))
+    written = (first / "metrics.json").stat().st_mtime_ns
+
+    command = [sys.executable, str(ROOT / "run_emomm.py"), str(recipe)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=undisturbed, env=os.environ, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "session-1: done before" in done.stderr
+    assert "session-2 (went on from checkpoint-12)" in done.stderr
+    assert (first / "metrics.json").stat().st_mtime_ns == written
+    for fold, run in runs(undisturbed / "killed").items():
+        assert_same_run(runs(undisturbed / "whole")[fold], run)
+        files = {path.name for path in run.iterdir()}
+        assert files == {"run.json", "metrics.json", "history.json", "predictions.parquet", "model"}, fold
+    assert {path.name for path in (undisturbed / "killed").iterdir()} == {".lock", "encoders", "results.json", "small"}
+    results = json.loads((undisturbed / "killed" / "results.json").read_text())
+    whole = json.loads((undisturbed / "whole" / "results.json").read_text())
+    assert results["experiments"][0]["summary"] == whole["experiments"][0]["summary"]
+
+
+def killed_while_replacing(recipe):
+    """In a process of its own: `--overwrite` with another learning rate, killed when it has removed a part."""
+    kill_at(job.shutil, "rmtree", lambda path, *_, **__: Path(path).name in ("model", "session-1"))
+    job.run(load_recipe(recipe, {"learning_rate": "0.06"}), overwrite=True)
+
+
+def test_a_kill_while_a_run_is_replaced_does_not_leave_the_old_one_as_the_new(undisturbed):
+    recipe = write_recipe(undisturbed, "whole", **TRAINING, text_model_name=str(undisturbed / "encoder"))
+    before = run_files(runs(undisturbed / "whole")["session-2"])["metrics"]
+    assert finish(start(killed_while_replacing, recipe)) == -9
+    changed = load_recipe(recipe, {"learning_rate": "0.06"})
+    with pytest.raises(InputError, match="learning_rate was 0.05, now 0.06"):
+        job.run(changed)
+    assert job.run(changed, overwrite=True).failed == []
+    after = run_files(runs(undisturbed / "whole")["session-2"])
+    assert after["metrics"]["steps"] and after["history"] and before != after["metrics"]
+    assert max(entry.get("learning_rate", 0) for entry in after["history"]) > 0.05
