@@ -75,9 +75,11 @@ def _speak() -> None:
     logger.propagate = False
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()  # what can't be reached is said once, by us, and not at each of its retries
 
 
 def _is_first_process() -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -19,12 +20,14 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers import TrainerCallback
 from transformers import TrainingArguments
+from transformers import get_scheduler
 from transformers.trainer_callback import PrinterCallback
 
 from .curriculum import Curriculum
 from .curriculum import epoch_batches
 from .curriculum import epoch_order
 from .curriculum import pool_statistics
+from .modeling_emomm import emotion_loss
 from .schedules import SCHEDULES
 from .schedules import build_schedule
 
@@ -84,6 +87,21 @@ class CurriculumTrainingArguments(TrainingArguments):
             raise ValueError(f"lr_schedule={self.lr_schedule!r} is not known; it can be {', '.join(SCHEDULES)}")
         if self.lr_schedule is not None and self.warmup_steps:
             raise ValueError(f"warmup_steps does not go with lr_schedule={self.lr_schedule!r}")
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        """Raises ValueError for scheduler arguments that don't fit; the Trainer would find out when it trains."""
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=self.learning_rate)
+        kwargs = dict(self.lr_scheduler_kwargs or {})
+        if self.lr_schedule is not None:
+            build_schedule(self.lr_schedule, optimizer, 1, self.learning_rate, self.curriculum_epochs, kwargs)
+            return
+        try:
+            get_scheduler(self.lr_scheduler_type, optimizer, 0, 1, kwargs)
+        except TypeError as error:
+            raise ValueError(
+                f"lr_scheduler_kwargs={kwargs!r} does not fit {self.lr_scheduler_type.value!r}: {error}"
+            ) from error
 
     def curriculum(self) -> Curriculum:
         """The curriculum that these arguments describe."""
@@ -234,6 +252,30 @@ class CurriculumTrainer(Trainer):
         outputs = model(**inputs)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ):
+        """As in `Trainer`, but the loss is that of all rows at once.
+
+        The Trainer's mean over batches depends on how they are cut, with class weights, and with several processes,
+        where the last batches are filled with rows that were there before.
+        """
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        if output.predictions is not None and output.label_ids is not None:
+            config = self.model.config
+            weights = None if config.class_weights is None else torch.tensor(config.class_weights)
+            loss = emotion_loss(
+                torch.from_numpy(output.predictions),
+                torch.from_numpy(output.label_ids),
+                config.loss,
+                config.focal_gamma,
+                config.loss_temperature,
+                config.label_smoothing,
+                weights,
+            )
+            output.metrics[f"{metric_key_prefix}_loss"] = loss.item()
+        return output
+
     def floating_point_ops(self, inputs) -> int:
         """Not counted: the Trainer's estimate walks all parameters at each step, and is wrong for a head."""
         return 0
@@ -278,15 +320,15 @@ class CurriculumTrainer(Trainer):
 
     def _keep_if_better(self, metrics: dict[str, float]) -> None:
         score = metrics[f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"]
-        sign = 1 if self.args.greater_is_better else -1
-        margin = self.args.early_stopping_threshold
-        improved = self.best_score is None or sign * (score - self.best_score) > margin
-        if self.best_score is None or sign * (score - self.best_score) > 0:
+        gain = math.inf
+        if self.best_score is not None and not math.isnan(self.best_score):
+            gain = (score - self.best_score) * (1 if self.args.greater_is_better else -1)
+        if gain > 0:
             self.best_score, self.best_epoch = score, round(self.state.epoch)
             if self.args.should_save:
                 state = self.accelerator.unwrap_model(self.model).state_dict()
                 write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
-        if improved or self.sampler.curriculum.active(round(self.state.epoch) - 1):
+        if gain > self.args.early_stopping_threshold or self.sampler.curriculum.active(round(self.state.epoch) - 1):
             self.epochs_without_improvement = 0
         else:
             self.epochs_without_improvement += 1

@@ -24,8 +24,9 @@ class EmoMMDataCollator:
 
     Args:
         pad_token_id (`int`, defaults to 0): what pads `input_ids`.
-        allow_missing (`bool`, defaults to `True`): whether a row may lack a modality; if not, such a row raises
-            ValueError. Checked here, on the CPU, and not in the model, where a look at a mask waits for the device.
+        allow_missing (`bool`, defaults to `True`): whether a row may lack a modality (but not all of them); if not,
+            such a row raises ValueError. Checked here, on the CPU, and not in the model, where a look at a mask waits
+            for the device.
     """
 
     pad_token_id: int = 0
@@ -34,6 +35,8 @@ class EmoMMDataCollator:
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch: dict[str, torch.Tensor] = {}
         names = features[0].keys()
+        if self.allow_missing:
+            self._check_something(features, [name for name in _MODALITIES if name in names])
         for name in ("audio_features", "text_features"):
             if name in names:
                 self._pad(name, [row[name] for row in features], batch)
@@ -47,12 +50,18 @@ class EmoMMDataCollator:
             batch["sample_weights"] = torch.from_numpy(weights)
         return batch
 
+    @staticmethod
+    def _check_something(features: Sequence[dict[str, Any]], names: list[str]) -> None:
+        for i, row in enumerate(features):
+            if not any(row[name] is not None and len(row[name]) for name in names):
+                raise ValueError(f"row {i} of the batch has neither voice nor words: leave it out")
+
     def _lengths(self, name: str, values: list[np.ndarray | None]) -> list[int]:
         lengths = [0 if value is None else len(value) for value in values]
         if not self.allow_missing and not all(lengths):
             raise ValueError(
-                f"row {lengths.index(0)} of the batch has no {_MODALITIES[name]} ({name} is empty), and this fusion "
-                "needs both: train with fusion_type='adaptive', or leave such rows out"
+                f"row {lengths.index(0)} of the batch has no {_MODALITIES[name]} ({name} is empty), which this model "
+                "needs: leave such rows out, or train on voice and words with fusion_type='adaptive'"
             )
         return lengths
 

@@ -1,5 +1,6 @@
 """One run: an experiment, a seed and a fold, from rows to trained weights and test scores."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from transformers import EvalPrediction
+from transformers import PreTrainedConfig
 from transformers import set_seed
 
 from .configuration_emomm import EmoMMConfig
@@ -51,6 +53,8 @@ from .text_encoders import public_name
 
 logger = logging.getLogger(__name__)
 
+Encoders = dict[str, PreTrainedConfig | InputError]
+
 _FINE_TUNING_RATE = 2e-5
 _HF_SCHEDULERS = {
     "cosine": "cosine",
@@ -59,6 +63,16 @@ _HF_SCHEDULERS = {
     "none": "constant",
     "plateau": "reduce_lr_on_plateau",
 }
+
+
+def _encoder_config(name: str) -> PreTrainedConfig | InputError:
+    try:
+        config = load_encoder_config(name)
+        load_tokenizer(name)
+        encoder_fingerprint(name)
+    except InputError as error:
+        return error
+    return config
 
 
 def _try_model(config: EmoMMConfig) -> None:
@@ -119,11 +133,15 @@ class Experiment:
         data: the corpora.
         job_folder: of the job; the exports of its runs share encoder weights there.
         offline_ok: go on without the encoder where it can't be reached (a plan needs it only for checks).
+        encoders: by name, the configurations found before, or why there is none: whether an encoder can be reached
+            can take half a minute to find out. Added to.
 
     Raises InputError for what can't be trained.
     """
 
-    def __init__(self, data: ExperimentData, job_folder: Path, offline_ok: bool = False):
+    def __init__(
+        self, data: ExperimentData, job_folder: Path, offline_ok: bool = False, encoders: Encoders | None = None
+    ):
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
         self.notes: list[str] = []
         settings = self.settings
@@ -133,25 +151,30 @@ class Experiment:
             if settings.fusion_module is not None:
                 self.fusion_module = self._checked(load_fusion_module, settings.fusion_module)
             self.fusion = self._checked(get_fusion, settings.fusion_type)
-            if not self.may_lack:
-                data.check_complete()
+            data.check_something() if self.may_lack else data.check_complete()
         self.encoder_config = None
         if settings.modality != "audio":
-            self._find_encoder(offline_ok)
+            self._find_encoder(offline_ok, {} if encoders is None else encoders)
 
-    def _find_encoder(self, offline_ok: bool) -> None:
-        """The encoder's configuration, tokenizer and files, but not yet its weights."""
+    def _find_encoder(self, offline_ok: bool, encoders: Encoders) -> None:
+        """The encoder's configuration; that its tokenizer and weights are there too is checked."""
         name = self.settings.text_model_name
-        try:
-            self.encoder_config = load_encoder_config(name)
-            _ = self.tokenizer
-            encoder_fingerprint(name)
-        except InputError as error:
+        if name not in encoders:
+            encoders[name] = _encoder_config(name)
+        found = encoders[name]
+        if isinstance(found, InputError):
             if not offline_ok:
-                raise
-            self.notes.append(f"not checked: {error}")
-        if self.encoder_config is not None:
-            check_max_length(name, self.encoder_config, self.settings.text_max_length)
+                raise found
+            self.notes.append(f"not checked: {found}")
+        else:
+            self.encoder_config = copy.deepcopy(found)
+            check_max_length(name, found, self.settings.text_max_length)
+            special = self.tokenizer.num_special_tokens_to_add()
+            if self.settings.text_max_length <= special:
+                raise InputError(
+                    f"text_max_length={self.settings.text_max_length} leaves no room for words: the encoder {name!r} "
+                    f"adds {special} special tokens, so it must be at least {special + 1}"
+                )
 
     def _checked(self, function, *args, **kwargs):
         try:

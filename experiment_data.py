@@ -101,8 +101,8 @@ class ExperimentData:
             if self.settings.modality == "audio" and not corpus.audio.length.all():
                 row = int(np.argmin(corpus.audio.length))
                 raise InputError(
-                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice, and modality is audio: "
-                    "leave such rows out, or train with modality both and fusion_type adaptive"
+                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice, and modality is "
+                    "audio: leave such rows out, or train with modality both and fusion_type adaptive"
                 )
 
     def _check_difficulty(self, where: str) -> None:
@@ -184,9 +184,20 @@ class ExperimentData:
             if not corpus.audio.length.all():
                 row = int(np.argmin(corpus.audio.length))
                 raise InputError(
-                    f"experiment {self.settings.name!r}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice "
-                    f"({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
+                    f"experiment {self.settings.name!r}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no "
+                    f"voice ({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
                     f"{self.settings.fusion_type!r} needs it: use adaptive, or leave such rows out"
+                )
+
+    def check_something(self) -> None:
+        """Raises InputError that names a row with neither voice nor words."""
+        for corpus in self.corpora:
+            mute = np.array([is_missing(text) for text in corpus.transcripts]) & (corpus.audio.length == 0)
+            if mute.any():
+                row = corpus.utterance_ids[mute.argmax()]
+                raise InputError(
+                    f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has neither voice nor words "
+                    f"({int(mute.sum())} such rows): leave them out"
                 )
 
     def words(self, may_be_missing: bool) -> list[str | None]:

@@ -155,21 +155,36 @@ class SingleQueryAttention(nn.Module):
         batch, heads, width = len(query), self.num_heads, self.head_dim
         q = self.query(query).view(batch, heads, width) * width**-0.5  # (batch, heads, head_dim)
         key = torch.einsum("bhd,hdk->bhk", q, self.key.weight.view(heads, width, -1))  # (batch, heads, hidden)
-        scores = [
-            (key @ projection.weight) @ sequence.transpose(1, 2) + (key @ projection.bias).unsqueeze(-1)
+        # A single vector is projected once rather than once for each head; None: nothing is left to project.
+        pairs = [
+            (projection(sequence), None) if sequence.shape[1] == 1 else (sequence, projection)
             for sequence, projection in zip(sequences, projections, strict=True)
-        ]  # each (batch, heads, length)
+        ]
+        scores = [_scores(key, *pair) for pair in pairs]  # each (batch, heads, length)
         mask = torch.cat(masks, dim=1).unsqueeze(1)  # (batch, 1, lengths)
         weights = torch.cat(scores, dim=2).masked_fill(~mask, torch.finfo(q.dtype).min).softmax(dim=-1)
         dropped = self.dropout(weights)
-        context = 0.0  # (batch, heads, hidden): the weighted mean of the projected vectors
-        for part, sequence, projection in zip(
-            dropped.split([s.shape[1] for s in sequences], dim=2), sequences, projections, strict=True
-        ):
-            context = context + (part @ sequence) @ projection.weight.T + part.sum(-1, keepdim=True) * projection.bias
+        shares = dropped.split([sequence.shape[1] for sequence in sequences], dim=2)
+        # (batch, heads, hidden): the weighted mean of the projected vectors
+        context = sum(_weighted_mean(share, *pair) for share, pair in zip(shares, pairs, strict=True))
         value = torch.einsum("bhk,hdk->bhd", context, self.value.weight.view(heads, width, -1))
         value = value + dropped.sum(-1, keepdim=True) * self.value.bias.view(heads, width)
         return self.output(value.reshape(batch, -1)), weights
+
+
+def _scores(key: Tensor, sequence: Tensor, projection: nn.Linear | None) -> Tensor:
+    """(batch, heads, hidden) against (batch, length, dim), as if the sequence had been projected."""
+    if projection is None:
+        return key @ sequence.transpose(1, 2)
+    return (key @ projection.weight) @ sequence.transpose(1, 2) + (key @ projection.bias).unsqueeze(-1)
+
+
+def _weighted_mean(weights: Tensor, sequence: Tensor, projection: nn.Linear | None) -> Tensor:
+    """(batch, heads, length) of (batch, length, dim): (batch, heads, hidden), as if projected before."""
+    mean = weights @ sequence
+    if projection is None:
+        return mean
+    return mean @ projection.weight.T + weights.sum(dim=-1, keepdim=True) * projection.bias
 
 
 class CrossAttentionBlock(nn.Module):

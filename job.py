@@ -27,6 +27,7 @@ from .corpus_specs import resolve_specs
 from .curriculum_trainer import newest_checkpoint
 from .curriculum_trainer import write_whole
 from .errors import InputError
+from .experiment import Encoders
 from .experiment import Experiment
 from .experiment import Run
 from .experiment import RunFailed
@@ -70,7 +71,8 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     state = PartialState()
     folder = recipe.output_dir
     loaded: dict[str, Corpus] = {}
-    experiments = [_prepare(settings, folder, loaded, dry_run) for settings in recipe.experiments]
+    encoders: Encoders = {}
+    experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
     plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
     changed = [] if dry_run else _check_folder(plans, overwrite)
     _say_notes(recipe, loaded, experiments)
@@ -99,7 +101,9 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
 # ---- planning -------------------------------------------------------------------------------------------------------
 
 
-def _prepare(settings: Settings, folder: Path, loaded: dict[str, Corpus], dry_run: bool) -> Experiment:
+def _prepare(
+    settings: Settings, folder: Path, loaded: dict[str, Corpus], encoders: Encoders, dry_run: bool
+) -> Experiment:
     specs = resolve_specs(settings.corpora, settings.corpus)
 
     def corpus(name: str, setting: str) -> Corpus:
@@ -115,7 +119,7 @@ def _prepare(settings: Settings, folder: Path, loaded: dict[str, Corpus], dry_ru
 
     train = [corpus(name, "train_dataset") for name in settings.training_corpora]
     test = [corpus(name, "test_datasets") for name in _test_names(settings, specs)]
-    return Experiment(ExperimentData(settings, train, test), folder, offline_ok=dry_run)
+    return Experiment(ExperimentData(settings, train, test), folder, dry_run, encoders)
 
 
 def _test_names(settings: Settings, specs: dict[str, CorpusSpec]) -> list[str]:

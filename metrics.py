@@ -75,6 +75,71 @@ def scalar_scores(scores: dict[str, Any]) -> dict[str, float]:
     return {name: scores[name] for name in SCALARS}
 
 
+def reliability(references: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> dict[str, np.ndarray]:
+    """How often the most probable class is right, by how probable it was: `bins` equal parts of (0, 1].
+
+    Args:
+        references: (n,) true class numbers.
+        probabilities: (n, C) class probabilities, rows summing to 1.
+        bins: how many; the first is empty where 1 / C is beyond it.
+
+    Returns:
+        {"count", "confidence", "accuracy"}, (bins,) each; the latter two are means over the bin's rows, 0 without any.
+
+    Raises:
+        ValueError: no rows, other shapes, or rows that are not probabilities.
+    """
+    references, probabilities = _checked_probabilities(references, probabilities)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == references
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (low, high] as Guo et al. 2017
+    count = np.bincount(place, minlength=bins)
+    return {
+        "count": count,
+        "confidence": np.bincount(place, confidence, bins) / np.maximum(count, 1),
+        "accuracy": np.bincount(place, right, bins) / np.maximum(count, 1),
+    }
+
+
+def calibration_error(references: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error of the most probable class (Guo et al. 2017): Σ count / n · |accuracy - confidence|.
+
+    Arguments as in `reliability`. 0 is best; it falls with fewer bins and rises by chance with few rows.
+    """
+    curve = reliability(references, probabilities, bins)
+    return float(curve["count"] @ np.abs(curve["accuracy"] - curve["confidence"]) / curve["count"].sum())
+
+
+def brier_score(references: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean over rows of the squared distance from the probabilities to the truth, summed over classes (Brier 1950).
+
+    From 0 (best) to 2. scikit-learn's `brier_score_loss(..., scale_by_half=False)`. Arguments as in `reliability`.
+    """
+    references, probabilities = _checked_probabilities(references, probabilities)
+    of_truth = probabilities[np.arange(len(references)), references]
+    return float(np.mean((probabilities**2).sum(axis=1) - 2 * of_truth + 1))
+
+
+def _checked_probabilities(references: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    references, probabilities = np.asarray(references, np.int64), np.asarray(probabilities, np.float64)
+    if not len(references) or probabilities.ndim != 2 or len(probabilities) != len(references):
+        raise ValueError(
+            f"references must be (n,) and probabilities (n, C) with n > 0, got {references.shape} and "
+            f"{probabilities.shape}"
+        )
+    bad = np.flatnonzero((probabilities < 0).any(axis=1) | ~(np.abs(probabilities.sum(axis=1) - 1) < 1e-3))
+    if len(bad):
+        raise ValueError(
+            f"probabilities row {bad[0]} is {probabilities[bad[0]].tolist()}: not from 0 to 1 summing to 1"
+        )
+    if references.min() < 0 or references.max() >= probabilities.shape[1]:
+        raise ValueError(
+            f"references reach from {references.min()} to {references.max()}, there are classes 0 to "
+            f"{probabilities.shape[1] - 1}"
+        )
+    return references, probabilities
+
+
 class EmotionMetric(evaluate.Metric):
     """`emotion_scores` as an `evaluate.Metric`: built directly, needs no network.
 
@@ -109,9 +174,9 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, A
 
     `mean` and `std` (ddof 1; 0.0 for a single run) are over all runs, seeds × folds. `ci95` is Student's t interval of
     the mean over the folds, each first averaged over its seeds; with a single fold over the seeds; None with a single
-    run. It takes folds as independent and does not yet take speakers into account: rows of one speaker are not
-    independent, and few folds make it wide. `pooled` is the score of the confusion matrix summed over the folds of a
-    seed, averaged over the seeds.
+    run. It takes folds as independent and knows nothing of speakers: where rows' predictions are at hand, take that of
+    `experiment_statistics`. `pooled` is the score of the confusion matrix summed over the folds of a seed, averaged
+    over the seeds.
 
     Args:
         runs: dicts with `seed`, `fold` and `test`: {corpus: scores of emotion_scores}. A run counts for the corpora

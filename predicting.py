@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
-from transformers import AutoModel
-from transformers import AutoProcessor
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from .configuration_emomm import EmoMMConfig
 from .corpora import Corpus
@@ -74,12 +73,11 @@ def predict(
 def _load(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
     """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted."""
     try:
-        if trust_remote_code:
-            loaded = AutoModel.from_pretrained(model, trust_remote_code=True)
-            processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)
-        else:
-            loaded = EmoMMForEmotionClassification.from_pretrained(model)
-            processor = EmoMMProcessor.from_pretrained(model)
+        model_class, processor_class = EmoMMForEmotionClassification, EmoMMProcessor
+        if trust_remote_code:  # asked for by name: the auto classes prefer the installed package's
+            model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
+            processor_class = get_class_from_dynamic_module("processing_emomm.EmoMMProcessor", model)
+        loaded, processor = model_class.from_pretrained(model), processor_class.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise InputError(f"model {model!r} could not be loaded: {error}") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -80,5 +80,5 @@ def build_schedule(
         raise ValueError(f"lr_schedule={name!r} is not known; it can be {', '.join(builders)}")
     try:
         return LambdaLR(optimizer, builders[name]())
-    except TypeError as error:
+    except (TypeError, ZeroDivisionError) as error:
         raise ValueError(f"lr_scheduler_kwargs={kwargs!r} does not fit the schedule {name!r}: {error}") from error

@@ -5,6 +5,7 @@ speakers, is done on those counts with matrix products. `benchmarks/error_rates.
 cover and the tests reject.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ class Resampled:
     Args:
         estimate: (..., M) scores, each averaged over the seeds.
         values: (..., B, M) the same on B resamples.
-        scale: the squared standard error is scale · Σ over resamples of (value - estimate)².
+        scale: (...,) the squared standard error is scale · Σ over resamples of (value - estimate)².
         df: (...,) degrees of freedom of the t interval.
         method: "jackknife" or "bootstrap".
         units: "speakers" or "rows".
@@ -94,7 +95,7 @@ class Resampled:
 
     estimate: np.ndarray
     values: np.ndarray
-    scale: float
+    scale: np.ndarray
     df: np.ndarray
     method: str
     units: str
@@ -121,7 +122,12 @@ def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarr
 
 
 def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
-    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
+    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets.
+
+    A bootstrap over S speakers varies too little: by (S - 1) / S in the variance where all have as many rows, by more
+    where not, since the long ones draw the score to themselves. Leaving a speaker out makes up for that: it divides a
+    deviation by 1 - share of the rows. The bootstrap's `scale` does the same; for even speakers it is S / (S - 1).
+    """
     size = tallies.shape[-3]
     total = tallies.sum(-3, keepdims=True)
     estimate = mean_over_seeds(scores_of_tallies(total))[..., 0, :]
@@ -129,25 +135,35 @@ def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
     effective = rows.sum(-1) ** 2 / np.maximum((rows**2).sum(-1), 1)
     df = np.maximum(effective - 1, 1)
     if units == "speakers" and size >= SPEAKERS_FOR_BOOTSTRAP:
-        weights = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
         flat = tallies.reshape(*tallies.shape[:-2], -1)
-        resampled = (weights @ flat).reshape(*flat.shape[:-2], RESAMPLES, *tallies.shape[-2:])
-        scale, method = size / (size - 1) / RESAMPLES, "bootstrap"
+        resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *tallies.shape[-2:])
+        share = rows / rows.sum(-1, keepdims=True)
+        leverage = (share**2 / (1 - share) ** 2).sum(-1) / (share**2).sum(-1)
+        scale, method = (size - 1) / size * leverage / RESAMPLES, "bootstrap"
     else:
-        resampled, scale, method = total - tallies, (size - 1) / size, "jackknife"
+        scale = np.full_like(df, (size - 1) / size if size > 1 else np.nan)
+        resampled, method = total - tallies, "jackknife"
     return Resampled(estimate, mean_over_seeds(scores_of_tallies(resampled)), scale, df, method, units)
+
+
+@functools.lru_cache(maxsize=1)
+def _bootstrap_weights(size: int) -> np.ndarray:
+    """(RESAMPLES, size) how often each speaker is drawn; kept, since the experiments of a job have the same speakers."""
+    return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
 
 
 def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
     """95 % bounds (..., M) of scores: logit(estimate) ± t · se / (estimate · (1 - estimate)), brought back to [0, 1].
 
-    The standard error is that of `Resampled`. The degrees of freedom are the effective number of speakers, (Σ n)² / Σ n²
-    with n the rows of each (Kish 1965), less one, at least 1: a few who speak most count as few. NaN where the estimate
-    is exactly 0 or 1: there is nothing to tell the width from.
+    The standard error is the resamples' (see `Resampled`). The degrees of freedom of t are the effective number of
+    speakers, (Σ n)² / Σ n² with n the rows of each (Kish 1965), less one, at least 1: where few speak most, they count
+    as few. Plain percentiles of the same resamples cover less (error_rates.py). NaN where the
+    estimate is 0 or 1, or there is a single unit: there is nothing to tell the width from.
     """
     estimate = resampled.estimate
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = _half_width(resampled.values - estimate[..., None, :], resampled) / (estimate * (1 - estimate))
+        error = _standard_error(resampled.values - estimate[..., None, :], resampled.scale)
+        half = _quantile(resampled) * error / (estimate * (1 - estimate))
         middle = special.logit(estimate)
         return special.expit(middle - half), special.expit(middle + half)
 
@@ -155,13 +171,25 @@ def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
 def difference_bounds(first: Resampled, second: Resampled) -> tuple[np.ndarray, np.ndarray]:
     """95 % bounds (..., M) of the difference first - second of two experiments on the same rows: ± t · se."""
     difference = first.estimate - second.estimate
-    half = _half_width(first.values - second.values - difference[..., None, :], first)
+    half = _quantile(first) * _standard_error(first.values - second.values - difference[..., None, :], first.scale)
     return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
 
 
-def _half_width(deviations: np.ndarray, resampled: Resampled) -> np.ndarray:
-    error = np.sqrt(resampled.scale * (deviations**2).sum(-2))
-    return stats.t.ppf(0.975, resampled.df)[..., None] * error
+def t_test(first: Resampled, second: Resampled) -> np.ndarray:
+    """p values (..., M) of the t test that goes with `difference_bounds`: below .05 where they leave out 0."""
+    difference = first.estimate - second.estimate
+    error = _standard_error(first.values - second.values - difference[..., None, :], first.scale)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stats.t.sf(np.abs(difference) / error, first.df[..., None])
+    return np.where(difference == 0, 1.0, p)
+
+
+def _standard_error(deviations: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.sqrt(scale[..., None] * (deviations**2).sum(-2))
+
+
+def _quantile(resampled: Resampled) -> np.ndarray:
+    return stats.t.ppf(0.975, resampled.df)[..., None]
 
 
 def intervals(
@@ -191,17 +219,17 @@ def _bounds(low: float, high: float) -> dict[str, float | None]:
 # ---- paired tests ---------------------------------------------------------------------------------------------------
 
 
-def contributions(references: np.ndarray, predictions: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
-    """What each unit adds to accuracy and UAR: (units, 2) for `("accuracy", "uar")`, which sum to the scores.
+def contributions(tallies: np.ndarray) -> np.ndarray:
+    """What each unit adds to accuracy and UAR: tallies (..., seeds, units, 3, C) to (..., units, 2).
 
-    A row that is right adds 1 / n to accuracy and 1 / (rows of its class · classes that occur) to UAR, averaged over
-    the seeds. The true labels of two experiments on the same rows are the same, so swapping a unit between them swaps
-    its contributions. Arguments as in `tally`, every row tested in every seed.
+    Averaged over the seeds; over the units they sum to the scores. A row that is right adds 1 / n to accuracy and
+    1 / (rows of its class · classes that occur) to UAR. Two experiments on the same rows have the same true labels, so
+    swapping a unit between them swaps its contributions. Every seed must have tested every row.
     """
-    occurring = np.bincount(references, minlength=classes)
-    share = (predictions == references).mean(axis=0)
-    weight = np.stack([np.full(len(share), 1 / len(share)), 1 / (occurring[references] * (occurring > 0).sum())])
-    return np.stack([np.bincount(units, share * each) for each in weight], axis=1)
+    right, true = tallies[..., 0, :], tallies[..., 1, :].sum(-2, keepdims=True)  # (..., seeds, units | 1, C)
+    accuracy = right.sum(-1) / true.sum(-1)
+    uar = (right / np.maximum(true, 1)).sum(-1) / (true > 0).sum(-1)
+    return np.stack([accuracy, uar], axis=-1).mean(-3)
 
 
 def swap_test(differences: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -237,16 +265,18 @@ def row_swap_test(differences: np.ndarray, seed: int = 0) -> float:
 
     Rows with the same size of difference are swapped together, as a binomial count: as exact, and cheap for many rows.
     """
-    sizes, counts = np.unique(np.abs(differences[differences != 0]).round(12), return_counts=True)
-    if counts.sum() <= ENUMERATE_UP_TO:
-        return float(swap_test(differences[differences != 0][:, None])[0]) if len(sizes) else 1.0
+    differences = differences[differences != 0]
+    if len(differences) <= ENUMERATE_UP_TO:
+        return float(swap_test(differences[:, None])[0]) if len(differences) else 1.0
+    differences = differences / np.abs(differences).max()
+    sizes, counts = np.unique(np.abs(differences).round(9), return_counts=True)
     swapped = np.random.default_rng(seed).binomial(counts, 0.5, (SWAPS, len(counts)))
     sums = np.abs((counts - 2 * swapped) @ sizes)
-    return float(((sums >= abs(differences.sum()) - 1e-9).sum() + 1) / (SWAPS + 1))
+    return float(((sums >= abs(differences.sum()) - 1e-6).sum() + 1) / (SWAPS + 1))
 
 
 def mcnemar_test(references: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """McNemar's p for the accuracy of two sets of predictions (n,); exact under 25 unequal rows. Ignores dependence."""
+    """McNemar's p for two sets of predictions (n,), exact under 25 unequal rows. It ignores dependence."""
     from statsmodels.stats.contingency_tables import mcnemar  # takes over a second to import
 
     a, b = first == references, second == references
@@ -262,16 +292,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return multipletests(p, method="holm")[1].tolist() if len(p) else []
 
 
-def t_test(first: Resampled, second: Resampled) -> np.ndarray:
-    """p values (..., M) of the t test that goes with `difference_bounds`: below .05 where they leave out 0."""
-    difference = first.estimate - second.estimate
-    deviations = first.values - second.values - difference[..., None, :]
-    error = np.sqrt(first.scale * (deviations**2).sum(-2))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(difference) / error, first.df[..., None])
-    return np.where(error > 0, p, np.where(difference == 0, 1.0, 0.0))
-
-
 def _checked(
     references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -280,10 +300,12 @@ def _checked(
         raise ValueError("there are no rows to score")
     if predictions.shape[1:] != references.shape or len(speakers) != len(references):
         raise ValueError(
-            f"{references.shape} references need (seeds, {len(references)}) predictions and {len(references)} speakers, "
+            f"references {references.shape} need predictions (seeds, {len(references)}) and as many speakers, "
             f"got {predictions.shape} and {len(speakers)}"
         )
     for what, values, least in (("references", references, 0), ("predictions", predictions, -1)):
         if values.min() < least or values.max() >= classes:
-            raise ValueError(f"{what} reach from {values.min()} to {values.max()}, there are classes 0 to {classes - 1}")
+            raise ValueError(
+                f"{what} reach from {values.min()} to {values.max()}, there are classes 0 to {classes - 1}"
+            )
     return references, predictions

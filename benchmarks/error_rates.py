@@ -1,8 +1,8 @@
 """How often the intervals cover and how often the paired tests reject under no difference, with speaker effects.
 
-    python benchmarks/error_rates.py [--simulations 2000]
+    python benchmarks/error_rates.py [--simulations 2000] [--scenarios even uneven sure tied] [--seed 0]
 
-Simulated speakers differ in how well they are recognised, for each class and each experiment, and in which classes they
+Simulated speakers differ in how well they are recognised, by class and by experiment, and in which classes they
 are taken for. Scenarios: `even` 40 rows a speaker, ten of each class; `uneven` speakers of very unequal length
 (log-normal, factor e^.7) and class mix; `sure` the same, UAR near .9; `tied` the same as uneven, and long speakers are
 recognised better. The intervals are to cover the score over all speakers of that kind; the two experiments of a test
@@ -22,11 +22,13 @@ from scipy.special import expit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 from emomm.metrics import SCALARS  # noqa: E402
+from emomm.significance import SPEAKERS_FOR_SWAPS  # noqa: E402
+from emomm.significance import Resampled  # noqa: E402
 from emomm.significance import contributions  # noqa: E402
+from emomm.significance import difference_bounds  # noqa: E402
 from emomm.significance import resample_tallies  # noqa: E402
 from emomm.significance import row_swap_test  # noqa: E402
 from emomm.significance import score_bounds  # noqa: E402
-from emomm.significance import difference_bounds  # noqa: E402
 from emomm.significance import scores_of_tallies  # noqa: E402
 from emomm.significance import swap_test  # noqa: E402
 from emomm.significance import t_test  # noqa: E402
@@ -97,53 +99,71 @@ def true_scores(scenario: str) -> np.ndarray:
     return scores_of_tallies(sum(rows.tallies.sum((0, 1, 2, 3)) for rows in batches(rng, scenario, 50, 1000)))
 
 
-def coverage(rng: np.random.Generator, scenario: str, simulations: int, speakers: int, truth: np.ndarray) -> np.ndarray:
-    """(8,) how often the intervals of the four scores, and of their differences, cover."""
-    inside = []
+def percentile_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
+    """What the bootstrap gives without more ado, to compare with."""
+    low, high = np.quantile(resampled.values, [0.025, 0.975], axis=-2)
+    return low, high
+
+
+def covers(bounds: tuple[np.ndarray, np.ndarray], truth: np.ndarray | float) -> np.ndarray:
+    return (bounds[0] <= truth) & (truth <= bounds[1])
+
+
+def measure(rng: np.random.Generator, scenario: str, simulations: int, speakers: int, truth: np.ndarray) -> dict:
+    """Shares of the simulations: {what: by metric}, four scores for intervals, accuracy and UAR for tests."""
+    seen: dict[str, list[np.ndarray]] = {}
+
+    def note(what: str, values: np.ndarray) -> None:
+        seen.setdefault(what, []).append(values)
+
     for rows in batches(rng, scenario, simulations, speakers):
         first, second = (resample_tallies(tallies) for tallies in rows.tallies)
-        bounds = (score_bounds(first), difference_bounds(first, second))
-        inside.append(
-            np.concatenate([(low <= at) & (at <= high) for (low, high), at in zip(bounds, (truth, 0), strict=True)], 1)
+        note(f"interval ({first.method})", covers(score_bounds(first), truth))
+        if first.method == "bootstrap":
+            note("interval (percentiles)", covers(percentile_bounds(first), truth))
+        note("interval of a difference", covers(difference_bounds(first, second), 0))
+        a, b = (contributions(tallies) for tallies in rows.tallies)  # (sets, speakers, 2)
+        p = swap_test(np.moveaxis(a - b, 1, 0).reshape(speakers, -1)).reshape(-1, 2)
+        note("p < .05, swapped speakers", p < 0.05)
+        note("p < .05, t over speakers", t_test(first, second)[:, :2] < 0.05)
+        if speakers < SPEAKERS_FOR_SWAPS:
+            note("p < .05, swapped rows", row_test(rows) < 0.05)
+    return {what: np.concatenate(values).mean(0) for what, values in seen.items()}
+
+
+def row_test(rows: Rows) -> np.ndarray:
+    """(sets, 2) p values of swapped rows."""
+    p = []
+    for number in range(rows.sets.max() + 1):
+        chosen = rows.sets == number
+        references = rows.references[chosen]
+        a, b = (
+            contributions(tally(references, predictions[None, chosen], np.arange(len(references)), CLASSES))
+            for predictions in rows.predictions
         )
-    return np.concatenate(inside).mean(0)
-
-
-def rejections(rng: np.random.Generator, scenario: str, simulations: int, speakers: int) -> dict[str, np.ndarray]:
-    """How often p < .05, (2,) for accuracy and UAR: swapping speakers, the t test over speakers, swapping rows."""
-    p: dict[str, list[np.ndarray]] = {"speakers": [], "t": [], "rows": []}
-    for rows in batches(rng, scenario, simulations, speakers):
-        by_set = [rows.sets == number for number in range(rows.sets.max() + 1)]
-        differences, by_rows = [], []
-        for chosen in by_set:
-            references, unit = rows.references[chosen], rows.speakers[chosen]
-            a, b = (
-                contributions(references, predictions[chosen][None], np.arange(len(unit)), CLASSES)
-                for predictions in rows.predictions
-            )
-            differences.append(np.stack([np.bincount(unit, each) for each in (a - b).T], axis=1))
-            by_rows.append([row_swap_test(each) for each in (a - b).T])
-        flat = np.stack(differences, axis=1).reshape(speakers, -1)
-        p["speakers"].append(swap_test(flat).reshape(-1, 2))
-        p["rows"].append(np.array(by_rows))
-        p["t"].append(t_test(*(resample_tallies(tallies) for tallies in rows.tallies))[:, :2])
-    return {name: (np.concatenate(values) < 0.05).mean(0) for name, values in p.items()}
+        p.append([row_swap_test(differences) for differences in (a - b).T])
+    return np.array(p)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     started = time.monotonic()
-    print(f"{options.simulations} simulations; 1 of 95 % intervals covers, p < .05 under no difference")
+    print(
+        f"{options.simulations} simulations a line: how often a 95 % interval covers, how often p < .05 without cause"
+    )
     for scenario in options.scenarios:
         truth = true_scores(scenario)
-        print(f"\n{scenario}: true " + ", ".join(f"{n} {v:.3f}" for n, v in zip(SCALARS, truth, strict=True)))
+        print(f"\n{scenario:8} speakers  {'':28}" + "".join(f"{name:>12}" for name in SCALARS))
+        print(f"{'':18}  {'true score':28}" + "".join(f"{value:12.3f}" for value in truth))
         for speakers in SPEAKERS:
-            rng = np.random.default_rng([SCENARIOS.index(scenario), speakers])
-            print(speakers, coverage(rng, scenario, options.simulations, speakers, truth).round(3), f"{time.monotonic()-started:.0f}s")
-            print({k: v.round(3) for k, v in rejections(rng, scenario, options.simulations, speakers).items()}, f"{time.monotonic()-started:.0f}s", flush=True)
+            rng = np.random.default_rng([options.seed, SCENARIOS.index(scenario), speakers])
+            for what, shares in measure(rng, scenario, options.simulations, speakers, truth).items():
+                print(f"{speakers:17}  {what:29}" + "".join(f"{share:12.3f}" for share in shares), flush=True)
+    print(f"\n{time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

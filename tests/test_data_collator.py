@@ -76,9 +76,11 @@ def test_a_modality_that_no_row_has_is_left_out():
 
 
 def test_tokens_are_padded_with_the_tokenizers_token():
-    rows = [{"input_ids": np.array([5, 6, 7])}, {"input_ids": [8]}, {"input_ids": None}, {"input_ids": np.array([])}]
+    ids = [np.array([5, 6, 7]), [8], None, np.array([])]
+    voice = np.ones(2, np.float32)
     assert_batch(
-        EmoMMDataCollator(pad_token_id=1)(rows),
+        EmoMMDataCollator(pad_token_id=1)([{"input_ids": row, "audio_features": voice} for row in ids]),
+        audio_features=torch.ones(4, 2),
         input_ids=torch.tensor([[5, 6, 7], [8, 1, 1], [1, 1, 1], [1, 1, 1]]),
         attention_mask=torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]]),
     )
@@ -86,7 +88,8 @@ def test_tokens_are_padded_with_the_tokenizers_token():
 
 def test_tokens_that_no_row_has_are_one_masked_place():
     assert_batch(
-        EmoMMDataCollator(pad_token_id=3)([{"input_ids": None}, {"input_ids": None}]),
+        EmoMMDataCollator(pad_token_id=3)(2 * [{"input_ids": None, "audio_features": np.ones(2, np.float32)}]),
+        audio_features=torch.ones(2, 2),
         input_ids=torch.tensor([[3], [3]]),
         attention_mask=torch.tensor([[0], [0]]),
     )
@@ -107,6 +110,13 @@ def test_rows_that_may_lack_nothing(name, value, what):
         collator([{name: value}, {name: None}])
     with pytest.raises(ValueError, match=f"row 0 of the batch has no {what}"):
         collator([{name: None}, {name: None}])
+
+
+@pytest.mark.parametrize("names", [["audio_features"], ["input_ids"], ["audio_features", "text_features"]])
+def test_a_row_must_have_something(names):
+    full = {name: np.ones((1, 2), np.float32) if "features" in name else np.array([1]) for name in names}
+    with pytest.raises(ValueError, match="row 1 of the batch has neither voice nor words"):
+        EmoMMDataCollator()([full, dict.fromkeys(names)])
 
 
 def test_half_precision_and_doubles_become_float32_and_nothing_is_shared():

@@ -284,7 +284,8 @@ def of_another_content(path):
 
 
 @pytest.mark.parametrize("damage", [truncated, without_its_end, empty, foreign, of_another_content])
-def test_damaged_files_are_found_out_and_rebuilt(encoder, tmp_path, counted, damage, caplog):
+def test_damaged_files_are_found_out_and_rebuilt(encoder, tmp_path, counted, damage, caplog, monkeypatch):
+    monkeypatch.setattr(feature_store.logger.parent, "propagate", True)  # the command line turns it off
     before = TextStateStore(encoder, 16, directory=tmp_path).states(TEXTS)
     before = [before[i].copy() for i in range(len(TEXTS))]
     path = arrow_files(tmp_path)[1]

@@ -9,7 +9,10 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from emomm.metrics import EmotionMetric
+from emomm.metrics import brier_score
+from emomm.metrics import calibration_error
 from emomm.metrics import emotion_scores
+from emomm.metrics import reliability
 from emomm.metrics import scalar_scores
 from emomm.metrics import scores_of_confusion
 from emomm.metrics import summarise
@@ -160,3 +163,57 @@ def test_each_corpus_is_summarised_over_the_runs_that_tested_it():
 def test_the_same_run_twice_is_refused():
     with pytest.raises(ValueError, match="seed 1, fold a"):
         summarise([run(1, "a", 10), run(1, "a", 10)])
+
+
+# Probabilities
+
+
+def some_probabilities(n=500, classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(classes, 0.6), n)
+    return rng.integers(0, classes, n), probabilities
+
+
+def test_brier_score_equals_scikit_learn():
+    true, probabilities = some_probabilities()
+    expected = reference.brier_score_loss(true, probabilities, labels=range(4), scale_by_half=False)
+    assert brier_score(true, probabilities) == pytest.approx(expected)
+    assert brier_score([0, 1], np.eye(4)[[0, 1]]) == 0 and brier_score([0, 1], np.eye(4)[[1, 0]]) == 2
+
+
+def test_calibration_error_bin_by_bin():
+    true, probabilities = some_probabilities()
+    total = 0.0
+    for i in range(15):
+        inside = [row for row in range(500) if i / 15 < probabilities[row].max() <= (i + 1) / 15]
+        if inside:
+            right = np.mean([probabilities[row].argmax() == true[row] for row in inside])
+            total += len(inside) / 500 * abs(right - np.mean([probabilities[row].max() for row in inside]))
+    assert calibration_error(true, probabilities) == pytest.approx(total)
+    assert calibration_error([0, 0, 1, 1], [[0.75, 0.25]] * 4) == pytest.approx(0.25)
+    assert calibration_error([0, 0, 0, 1], [[0.75, 0.25]] * 4) == 0
+
+
+def test_reliability_counts_every_row_once():
+    true, probabilities = some_probabilities()
+    curve = reliability(true, np.vstack([probabilities[:-1], [[1, 0, 0, 0]]]), bins=10)
+    assert curve["count"].sum() == 500 and curve["count"][:2].sum() == 0  # the top class has 1 / 4 at least
+    filled = curve["count"] > 0
+    edges = np.arange(11) / 10
+    assert (curve["confidence"][filled] > edges[:-1][filled]).all()
+    assert (curve["confidence"][filled] <= edges[1:][filled]).all()
+
+
+@pytest.mark.parametrize(
+    ("references", "probabilities", "message"),
+    [
+        ([], np.empty((0, 2)), "n > 0"),
+        ([0, 1], [[0.5, 0.5]], "n > 0"),
+        ([0], [[0.5, 0.6]], "row 0 is"),
+        ([0, 1], [[0.5, 0.5], [np.nan, 0.5]], "row 1 is"),
+        ([2], [[0.5, 0.5]], "reach from 2 to 2"),
+    ],
+)
+def test_probabilities_refuse(references, probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        brier_score(references, probabilities)

