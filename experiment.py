@@ -211,6 +211,11 @@ class Experiment:
         """Whether the model reads frames and tokens, rather than one vector of each."""
         return self.settings.modality == "both" and self.fusion.uses_sequences
 
+    @property
+    def encoder_hash(self) -> str:
+        """Hash of the text encoder's weights, configuration and tokenizer."""
+        return encoder_fingerprint(self.settings.text_model_name)
+
     # ---- what the runs read -----------------------------------------------------------------------------------------
 
     @cached_property
@@ -466,7 +471,7 @@ class Experiment:
         if self.settings.modality == "audio" or not self.settings.freeze_text_encoder:
             return None
         name = self.settings.text_model_name
-        path = self.job_folder / "encoders" / f"{encoder_fingerprint(name)[:16]}.safetensors"
+        path = self.job_folder / "encoders" / f"{self.encoder_hash[:16]}.safetensors"
         if not path.exists():
             save_encoder_weights(load_encoder(name), path)
         return path
@@ -481,7 +486,7 @@ class Experiment:
             if self.settings.modality == "audio"
             else {
                 "name": public_name(self.settings.text_model_name),
-                "sha256": encoder_fingerprint(self.settings.text_model_name),
+                "sha256": self.encoder_hash,
             },
             "notes": [*self.data.notes, *self.notes],
         }

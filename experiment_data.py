@@ -194,7 +194,7 @@ class ExperimentData:
         for corpus in self.corpora:
             mute = np.array([is_missing(text) for text in corpus.transcripts]) & (corpus.audio.length == 0)
             if mute.any():
-                row = corpus.utterance_ids[mute.argmax()]
+                row = str(corpus.utterance_ids[mute.argmax()])
                 raise InputError(
                     f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has neither voice nor words "
                     f"({int(mute.sum())} such rows): leave them out"

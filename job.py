@@ -139,6 +139,10 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora},
         "processes": world_size,
     }
+    if settings.modality == "audio":
+        del inputs["settings"]["text_model_name"]
+    elif experiment.encoder_config is not None:  # by its content: where it lies does not matter
+        inputs["settings"]["text_model_name"] = experiment.encoder_hash
     runs = []
     for seed in settings.seeds:
         folds = plan_folds(
@@ -218,17 +222,18 @@ def _remove(run_folder: Path) -> None:
 
 
 def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
+    entries = [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments]
     results = {
         "recipe": recipe.name,
         "protocol": _protocol(plans),
         "environment": environment(),
-        "experiments": [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments],
+        "experiments": [*_earlier(recipe.output_dir, entries), *entries],
     }
     failed: list[str] = []
     best = 0.0
     total = sum(map(len, plans))
     with tqdm(total=total, desc=recipe.name, unit="run", disable=None if state.is_main_process else True) as bar:
-        for experiment, runs, entry in zip(experiments, plans, results["experiments"], strict=True):
+        for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
             for planned in runs:
                 outcome = _one(experiment, planned, state)
                 if outcome["status"] == "done":
@@ -242,6 +247,14 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
                 if state.is_main_process:
                     _write_json(recipe.output_dir / "results.json", results)
     return Outcome(f"{results_table(results)}\n\n{recipe.output_dir / 'results.json'}", failed)
+
+
+def _earlier(folder: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What results.json says of other experiments, run by an earlier call with `--experiment`."""
+    path = folder / "results.json"
+    now = {entry["name"] for entry in entries}
+    before = json.loads(path.read_text())["experiments"] if path.exists() else []
+    return [entry for entry in before if entry["name"] not in now]
 
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
@@ -260,7 +273,9 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     started = time.monotonic()
     try:
         outcome = experiment.train(planned)
-    except RunFailed as error:
+    except (RunFailed, torch.OutOfMemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
         logger.error("%s: %s", planned, error)
         return {"seed": planned.seed, "fold": planned.fold.name, "status": f"failed: {error}"}
     if state.is_main_process:

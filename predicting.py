@@ -104,7 +104,7 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
             f"takes {config.audio_dim} ({config.audio_encoder})"
         )
     if not processor.allow_missing and not corpus.audio.length.all():
-        row = corpus.utterance_ids[int(np.argmin(corpus.audio.length))]
+        row = str(corpus.utterance_ids[int(np.argmin(corpus.audio.length))])
         raise InputError(f"{corpus.name} row {row!r} has no voice, and {model!r} needs it")
 
 

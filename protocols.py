@@ -197,9 +197,10 @@ def _index(train: Sequence[Table], test: Sequence[Table]) -> dict[str, _Corpus]:
 
 def _session_folds(corpora: dict[str, _Corpus], tested: str, trained: list[str], rule: _Rule) -> Iterator[Fold]:
     corpus = corpora[tested]
-    _check_sessions(corpus, at_least=2, purpose="leave-one-session-out")
     if rule.validation == "session" and len(trained) == 1:
         _check_sessions(corpus, at_least=3, purpose="leave-one-session-out with a session for validation")
+    else:
+        _check_sessions(corpus, at_least=2, purpose="leave-one-session-out")
     for number, session in enumerate(corpus.session_names):
         name = f"session-{session}" if len(trained) == 1 else f"{tested}-session-{session}"
         validating = (number + 1) % len(corpus.session_names)

@@ -148,7 +148,7 @@ def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
 
 @functools.lru_cache(maxsize=1)
 def _bootstrap_weights(size: int) -> np.ndarray:
-    """(RESAMPLES, size) how often each speaker is drawn; kept, since the experiments of a job have the same speakers."""
+    """(RESAMPLES, size) how often each speaker is drawn; kept, since a job's experiments share their speakers."""
     return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
 
 

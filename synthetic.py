@@ -64,7 +64,8 @@ class Generator:
         words: lowest and highest number of words of a row, the cue among them.
         audio_accuracy: best possible accuracy from the voice alone (`interaction`: of its class a), above 1/C.
         text_accuracy: best possible accuracy from the words alone, above 1/C; 1 where kind is "interaction".
-        missing_audio, missing_text, missing_vad: shares of rows without voice, words, ratings.
+        missing_audio, missing_text, missing_vad: shares of rows without voice, words, ratings; no row lacks both voice
+            and words, so that the first two sum to 1 at most.
         vad_noise: standard deviation of the ratings around their class' prototype.
         speaker_shift: standard deviation of an offset of each speaker in the dimensions without class evidence.
         seed: of everything drawn.
@@ -132,6 +133,8 @@ class Generator:
 
     def _check_together(self) -> None:
         chance = 1 / len(self.classes)
+        if self.missing_audio + self.missing_text > 1:
+            raise self._wrong("missing_text", f"at most 1 - missing_audio, {1 - self.missing_audio:g}")
         if not chance < self.audio_accuracy < 1:
             raise self._wrong("audio_accuracy", f"above chance ({chance:.3f}) and below 1")
         if self.kind == "interaction" and self.text_accuracy != 1:
@@ -195,10 +198,7 @@ def ceilings(generator: Generator) -> dict[str, float]:
     return {
         "audio": has_audio * audio + (1 - has_audio) * chance,
         "text": has_text * text + (1 - has_text) * chance,
-        "both": has_audio * has_text * both
-        + has_audio * (1 - has_text) * audio
-        + (1 - has_audio) * has_text * text
-        + (1 - has_audio) * (1 - has_text) * chance,
+        "both": (has_audio + has_text - 1) * both + (1 - has_text) * audio + (1 - has_audio) * text,
     }
 
 
@@ -218,6 +218,8 @@ def generate(generator: Generator) -> pa.Table:
         other = (label + rng.integers(1, classes, size=rows)) % classes
         shown = np.where(rng.random(rows) < generator.text_accuracy, label, other)
         voiced = label
+    lacks = rng.random(rows)  # low: the voice, high: the words; never both
+    no_audio, no_text = lacks < generator.missing_audio, lacks >= 1 - generator.missing_text
     speaker = np.arange(rows) % generator.speakers
     session = speaker * generator.sessions // generator.speakers
     names = np.array(generator.classes)
@@ -226,18 +228,18 @@ def generate(generator: Generator) -> pa.Table:
         "speaker": pc.cast(pa.array(speaker + 1), pa.string()),
         "session": pc.cast(pa.array(session + 1), pa.string()),
         "label": pa.array(names[label]),
-        "transcript": _transcripts(generator, shown, rng),
-        "audio_features": _features(generator, voiced, speaker, rng),
+        "transcript": _transcripts(generator, shown, no_text, rng),
+        "audio_features": _features(generator, voiced, speaker, no_audio, rng),
     }
     for name, ratings in zip(("valence", "arousal", "dominance"), _ratings(generator, label, rng).T, strict=True):
         columns[name] = pa.array(ratings, from_pandas=True)  # NaN becomes null
     return pa.table(columns)
 
 
-def _lengths(ends: tuple[int, int], missing: float, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """(rows,) lengths, uniform from the lowest to the highest; 0 in a share `missing` of the rows."""
-    lengths = rng.integers(ends[0], ends[1] + 1, size=rows)
-    return np.where(rng.random(rows) < missing, 0, lengths)
+def _lengths(ends: tuple[int, int], missing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(rows,) lengths, uniform from the lowest to the highest; 0 in the rows that are `missing`."""
+    lengths = rng.integers(ends[0], ends[1] + 1, size=len(missing))
+    return np.where(missing, 0, lengths)
 
 
 def _lists(values: pa.Array, lengths: np.ndarray) -> pa.ListArray:
@@ -246,9 +248,11 @@ def _lists(values: pa.Array, lengths: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(lengths == 0))
 
 
-def _features(generator: Generator, voiced: np.ndarray, speaker: np.ndarray, rng: np.random.Generator) -> pa.ListArray:
+def _features(
+    generator: Generator, voiced: np.ndarray, speaker: np.ndarray, missing: np.ndarray, rng: np.random.Generator
+) -> pa.ListArray:
     classes, dim = len(generator.classes), generator.audio_dim
-    lengths = _lengths(generator.frames, generator.missing_audio, generator.rows, rng)
+    lengths = _lengths(generator.frames, missing, rng)
     mean = np.zeros((generator.rows, dim), np.float32)
     mean[np.arange(generator.rows), voiced] = separation(generator.audio_accuracy, classes)
     shifts = rng.standard_normal((generator.speakers, dim - classes), dtype=np.float32)
@@ -260,8 +264,8 @@ def _features(generator: Generator, voiced: np.ndarray, speaker: np.ndarray, rng
     return _lists(pa.FixedSizeListArray.from_arrays(pa.array(frames.reshape(-1)), dim), lengths)
 
 
-def _transcripts(generator: Generator, shown: np.ndarray, rng: np.random.Generator) -> pa.Array:
-    lengths = _lengths(generator.words, generator.missing_text, generator.rows, rng)
+def _transcripts(generator: Generator, shown: np.ndarray, missing: np.ndarray, rng: np.random.Generator) -> pa.Array:
+    lengths = _lengths(generator.words, missing, rng)
     words = rng.integers(len(FILLER_WORDS), size=lengths.sum()) + len(CUE_WORDS)
     spoken = lengths > 0
     place = (np.cumsum(lengths) - lengths + rng.integers(np.maximum(lengths, 1)))[spoken]

@@ -366,6 +366,8 @@ def test_weights_reach_the_loss_in_training_alone(tmp_path):
     metrics = trainer.evaluate(rows(weights))
     assert metrics["eval_loss"] == pytest.approx(by_hand(model, np.arange(ROWS)).item(), abs=1e-5)
     assert trainer.predict(rows(weights)).metrics["test_loss"] == pytest.approx(metrics["eval_loss"], abs=1e-6)
+    trainer.compute_metrics = None  # the loss alone: no predictions are gathered
+    assert trainer.evaluate(rows(weights))["eval_loss"] == pytest.approx(metrics["eval_loss"], abs=1e-6)
 
 
 def test_the_loss_of_an_evaluation_is_that_of_all_rows(tmp_path):

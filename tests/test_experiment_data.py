@@ -93,7 +93,7 @@ def test_fitted_prototypes_are_the_means_of_the_training_rows_alone():
 
 
 def test_unrated_training_rows_get_the_median_of_their_class():
-    joined, train = data([corpus(missing_vad=0.3)]), np.arange(30)
+    joined, train = data([corpus(missing_vad=0.2)]), np.arange(30)
     everywhere, of_training, unrated = joined.difficulty(train)
     missing = np.isnan(joined.vad[train]).any(axis=1)
     assert unrated == missing.sum() > 0

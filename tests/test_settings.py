@@ -378,7 +378,7 @@ def test_identity_of_an_own_fusion_is_its_text(tmp_path):
 PACKAGED = {
     "quickstart": 3,
     "emodb": 3,
-    "synthetic": 6,
+    "synthetic": 12,
     "multimodal": 5,
     "audio_only": 5,
     "text_only": 8,

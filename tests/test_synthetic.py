@@ -84,8 +84,9 @@ def test_ceilings_count_rows_without_a_modality():
     generator = Generator.from_dict("made", settings)
     assert (corpus.audio.length == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert np.mean([text == "[EMPTY]" for text in corpus.transcripts]) == pytest.approx(0.2, abs=0.01)
+    assert not ((corpus.audio.length == 0) & np.array([text == "[EMPTY]" for text in corpus.transcripts])).any()
     limits, reached = ceilings(generator), bayes(corpus, generator)
-    for key, limit in limits.items():  # ties of rows without anything go to class 0: right for one in four
+    for key, limit in limits.items():  # ties of rows without what is looked at go to class 0: right for one in four
         assert abs(reached[key] - limit) < 3 * np.sqrt(limit * (1 - limit) / rows), key
 
 
@@ -172,6 +173,7 @@ def test_raw_table_is_the_same_from_the_same_seed_and_big_ones_are_quick():
         ({"text_accuracy": 0.1}, "text_accuracy is 0.1"),
         ({"kind": "interaction"}, "text_accuracy is 0.7; it must be 1"),
         ({"missing_text": 1.5}, "from 0 to 1"),
+        ({"missing_text": 0.6, "missing_audio": 0.5}, "at most 1 - missing_audio, 0.5"),
         ({"missing_vad": True}, "missing_vad is True"),
         ({"vad_noise": float("nan")}, "vad_noise is nan"),
         ({"sessions": 20}, "at most the number of speakers, 10"),
