@@ -92,7 +92,7 @@ def reliability(references: np.ndarray, probabilities: np.ndarray, bins: int = 1
     references, probabilities = _checked_probabilities(references, probabilities)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == references
-    place = np.clip(np.ceil(confidence * bins).astype(int), 0, bins - 1)  # (low, high] as Guo et al. 2017
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # (low, high] as Guo et al. 2017
     count = np.bincount(place, minlength=bins)
     return {
         "count": count,
