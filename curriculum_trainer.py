@@ -68,6 +68,9 @@ class CurriculumTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Stop after so many epochs without improvement, counted after the curriculum."}
     )
     early_stopping_threshold: float = field(default=0.0, metadata={"help": "The least change that is an improvement."})
+    stop_after_epoch: int | None = field(
+        default=None, metadata={"help": "End after so many epochs; the schedules stay those of num_train_epochs."}
+    )
     lr_schedule: str | None = field(
         default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
     )
@@ -446,7 +449,9 @@ class _EpochControl(TrainerCallback):
         trainer = self.trainer
         if args.curriculum_type == "model_confidence" and trainer.sampler.curriculum.active(round(state.epoch)):
             trainer.sampler.confidence = trainer._confidence()
-        if trainer._save_due():
+        if args.stop_after_epoch is not None and round(state.epoch) >= args.stop_after_epoch:
+            control.should_training_stop = True  # and nothing is saved: from there, a resumed run would go on
+        elif trainer._save_due():
             control.should_save = True
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):

@@ -108,6 +108,7 @@ class Run:
         folder: where its files go.
         inputs: everything that can change its result, besides the seed and the fold: the settings, a hash of each
             corpus, the number of processes.
+        stop_after_epoch: end there, with the schedules of all epochs. Goes with a fold without validation rows.
     """
 
     settings: Settings
@@ -115,6 +116,7 @@ class Run:
     fold: Fold
     folder: Path
     inputs: dict[str, Any]
+    stop_after_epoch: int | None = None
 
     @cached_property
     def identity(self) -> str:
@@ -324,6 +326,8 @@ class Experiment:
             "speaker_batches": settings.use_speaker_disentanglement,
             "post_curriculum_dropout": settings.post_curriculum_dropout,
             "seed": run.seed,
+            "stop_after_epoch": run.stop_after_epoch,
+            "eval_strategy": "epoch" if run.fold.validation else "no",
             "save_seconds": settings.save_seconds,
             "report_to": settings.report_to,
             "disable_tqdm": True,
@@ -371,7 +375,7 @@ class Experiment:
             model=model,
             args=args,
             train_dataset=self.rows(train_rows, weights),
-            eval_dataset=self.rows(validation_rows),
+            eval_dataset=self.rows(validation_rows) if run.fold.validation else None,
             data_collator=EmoMMDataCollator(
                 pad_token_id=0 if self.tokens is None else self.tokenizer.pad_token_id, allow_missing=self.may_lack
             ),
@@ -383,7 +387,8 @@ class Experiment:
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=True)
         seconds = time.monotonic() - started
-        trainer.load_best()
+        if run.fold.validation:
+            trainer.load_best()
         result = {
             "experiment": settings.name,
             "seed": run.seed,
@@ -396,7 +401,7 @@ class Experiment:
             "steps": trainer.state.global_step,
             "best_epoch": trainer.best_epoch,
             "train_seconds": round(seconds, 3),
-            "validation": self._predict(trainer, validation_rows)[0],
+            "validation": self._predict(trainer, validation_rows)[0] if run.fold.validation else None,
             "test": {},
         }
         tables = []
@@ -404,8 +409,10 @@ class Experiment:
             rows = data.rows((part,))
             result["test"][part.corpus], probabilities = self._predict(trainer, rows)
             tables.append(self._prediction_table(rows, probabilities, difficulty))
+        if not all(torch.isfinite(weights).all() for weights in trainer.model.state_dict().values()):
+            raise RunFailed("training diverged: the model's weights are not finite; lower learning_rate")
         if args.should_save:
-            self._write(run, trainer, result, pa.concat_tables(tables))
+            self._write(run, trainer, result, pa.concat_tables(tables) if tables else None)
         trainer.accelerator.wait_for_everyone()
         trainer.remove_resume_states()
         trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
@@ -457,11 +464,12 @@ class Experiment:
         }
         return pa.table(columns).replace_schema_metadata({"labels": json.dumps(self.data.labels)})
 
-    def _write(self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table) -> None:
+    def _write(self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table | None) -> None:
         """The run's files; `metrics.json` last, since it says that the run is done."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())
-        write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
+        if predictions is not None:
+            write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
         history = json.dumps(trainer.state.log_history)
         write_whole(run.folder / "history.json", lambda path: Path(path).write_text(history))
         write_whole(run.folder / "metrics.json", lambda path: Path(path).write_text(json.dumps(result, indent=2)))

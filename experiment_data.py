@@ -167,7 +167,8 @@ class ExperimentData:
 
     def rows(self, parts: tuple[Part, ...]) -> np.ndarray:
         """Where the rows of these parts are in the arrays here."""
-        return np.concatenate([part.rows + self._offset[part.corpus] for part in parts])
+        rows = [part.rows + self._offset[part.corpus] for part in parts]
+        return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
     def transcripts(self) -> list[str]:
         """All transcripts, in row order."""

@@ -1,5 +1,6 @@
 """A job: a recipe's runs planned, checked, run one after the other, and gathered into results.json."""
 
+import dataclasses
 import importlib.metadata
 import json
 import logging
@@ -36,6 +37,9 @@ from .metrics import summarise
 from .protocols import plan_folds
 from .reporting import format_table
 from .reporting import results_table
+from .results import add_statistics
+from .results import comparison_lines
+from .results import earlier_experiments
 from .settings import Recipe
 from .settings import Settings
 from .settings import settings_identity
@@ -43,6 +47,10 @@ from .settings import settings_identity
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
+
+
+SETTINGS = "settings.json"
+"""In an experiment's folder: its settings, with the paths of this machine."""
 
 
 @dataclass
@@ -86,7 +94,11 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
             for path in [*folder.glob("*.temporary"), *folder.glob("encoders/*.temporary")]:
                 path.unlink()  # of a job that was killed
             for run_folder in changed:
-                _remove(run_folder)
+                remove_run(run_folder)
+            for experiment in experiments:  # for `emomm push`
+                place = folder / experiment.settings.slug
+                place.mkdir(exist_ok=True)
+                write_json(place / SETTINGS, dataclasses.asdict(experiment.settings))
     except Timeout as error:
         raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
     except OSError as error:
@@ -96,6 +108,12 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         return _run_all(recipe, experiments, plans, state)
     finally:
         lock.release()
+
+
+def plan_experiment(settings: Settings, folder: Path) -> tuple[Experiment, list[Run]]:
+    """An experiment of the job in `folder`, ready to train, and its runs. Raises InputError as `run` does."""
+    experiment = _prepare(settings, folder, {}, {}, False)
+    return experiment, _runs(experiment, folder, PartialState().num_processes)
 
 
 # ---- planning -------------------------------------------------------------------------------------------------------
@@ -208,7 +226,7 @@ def _difference(before: dict[str, Any], planned: Run) -> str:
     return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
 
 
-def _remove(run_folder: Path) -> None:
+def remove_run(run_folder: Path) -> None:
     """Removes a run. `run.json`, which says of which settings it is, goes last: a kill can't leave the rest alone."""
     for path in run_folder.iterdir():
         if path.is_dir():
@@ -227,7 +245,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         "recipe": recipe.name,
         "protocol": _protocol(plans),
         "environment": environment(),
-        "experiments": [*_earlier(recipe.output_dir, entries), *entries],
+        "experiments": [*earlier_experiments(recipe.output_dir, {entry["name"] for entry in entries}), *entries],
     }
     failed: list[str] = []
     best = 0.0
@@ -245,29 +263,25 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
                 entry["runs"].append(_public(outcome))
                 entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
                 if state.is_main_process:
-                    _write_json(recipe.output_dir / "results.json", results)
-    return Outcome(f"{results_table(results)}\n\n{recipe.output_dir / 'results.json'}", failed)
-
-
-def _earlier(folder: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What results.json says of other experiments, run by an earlier call with `--experiment`."""
-    path = folder / "results.json"
-    now = {entry["name"] for entry in entries}
-    before = json.loads(path.read_text())["experiments"] if path.exists() else []
-    return [entry for entry in before if entry["name"] not in now]
+                    write_json(recipe.output_dir / "results.json", results)
+    if state.is_main_process:
+        add_statistics(results, recipe.output_dir)
+        write_json(recipe.output_dir / "results.json", results)
+    lines = [results_table(results), "", *comparison_lines(results), str(recipe.output_dir / "results.json")]
+    return Outcome("\n".join(lines), failed)
 
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
     finished = planned.folder / "metrics.json"
     if finished.exists():
         if state.is_main_process:
-            _tidy(planned.folder)
+            tidy(planned.folder)
         logger.info("%s: done before", planned)
         return json.loads(finished.read_text())
     if state.is_main_process:
         planned.folder.mkdir(parents=True, exist_ok=True)
         about = {"identity": planned.identity, "experiment": planned.settings.name, **planned.inputs}
-        _write_json(planned.folder / "run.json", about)
+        write_json(planned.folder / "run.json", about)
     state.wait_for_everyone()
     resumed = newest_checkpoint(planned.folder)
     started = time.monotonic()
@@ -279,7 +293,7 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
         logger.error("%s: %s", planned, error)
         return {"seed": planned.seed, "fold": planned.fold.name, "status": f"failed: {error}"}
     if state.is_main_process:
-        _tidy(planned.folder)
+        tidy(planned.folder)
     logger.info(
         "%s%s: validation UAR %.3f, %s, %.1f s",
         planned,
@@ -291,11 +305,12 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     return outcome
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all."""
     write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(content, indent=2)))
 
 
-def _tidy(folder: Path) -> None:
+def tidy(folder: Path) -> None:
     """Removes what only an interrupted run needs, and what was being written when it was killed."""
     for path in [*folder.glob("checkpoint-*"), *folder.glob(".model.*"), folder / ".writing"]:
         shutil.rmtree(path, ignore_errors=True)
@@ -340,4 +355,4 @@ def _commit() -> str | None:
     return f"{commit}+" if dirty.strip() else commit
 
 
-__all__ = ["Outcome", "environment", "run"]
+__all__ = ["SETTINGS", "Outcome", "environment", "plan_experiment", "remove_run", "run", "tidy", "write_json"]

@@ -86,7 +86,7 @@ def _start_wandb(settings: Settings, run: "Run", job_folder: Path):
 
 def results_table(results: dict[str, Any]) -> str:
     """The table at the end of a job: for each experiment and test corpus, mean ± standard deviation over runs."""
-    header = ["experiment", "tested on", "runs", "UAR", "accuracy", "F1 macro", "F1 weighted", "UAR pooled"]
+    header = ["experiment", "tested on", "runs", "UAR", "accuracy", "F1 macro", "F1 weighted", "UAR pooled [95 %]"]
     rows = [header]
     for experiment in results["experiments"]:
         runs = [run for run in experiment["runs"] if run["status"] == "done"]
@@ -98,7 +98,9 @@ def results_table(results: dict[str, Any]) -> str:
                 for metric in ("uar", "accuracy", "f1_macro", "f1_weighted")
             ]
             tested = sum(corpus in run["test"] for run in runs)
-            rows.append([experiment["name"], corpus, str(tested), *cells, f"{summary['uar']['pooled']:.3f}"])
+            interval = summary["uar"]["ci95"]
+            bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+            rows.append([experiment["name"], corpus, str(tested), *cells, f"{summary['uar']['pooled']:.3f}{bounds}"])
     return format_table(rows)
 
 

@@ -175,7 +175,7 @@ class Settings:
     @property
     def slug(self) -> str:
         """The name as a folder: lower-case, [a-z0-9-]."""
-        return _slug(self.name)
+        return slug_of(self.name)
 
     @property
     def training_corpora(self) -> list[str]:
@@ -222,7 +222,8 @@ def check_setting(name: str, value: Any, where: str) -> Any:
     return check(name, value, field.type, field.metadata, where)
 
 
-def _slug(name: str) -> str:
+def slug_of(name: str) -> str:
+    """A name as a folder: lower-case, [a-z0-9-]."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

@@ -191,7 +191,7 @@ def test_the_plan_is_what_is_done(whole):
 
 def test_results_follow_the_contract(whole):
     results = results_of(whole.folder)
-    assert list(results) == ["recipe", "protocol", "environment", "experiments"]
+    assert list(results) == ["recipe", "protocol", "environment", "experiments", "comparisons"]
     assert results["recipe"] == "recipe"
     assert "synthetic without session 2" in results["protocol"][1]
     assert {"packages", "commit", "python"} <= set(results["environment"])
@@ -208,10 +208,11 @@ def test_results_follow_the_contract(whole):
         assert set(experiment["summary"]["synthetic"]) == set(SCALARS)
         for name, summary in experiment["summary"]["synthetic"].items():
             values = [run["test"]["synthetic"][name] for run in runs]
-            assert set(summary) == {"mean", "std", "ci95", "pooled"}
+            assert set(summary) == {"mean", "std", "ci95", "ci_method", "ci_units", "pooled"}
             assert summary["mean"] == pytest.approx(np.mean(values))
             assert summary["std"] == pytest.approx(np.std(values, ddof=1))
-            assert summary["ci95"][0] <= summary["mean"] <= summary["ci95"][1]
+            assert summary["ci95"] is None or summary["ci95"][0] <= summary["pooled"] <= summary["ci95"][1]
+        assert set(experiment["statistics"]["synthetic"]) >= {"ece", "brier", "by_speaker", "by_session"}
         pooled = [
             np.trace(np.sum([r["test"]["synthetic"]["confusion_matrix"] for r in runs if r["seed"] == seed], axis=0))
             for seed in seeds
@@ -351,7 +352,7 @@ def test_across_corpora(encoder, run, tmp_path):
     (only,) = experiment["runs"]
     assert only["steps"] == int(table(plan.out)[0]["steps"])
     assert set(only["test"]) == set(experiment["summary"]) == {"MSPI", "CMUMOSEI"}
-    assert experiment["summary"]["MSPI"]["uar"]["ci95"] is None and experiment["summary"]["MSPI"]["uar"]["std"] == 0
+    assert experiment["summary"]["MSPI"]["uar"]["std"] == 0
     recalls = only["test"]["MSPI"]["recall_per_class"]
     assert recalls["happy"] is recalls["sad"] is None and None not in (recalls["neutral"], recalls["anger"])
     predictions = pq.read_table(folder / "out" / "only" / "seed-1" / "cross-corpus" / "predictions.parquet")

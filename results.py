@@ -1,0 +1,78 @@
+"""What results.json says of a job as a whole: intervals, calibration and comparisons, from its runs' predictions."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from .experiment_statistics import PooledRows
+from .experiment_statistics import RunPredictions
+from .experiment_statistics import compare_experiments
+from .experiment_statistics import experiment_statistics
+from .experiment_statistics import pool_runs
+from .metrics import SCALARS
+from .settings import slug_of
+
+logger = logging.getLogger(__name__)
+
+Pooled = dict[str, PooledRows]
+
+
+def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
+    """The predictions of an experiment's finished runs, by test corpus; none where their files are gone.
+
+    Args:
+        entry: the experiment in results.json.
+        folder: of the job.
+    """
+    runs = []
+    for run in entry["runs"]:
+        path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / "predictions.parquet"
+        if run["status"] == "done" and path.exists():
+            runs.append(RunPredictions(run["seed"], run["fold"], pq.read_table(path)))
+    return pool_runs(runs) if runs else {}
+
+
+def add_statistics(results: dict[str, Any], folder: Path) -> dict[str, Pooled]:
+    """Puts intervals that respect speakers into each experiment's `summary`, calibration and scores by speaker and
+    session into `statistics`, and paired tests between experiments into `comparisons`.
+
+    Returns the pooled predictions by experiment.
+    """
+    pooled = {entry["name"]: pooled_predictions(entry, folder) for entry in results["experiments"]}
+    for entry in results["experiments"]:
+        found = experiment_statistics(pooled[entry["name"]])
+        for corpus, said in found.items():
+            entry["summary"][corpus] = {metric: said[metric] for metric in SCALARS}
+        entry["statistics"] = {
+            corpus: {key: value for key, value in said.items() if key not in SCALARS} for corpus, said in found.items()
+        }
+    results["comparisons"] = compare_experiments(pooled)
+    return pooled
+
+
+def comparison_lines(results: dict[str, Any], most: int = 10) -> list[str]:
+    """The paired tests of UAR as lines for a terminal; none where there are more than `most` pairs of a corpus."""
+    lines = []
+    for corpus, pairs in results.get("comparisons", {}).items():
+        for pair in pairs if len(pairs) <= most else []:
+            test = pair["uar"]
+            low, high = test["ci95"] or (float("nan"), float("nan"))
+            note = f", {test['note']}" if test["note"] else ""
+            lines.append(
+                f"{corpus}: {pair['first']} - {pair['second']}: UAR {test['difference']:+.3f} "
+                f"[{low:+.3f}, {high:+.3f}], p = {test['p_holm']:.3f} ({test['test']}, Holm{note})"
+            )
+    return lines
+
+
+def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
+    """What results.json says of experiments other than `names`: those of an earlier call with `--experiment`."""
+    path = folder / "results.json"
+    before = json.loads(path.read_text())["experiments"] if path.exists() else []
+    return [entry for entry in before if entry["name"] not in names]
+
+
+__all__ = ["add_statistics", "comparison_lines", "earlier_experiments", "pooled_predictions"]
