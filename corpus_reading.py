@@ -54,6 +54,27 @@ def read_raw(spec: CorpusSpec, with_recordings: bool = False) -> RawCorpus:
     return _read_hub(spec, with_recordings)
 
 
+def read_genders(spec: CorpusSpec) -> dict[str, str]:
+    """The gender of each speaker, {speaker as in the schema: what the corpus says}; {} where it says nothing.
+
+    From a column `gender` or `sex` beside the speaker's. Speakers for whom it isn't one and the same are left out.
+
+    Raises:
+        InputError: as `read_raw`.
+    """
+    table = read_raw(spec).table
+    folded = {name.lower(): name for name in table.column_names}
+    speaker = next((folded[name.lower()] for name in spec.candidates("speaker") if name.lower() in folded), None)
+    gender = next((folded[name] for name in ("gender", "sex") if name in folded), None)
+    if speaker is None or gender is None:
+        return {}
+    found: dict[str, set[str | None]] = {}
+    pairs = pa.table({"speaker": table[speaker].cast(pa.string()), "gender": table[gender].cast(pa.string())})
+    for row in pairs.group_by(["speaker", "gender"]).aggregate([]).to_pylist():
+        found.setdefault(f"{spec.speakers_of}/{row['speaker']}", set()).add(row["gender"])
+    return {name: str(said.copy().pop()) for name, said in found.items() if len(said) == 1 and None not in said}
+
+
 def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
     hub_id = spec.hub_id_audio if with_recordings else spec.hub_id
     local = f"--corpus {spec.name}=PATH"

@@ -81,6 +81,10 @@ class ExperimentData:
                 )
         if settings.modality != "text":
             self._check_audio(where)
+        if settings.modality != "audio":
+            for corpus in self.train:
+                if all(is_missing(text) for text in corpus.transcripts):
+                    raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
         for name, known in (("class_weights", self.labels), ("class_order", self.labels)):
             given = getattr(settings, name)
             if isinstance(given, (dict, list)) and sorted(given) != sorted(known):

@@ -1,6 +1,7 @@
 """A job: a recipe's runs planned, checked, run one after the other, and gathered into results.json."""
 
 import dataclasses
+import gc
 import importlib.metadata
 import json
 import logging
@@ -247,6 +248,9 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         "environment": environment(),
         "experiments": [*earlier_experiments(recipe.output_dir, {entry["name"] for entry in entries}), *entries],
     }
+    # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
+    gc.collect()
+    gc.freeze()
     failed: list[str] = []
     best = 0.0
     total = sum(map(len, plans))
