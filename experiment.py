@@ -40,8 +40,6 @@ from .metrics import scalar_scores
 from .modeling_emomm import EmoMMForEmotionClassification
 from .processing_emomm import EmoMMProcessor
 from .protocols import Fold
-from .reporting import check_trackers
-from .reporting import tracked
 from .rows import EmotionRows
 from .schedules import SCHEDULES
 from .settings import Settings
@@ -50,6 +48,9 @@ from .text_encoders import load_encoder
 from .text_encoders import load_encoder_config
 from .text_encoders import load_tokenizer
 from .text_encoders import public_name
+from .tracking import Tracker
+from .tracking import check_trackers
+from .tracking import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -355,10 +356,10 @@ class Experiment:
 
         Returns what `metrics.json` holds. Raises RunFailed where training diverged.
         """
-        with tracked(self.settings, run, self.job_folder) as trackers:
-            return self._train(run, trackers)
+        with tracked(run, self.job_folder) as tracker:
+            return self._train(run, tracker)
 
-    def _train(self, run: Run, trackers: list[str]) -> dict[str, Any]:
+    def _train(self, run: Run, tracker: Tracker) -> dict[str, Any]:
         data, settings = self.data, self.settings
         train_rows, validation_rows = data.rows(run.fold.train), data.rows(run.fold.validation)
         rated = self._wants_difficulty()
@@ -369,7 +370,7 @@ class Experiment:
         if self.tokens is not None:
             model.attach_text_encoder(load_encoder(settings.text_model_name))
         args = self.arguments(run)
-        args.report_to = trackers
+        args.report_to = tracker.report_to
         order = data.own_curriculum_order[train_rows]
         trainer = CurriculumTrainer(
             model=model,
@@ -389,6 +390,8 @@ class Experiment:
         seconds = time.monotonic() - started
         if run.fold.validation:
             trainer.load_best()
+        elif not all(torch.isfinite(weights).all() for weights in trainer.model.state_dict().values()):
+            raise RunFailed("training diverged: the model's weights are not finite; lower learning_rate")
         result = {
             "experiment": settings.name,
             "seed": run.seed,
@@ -409,10 +412,9 @@ class Experiment:
             rows = data.rows((part,))
             result["test"][part.corpus], probabilities = self._predict(trainer, rows)
             tables.append(self._prediction_table(rows, probabilities, difficulty))
-        if not all(torch.isfinite(weights).all() for weights in trainer.model.state_dict().values()):
-            raise RunFailed("training diverged: the model's weights are not finite; lower learning_rate")
         if args.should_save:
             self._write(run, trainer, result, pa.concat_tables(tables) if tables else None)
+            tracker.finished(result, tables, run.folder / "model")
         trainer.accelerator.wait_for_everyone()
         trainer.remove_resume_states()
         trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
@@ -464,7 +466,9 @@ class Experiment:
         }
         return pa.table(columns).replace_schema_metadata({"labels": json.dumps(self.data.labels)})
 
-    def _write(self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table | None) -> None:
+    def _write(
+        self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table | None
+    ) -> None:
         """The run's files; `metrics.json` last, since it says that the run is done."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())

@@ -44,6 +44,7 @@ from .results import earlier_experiments
 from .settings import Recipe
 from .settings import Settings
 from .settings import settings_identity
+from .tracking import summarise_job
 
 logger = logging.getLogger(__name__)
 
@@ -270,6 +271,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
                     write_json(recipe.output_dir / "results.json", results)
     if state.is_main_process:
         add_statistics(results, recipe.output_dir)
+        summarise_job(results, recipe.experiments, recipe.output_dir)
         write_json(recipe.output_dir / "results.json", results)
     lines = [results_table(results), "", *comparison_lines(results), str(recipe.output_dir / "results.json")]
     return Outcome("\n".join(lines), failed)
