@@ -22,7 +22,7 @@ from .errors import InputError
 _OURS = "EmoMM sets it itself"
 _EPOCH = "EmoMM evaluates once an epoch, on the validation part"
 _FILES = "EmoMM writes its own files: the best weights at each improvement, and a full state to resume from"
-_HUB = "EmoMM exports and pushes models itself"
+_HUB = "EmoMM exports and pushes models itself: --push_to_hub is an option of the command line"
 _BUDGET = "every epoch has the same number of steps, which it would change"
 
 # Fields of TrainingArguments (and names of older versions) that a recipe may not give, and why.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING
 from dataclasses import Field
+from pathlib import Path
 from typing import Any
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from .settings import ALIASES
 from .settings import FIELDS
 from .settings import RECIPES
 from .settings import RUN_OPTIONS
+from .settings import Recipe
 from .settings import check_setting
 from .settings import load_recipe
 
@@ -87,7 +89,7 @@ def _is_first_process() -> bool:
 
 
 def _command(argv: list[str]) -> int:
-    commands = {"run": _run, "predict": _predict, "recipes": _recipes}
+    commands = {"run": _run, "report": _report, "predict": _predict, "push": _push, "recipes": _recipes}
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         raise InputError(f"unknown command {argv[0]!r}.{nearest(argv[0], commands)} Commands: {', '.join(commands)}.")
     if argv and argv[0] in commands:
@@ -100,7 +102,9 @@ def _command(argv: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"emomm {__version__}")
     commands_help = parser.add_subparsers(title="commands", metavar="")
     commands_help.add_parser("run", help="train and evaluate the experiments of a recipe")
+    commands_help.add_parser("report", help="write the report of a job, or of several jobs side by side")
     commands_help.add_parser("predict", help="predict a corpus with an exported model")
+    commands_help.add_parser("push", help="share the model of an experiment on the Hub")
     commands_help.add_parser("recipes", help="list the packaged recipes")
     parser.parse_args(argv)
     raise InputError(f"no command. Commands: {', '.join(commands)}. See `emomm --help`.")
@@ -116,6 +120,7 @@ def _run(argv: list[str]) -> int:
         overrides["corpus"] = json.dumps(_corpus_paths(options["corpora_paths"]))
     seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
     recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
+    _check_push(options, recipe)
     _speak()
     from .job import run
 
@@ -124,7 +129,76 @@ def _run(argv: list[str]) -> int:
         print(outcome.text)
         for failed in outcome.failed:
             print(f"failed: {failed}", file=sys.stderr)
+    if options["report"] and not options["dry_run"] and _is_first_process():
+        from .report import write_report
+
+        print(write_report([recipe.output_dir]))
+    if options["push_to_hub"] and not options["dry_run"]:
+        if outcome.failed:
+            raise InputError("nothing is pushed, since runs failed: the same command again continues the job")
+        _share(recipe.output_dir, recipe.experiments[0].name, options)
     return 1 if outcome.failed else 0
+
+
+def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
+    """Raises InputError, before anything is trained, for a push that can't be."""
+    if not options["push_to_hub"]:
+        given = [name for name in ("hub_model_id", "hub_private", "final_model") if options[name] is not None]
+        if given:
+            raise InputError(f"--{given[0]} goes with --push_to_hub.")
+        return
+    if options["hub_model_id"] is None:
+        raise InputError("--push_to_hub needs --hub_model_id user/name.")
+    if len(recipe.experiments) > 1:
+        names = ", ".join(settings.name for settings in recipe.experiments)
+        raise InputError(f"--push_to_hub shares one model: choose an --experiment. There are: {names}.")
+    from .hub import check_destination
+
+    check_destination(options["hub_model_id"])
+
+
+def _push(argv: list[str]) -> int:
+    parser = _Parser(
+        prog="emomm push",
+        description="Share the model of an experiment on the Hub, with its card and results. What is pushed is also "
+        "kept in FOLDER/<experiment>/hub.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="of a finished job: runs/<recipe>")
+    parser.add_argument("--experiment", required=True, metavar="NAME", help="which of its experiments")
+    _add_hub(parser)
+    options = vars(parser.parse_args([_with_underscores(argument) for argument in argv]))
+    if options["hub_model_id"] is None:
+        parser.error("--hub_model_id user/name is missing")
+    _speak()
+    _share(options["folder"], options["experiment"], options)
+    return 0
+
+
+def _share(folder: str | Path, experiment: str, options: dict[str, Any]) -> None:
+    from .hub import Push
+    from .hub import push
+
+    final = options["final_model"] is not False
+    wanted = Push(Path(folder), experiment, options["hub_model_id"], options["hub_private"] is True, final)
+    address = push(wanted)
+    if _is_first_process():
+        print(f"pushed: {address}")
+
+
+def _report(argv: list[str]) -> int:
+    parser = _Parser(
+        prog="emomm report",
+        description="Write report.html, with figures (PNG, SVG) and tables (CSV, Markdown, LaTeX) beside it, from "
+        "what a job has left. Nothing is trained. Several jobs are compared.",
+    )
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a job, such as runs/quickstart")
+    parser.add_argument("--output", metavar="DIR", help="folder to write (default: report, in the first FOLDER)")
+    options = parser.parse_args(argv)
+    _speak()
+    from .report import write_report
+
+    print(write_report(options.folders, options.output))
+    return 0
 
 
 def _predict(argv: list[str]) -> int:
@@ -185,6 +259,10 @@ def _run_parser() -> _Parser:
     _add_corpus(parser)
     parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
+    parser.add_argument("--report", action="store_true", help="write the report once the job is done (emomm report)")
+    sharing = parser.add_argument_group("sharing")
+    sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
+    _add_hub(sharing)
     for group, title in _GROUPS.items():
         options = parser.add_argument_group(title)
         for field in FIELDS.values():
@@ -215,6 +293,32 @@ class _Once(argparse.Action):
             parser.error(f"{option} is given twice")
         several = isinstance(values, list) and len(values) > 1
         setattr(namespace, self.dest, json.dumps(values) if several else "".join(values or ()) or None)
+
+
+def _add_hub(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument("--hub_model_id", metavar="USER/NAME", help="where on the Hub; made if it isn't there")
+    parser.add_argument(
+        "--hub_private", action="store_const", const=True, help="a repository that is made can be seen by you alone"
+    )
+    parser.add_argument(
+        "--final_model",
+        type=_boolean,
+        metavar="true|false",
+        help="share a model that is trained once more, on all sessions, for as many epochs as validation chose (the "
+        "default); false: the run with the best validation UAR",
+    )
+
+
+def _with_underscores(argument: str) -> str:
+    """`--some-name` is `--some_name`."""
+    option, equals, value = argument.partition("=")
+    return f"{option.replace('-', '_').replace('__', '--', 1)}{equals}{value}" if option.startswith("--") else argument
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be true or false")
+    return text.lower() == "true"
 
 
 def _add_corpus(parser: argparse.ArgumentParser) -> None:

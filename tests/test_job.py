@@ -487,7 +487,7 @@ def test_a_tracker_that_fails_does_not_stop_the_job(encoder, run, tmp_path, monk
     folder = write(tmp_path / "broken", encoder, **SINGLE, modality="audio", report_to="wandb")
     done = run(folder)
     assert done.code == 0
-    assert done.err.count("W&B could not be started (no space for logs)") == 1
+    assert done.err.count("W&B: this run could not be sent (no space for logs)") == 1
     assert results_of(folder)["experiments"][0]["runs"][0]["status"] == "done"
 
 

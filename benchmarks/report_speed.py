@@ -1,0 +1,127 @@
+"""How long a report takes, and how much memory: a fabricated job of 100 runs with 10 000 test rows each.
+
+    python benchmarks/report_speed.py [--experiments 4] [--seeds 5] [--folds 5] [--rows 10000]
+
+The report is written by a process of its own, as `emomm report` does: imports are in the time.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+LABELS = ["neutral", "happy", "sad", "anger"]
+EPOCHS = 30
+
+_REPORT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("emomm", sys.argv[1], submodule_search_locations=[sys.argv[2]])
+sys.modules["emomm"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from emomm.cli import main
+sys.exit(main(["report", sys.argv[3]]))
+"""
+
+
+def fabricate(folder: Path, experiments: int, seeds: int, folds: int, rows: int, speakers: int = 40) -> None:
+    """A job's folder as far as a report reads it: `folds` sessions of `rows` rows, each experiment a bit better."""
+    labels = np.random.default_rng(0).integers(0, len(LABELS), folds * rows)
+    difficulty = np.random.default_rng(1).random(folds * rows).astype(np.float32)
+    entries = []
+    for number in range(experiments):
+        name = f"experiment-{number}"
+        runs = [_run(folder / name, seed, fold, number, labels, difficulty, rows, speakers, folds)
+                for seed in range(1, seeds + 1) for fold in range(1, folds + 1)]  # fmt: skip
+        card = {
+            "name": "fabricated",
+            "rows": len(labels),
+            "classes": dict(zip(LABELS, np.bincount(labels).tolist(), strict=True)),
+            "speakers": speakers,
+            "sessions": {str(fold): rows for fold in range(1, folds + 1)},
+            "licence": "none",
+            "licence_url": "",
+            "extractor": "none",
+            "language": "none",
+            "notes": [],
+        }
+        about = {"name": name, "labels": LABELS, "corpora": [card], "text_encoder": None, "notes": []}
+        entries.append({**about, "runs": runs, "summary": {}})
+    environment = {"python": "3", "packages": {}, "accelerators": [], "processes": 1, "threads": 1, "commit": None}
+    results = {"recipe": "fabricated", "protocol": ["made up"], "environment": environment, "experiments": entries}
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def _run(place: Path, seed: int, fold: int, skill: int, labels, difficulty, rows: int, speakers: int, folds: int):
+    rng = np.random.default_rng([seed, fold, skill])
+    chosen = np.arange((fold - 1) * rows, fold * rows)
+    logits = rng.normal(0, 1, (rows, len(LABELS))).astype(np.float32)
+    logits[np.arange(rows), labels[chosen]] += 1 + 0.1 * skill - difficulty[chosen]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    names = np.array(LABELS)
+    columns = {
+        "utterance_id": [f"utterance-{row:07d}" for row in chosen],
+        "corpus": ["fabricated"] * rows,
+        "speaker": [f"fabricated/{fold + folds * (row % (speakers // folds))}" for row in chosen],
+        "session": [str(fold)] * rows,
+        "label": names[labels[chosen]],
+        "prediction": names[probabilities.argmax(1)],
+        "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(LABELS)),
+        "difficulty": difficulty[chosen],
+    }
+    folder = place / f"seed-{seed}" / f"session-{fold}"
+    folder.mkdir(parents=True)
+    table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(LABELS)})
+    pq.write_table(table, folder / "predictions.parquet")
+    (folder / "run.json").write_text(json.dumps({"settings": {"evaluation_mode": "loso", "validation": "session"}}))
+    history = []
+    for epoch in range(EPOCHS):
+        pool = {"curriculum/pool_fraction": min(1, 0.3 + epoch / 20), "curriculum/mean_difficulty": 0.5}
+        pool |= {f"curriculum/class_{i}": 0.25 for i in range(len(LABELS))}
+        history += [{**pool, "epoch": epoch}, {"loss": 1 / (epoch + 1), "epoch": epoch + 1.0}]
+        history.append({"eval_loss": 1.1 / (epoch + 1), "eval_uar": 1 - 1 / (epoch + 2), "epoch": epoch + 1.0})
+    (folder / "history.json").write_text(json.dumps(history))
+    part = {"rows": rows, "corpora": ["fabricated"], "speakers": [], "speaker_count": 8, "classes": {}}
+    return {
+        "seed": seed,
+        "fold": f"session-{fold}",
+        "status": "done",
+        "parts": {name: part for name in ("train", "validation", "test")},
+        "steps": 100,
+        "best_epoch": EPOCHS,
+        "train_seconds": 1.0,
+        "test": {"fabricated": {}},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("experiments", 4), ("seeds", 5), ("folds", 5), ("rows", 10_000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        fabricate(Path(folder), options.experiments, options.seeds, options.folds, options.rows)
+        started = time.monotonic()
+        command = [sys.executable, "-c", _REPORT, str(ROOT / "__init__.py"), str(ROOT), folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - started
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        size = (Path(folder) / "report" / "report.html").stat().st_size
+    runs = options.experiments * options.seeds * options.folds
+    print(
+        f"{runs} runs × {options.rows} rows in {options.experiments} experiments: {seconds:.1f} s "
+        f"({usage.ru_utime + usage.ru_stime:.1f} s of processor), {usage.ru_maxrss / 2**20:.2f} GiB at most, "
+        f"report.html {size / 2**20:.1f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The numbers of a model card: an experiment's results as the rows of its tables."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from .corpus_specs import CorpusSpec
+from .experiment_statistics import PooledRows
+from .metrics import SCALARS
+from .metrics import emotion_scores
+from .settings import Settings
+
+_VALIDATION = {
+    "session": "a whole session of the training corpus",
+    "speakers": "{:g} of the training speakers",
+    "random": "{:g} of the training rows, of the same speakers",
+}
+_METHODS = {
+    "bootstrap": "from a bootstrap over speakers",
+    "jackknife": "for so few speakers by a jackknife over speakers with Student's t",
+}
+
+
+@dataclass
+class CardFacts:
+    """What a card is made of.
+
+    Args:
+        hub_model_id: `user/name`.
+        entry: the experiment in results.json, with its statistics.
+        settings: of the experiment.
+        specs: of its corpora, by name.
+        pooled: predictions by test corpus, from `results.pooled_predictions`.
+        model: `metrics.json` of the model that is pushed: the final one, or that of a fold.
+        config: its `config.json`.
+        environment, job_environment: versions and hardware of that training, and of the job that gave the numbers.
+        genders: {corpus: {speaker: gender}}, where known.
+        figures: (path in the repository, what it shows).
+    """
+
+    hub_model_id: str
+    entry: dict[str, Any]
+    settings: Settings
+    specs: Mapping[str, CorpusSpec]
+    pooled: Mapping[str, PooledRows]
+    model: dict[str, Any]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    job_environment: dict[str, Any]
+    genders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    figures: Sequence[tuple[str, str]] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the model was trained once more on all sessions, so that it is none of those that were tested."""
+        return not self.model["test"]
+
+    @property
+    def tested(self) -> list[str]:
+        """The test corpora."""
+        return list(self.entry["statistics"])
+
+    @property
+    def corpora(self) -> dict[str, dict[str, Any]]:
+        """What results.json says of each corpus."""
+        return {corpus["name"]: corpus for corpus in self.entry["corpora"]}
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def protocol_of(facts: CardFacts, corpus: str) -> str:
+    return "leave one session out" if corpus in facts.settings.training_corpora else "cross-corpus"
+
+
+def protocol(facts: CardFacts) -> list[str]:
+    """How the numbers came about, in words: a line each."""
+    settings, lines = facts.settings, []
+    trained = in_words(settings.training_corpora)
+    if settings.evaluation_mode in ("loso", "both"):
+        folds = len({run["fold"] for run in facts.entry["runs"]} - {"cross-corpus"})
+        lines.append(
+            f"Leave one session out: each of the {folds} sessions of {trained} is tested by models that were trained "
+            f"on the others, with {count(len(settings.seeds), 'seed')}."
+        )
+    if settings.evaluation_mode in ("cross_corpus", "both"):
+        other = [corpus for corpus in facts.tested if corpus not in settings.training_corpora]
+        lines.append(
+            f"Cross-corpus: trained on {trained}, tested on all rows of {in_words(other)}, with "
+            f"{count(len(settings.seeds), 'seed')}."
+        )
+    held_out = _VALIDATION[settings.validation].format(settings.validation_fraction)
+    known = all(_knows_speakers(said) for said in facts.entry["statistics"].values())
+    metric = {"uar": "UAR", "loss": "loss"}.get(settings.metric_for_best_model, settings.metric_for_best_model)
+    lines.append(
+        f"The epoch is chosen by {metric} on {held_out}; test rows are read once, after training"
+        + (", and no tested speaker is trained on." if known else ".")
+    )
+    return lines
+
+
+def whose_numbers(facts: CardFacts) -> str:
+    if facts.is_final:
+        return (
+            "These numbers come from the folds. The model here is none of those that were tested: it was trained once "
+            f"more, on all sessions of {in_words(facts.settings.training_corpora)}, and has not been tested itself."
+        )
+    return (
+        f"The model here is one of {count(len(facts.entry['runs']), 'run')}: seed {facts.model['seed']}, fold "
+        f"{facts.model['fold']}, the one with the highest UAR on its validation rows. The numbers are those of all "
+        "runs."
+    )
+
+
+def result_row(facts: CardFacts, corpus: str) -> dict[str, Any]:
+    summary, said, rows = facts.entry["summary"][corpus], facts.entry["statistics"][corpus], facts.pooled[corpus]
+    scores = _scores(rows, np.ones(len(rows.references), dtype=bool))
+    recalls = [[of_seed["recall_per_class"][name] for of_seed in scores] for name in rows.labels]
+    return {
+        "corpus": corpus,
+        "rows": said["rows"],
+        "speakers": said["speakers"] if _knows_speakers(said) else "not known",
+        **{metric: _with_interval(summary[metric]) for metric in SCALARS},
+        "spread": f"{summary['uar']['mean']:.3f} ± {summary['uar']['std']:.3f}",
+        "ece": f"{said['ece']:.3f}",
+        "brier": f"{said['brier']:.3f}",
+        "recalls": ["does not occur" if None in of_class else f"{np.mean(of_class):.3f}" for of_class in recalls],
+    }
+
+
+def _with_interval(figures: dict[str, Any]) -> str:
+    interval = figures["ci95"]
+    return f"{figures['pooled']:.3f}" + ("" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]")
+
+
+def _scores(rows: PooledRows, chosen: np.ndarray) -> list[dict[str, Any]]:
+    """The scores of some rows, for each seed that tested any of them."""
+    found = []
+    for predicted in rows.predictions:
+        tested = chosen & (predicted >= 0)
+        if tested.any():
+            found.append(emotion_scores(rows.references[tested], predicted[tested], rows.labels))
+    return found
+
+
+def interval_note(facts: CardFacts) -> str:
+    notes = []
+    for corpus in facts.tested:
+        said = facts.entry["summary"][corpus]["uar"]
+        if said["ci95"] is None:
+            notes.append(f"none for {corpus}, where it can't be given")
+        elif said["ci_units"] == "speakers":
+            notes.append(_METHODS.get(said["ci_method"], said["ci_method"]))
+        else:
+            notes.append(f"for {corpus} over rows, which ignores that rows of one speaker are alike: it is too narrow")
+    return f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
+
+
+def _knows_speakers(said: dict[str, Any]) -> bool:
+    return not all(name.endswith("/unknown") for name in said["by_speaker"])
+
+
+def by_speaker(facts: CardFacts) -> list[list[str]]:
+    """UAR over speakers, where there are several; nobody is named."""
+    table = []
+    for corpus in facts.tested:
+        said = facts.entry["statistics"][corpus]
+        if _knows_speakers(said) and len(said["by_speaker"]) > 1:
+            uar = [of_speaker["uar"] for of_speaker in said["by_speaker"].values()]
+            table.append([corpus, str(len(uar)), *(f"{x:.3f}" for x in (min(uar), float(np.median(uar)), max(uar)))])
+    return table
+
+
+def by_gender(facts: CardFacts) -> list[list[str]]:
+    table = []
+    for corpus in facts.tested:
+        rows, known = facts.pooled[corpus], facts.genders.get(corpus, {})
+        genders = np.array([known.get(speaker, "") for speaker in rows.speakers])
+        for gender in sorted(set(genders.tolist()) - {""}):
+            chosen = genders == gender
+            scores = _scores(rows, chosen)
+            figures = [f"{np.mean([each[metric] for each in scores]):.3f}" for metric in ("uar", "accuracy")]
+            people = len(np.unique(rows.speakers[chosen]))
+            table.append([corpus, gender, str(people), str(int(chosen.sum())), *figures])
+    return table
+
+
+__all__ = [
+    "CardFacts",
+    "by_gender",
+    "by_speaker",
+    "count",
+    "in_words",
+    "interval_note",
+    "protocol",
+    "protocol_of",
+    "result_row",
+    "whose_numbers",
+]

@@ -1,0 +1,114 @@
+"""The model of an experiment: trained once more, on all sessions of its training corpora."""
+
+import json
+import logging
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+from .errors import InputError
+from .experiment import Experiment
+from .experiment import Run
+from .experiment import RunFailed
+from .job import environment
+from .job import remove_run
+from .job import tidy
+from .job import write_json
+from .protocols import Fold
+from .protocols import Part
+
+logger = logging.getLogger(__name__)
+
+FINAL = "final"
+
+
+def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
+    """Trains on all rows of the training corpora with the experiment's settings, for as many epochs as validation
+    chose: the median of its runs' best epochs, with the learning rate of a full run up to there.
+
+    No rows are held out and nothing is selected, so nothing is tested. An interrupted training goes on, and what was
+    trained before from the same runs is kept. Every process of the job calls it.
+
+    Args:
+        experiment: prepared as for the job.
+        runs: all of its runs, finished.
+
+    Returns its folder, `<experiment>/final`, beside the seeds: `model` and a `metrics.json` that says how it came
+    about. Raises InputError where runs are missing, were made with other settings or data, or training fails.
+    """
+    state = PartialState()
+    run = _plan(experiment, runs)
+    finished = run.folder / "metrics.json"
+    if state.is_main_process and (run.folder / "run.json").exists():
+        if json.loads((run.folder / "run.json").read_text())["identity"] != run.identity:
+            remove_run(run.folder)
+    state.wait_for_everyone()
+    if finished.exists():
+        logger.info("%s: done before", run)
+        return run.folder
+    if state.is_main_process:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        about = {"identity": run.identity, "experiment": run.settings.name, **run.inputs}
+        write_json(run.folder / "run.json", about)
+        write_json(run.folder / "environment.json", environment())
+    state.wait_for_everyone()
+    logger.info("%s: training on all sessions for %d epochs", run, run.stop_after_epoch)
+    try:
+        experiment.train(run)
+    except RunFailed as error:
+        raise InputError(f"{run}: {error}; with --final_model false, the model of a fold is pushed") from error
+    if state.is_main_process:
+        tidy(run.folder)
+    return run.folder
+
+
+def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
+    """What the runs' `metrics.json` say. Raises InputError where one is missing or was made from something else."""
+    found = []
+    for run in runs:
+        path = run.folder / "metrics.json"
+        if not path.exists():
+            raise InputError(f"{run} is not finished ({path} is missing): the job's command continues it")
+        found.append(json.loads(path.read_text()))
+        if found[-1]["identity"] != run.identity:
+            before = json.loads((run.folder / "run.json").read_text())
+            if before["processes"] != run.inputs["processes"]:
+                raise InputError(
+                    f"{run} was trained by {before['processes']} processes, and now there are "
+                    f"{run.inputs['processes']}: add --push_to_hub to the command that started the job, or give "
+                    "--final_model false"
+                )
+            raise InputError(f"{run} was made with other settings or data than there are now: run the job again")
+    return found
+
+
+def _plan(experiment: Experiment, runs: list[Run]) -> Run:
+    settings, data = experiment.settings, experiment.data
+    if settings.lr_scheduler == "plateau":
+        raise InputError(
+            f"experiment {settings.name!r}: lr_scheduler is plateau, which follows validation, and a model that is "
+            "trained on all sessions has no validation rows: give --final_model false"
+        )
+    chosen = [outcome["best_epoch"] for outcome in finished_runs(runs)]
+    epochs = statistics.median_low(chosen)
+    sizes = {corpus.name: len(corpus) for corpus in data.corpora}
+    train = tuple(Part(corpus.name, np.arange(sizes[corpus.name], dtype=np.int64)) for corpus in data.train)
+    names = " + ".join(part.corpus for part in train)
+    description = (
+        f"trained on all sessions of {names} for {epochs} of {settings.num_epochs} epochs, the median of the epochs "
+        f"that validation chose in {len(chosen)} runs; no rows held out, nothing selected, not tested"
+    )
+    return Run(
+        settings,
+        settings.seeds[0],
+        Fold(FINAL, train, (), (), description),
+        runs[0].folder.parent.parent / FINAL,
+        {**runs[0].inputs, "stop_after_epoch": epochs},
+        stop_after_epoch=epochs,
+    )
+
+
+__all__ = ["FINAL", "finished_runs", "train_final_model"]

@@ -1,0 +1,386 @@
+"""Sharing a model: `emomm push` gathers what may leave the machine, and commits it to the Hub in one piece."""
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import TypeVar
+
+import httpx2
+from accelerate import PartialState
+from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationDelete
+from huggingface_hub import HfApi
+from huggingface_hub import constants
+from huggingface_hub import get_session
+from huggingface_hub import get_token
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+
+from .card_results import CardFacts
+from .checking import nearest
+from .corpus_reading import read_genders
+from .corpus_specs import CorpusSpec
+from .corpus_specs import resolve_specs
+from .errors import InputError
+from .exporting import CODE
+from .final_model import train_final_model
+from .job import SETTINGS
+from .job import plan_experiment
+from .model_card import model_card
+from .results import add_statistics
+from .results import pooled_predictions
+from .settings import Settings
+from .settings import slug_of
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RETRY_SECONDS = (1.0, 4.0, 15.0)
+"""Waits between attempts of what huggingface_hub itself tries once."""
+TIMEOUT_SECONDS = 120.0
+"""How long the Hub may be silent; huggingface_hub waits forever."""
+_TRANSIENT = (408, 429, 500, 502, 503, 504)
+
+# Nothing but these is ever pushed.
+MODEL_FILES = re.compile(
+    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|processor_config\.json"
+    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt"
+    r"|spiece\.model|tokenizer\.model|sentencepiece\.bpe\.model"
+)
+FIGURES = re.compile(r"figures/[\w.-]+\.(png|svg)")
+# The report's figures that are shared, and what the card says of those that it shows. None that names speakers.
+_FIGURES = {
+    "shares": "Confusion matrix: shares of each true emotion",
+    "counts": None,
+    "calibration": None,
+    "difficulty": "Accuracy by difficulty of the row",
+    "learning": None,
+    "curriculum": None,
+    "session": None,
+}
+_TEXT = (".json", ".md", ".py", ".txt", ".svg")
+_RUN_KEYS = (
+    "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "train_seconds", "validation",
+    "test",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Push:
+    """What `emomm push` is asked for.
+
+    Args:
+        folder: of a job, `runs/<recipe>`.
+        experiment: name of one of its experiments.
+        hub_model_id: `user/name`.
+        private: whether a repository that is made is private.
+        final_model: train once more on all sessions; else the run with the best validation UAR is pushed.
+    """
+
+    folder: Path
+    experiment: str
+    hub_model_id: str
+    private: bool = False
+    final_model: bool = True
+
+    @property
+    def place(self) -> Path:
+        """The experiment's folder."""
+        return self.folder / slug_of(self.experiment)
+
+    @property
+    def command(self) -> str:
+        """The command that does it (again)."""
+        flags = " --hub_private" * self.private + " --final_model false" * (not self.final_model)
+        return f"emomm push {self.folder} --experiment {self.experiment!r} --hub_model_id {self.hub_model_id}{flags}"
+
+
+def check_destination(hub_model_id: str) -> None:
+    """Raises InputError, without asking the Hub, where nothing can be pushed: a name that is none, no token."""
+    if hub_model_id.count("/") != 1:
+        raise InputError(f"--hub_model_id is {hub_model_id!r}, but must be user/name")
+    try:
+        validate_repo_id(hub_model_id)
+    except HFValidationError as error:
+        raise InputError(f"--hub_model_id is {hub_model_id!r}: {error}") from None
+    if constants.is_offline_mode():
+        raise InputError("the Hub can't be reached: HF_HUB_OFFLINE is set; unset it to push")
+    if not get_token():
+        raise InputError(
+            "there is no token for the Hub: `hf auth login` keeps one, or set HF_TOKEN; it needs write access"
+        )
+
+
+def push(wanted: Push) -> str:
+    """Trains the final model where it is not there yet, gathers the files and pushes them.
+
+    What is pushed lies in `<experiment>/hub` afterwards, whether pushing worked or not.
+
+    Returns the address of the model. Raises InputError where the job is not as it must be, or the Hub did not take it.
+    """
+    check_destination(wanted.hub_model_id)
+    model = model_folder(wanted)
+    return upload(wanted, gather(wanted, model)) if PartialState().is_main_process else ""
+
+
+# ---- what is pushed -------------------------------------------------------------------------------------------------
+
+
+def model_folder(wanted: Push) -> Path:
+    """The folder of the run whose model is pushed: the final one, trained now if it is not there, or that of the fold
+    that validated best. Raises InputError where there is no such experiment, or its runs are not finished."""
+    _, entry = _entry(wanted)
+    if wanted.final_model:
+        return train_final_model(*plan_experiment(_settings(wanted.place), wanted.folder))
+    best = max(entry["runs"], key=lambda run: run["validation"]["uar"])
+    return wanted.place / f"seed-{best['seed']}" / best["fold"]
+
+
+def gather(wanted: Push, source: Path) -> Path:
+    """Writes the folder that is pushed, `<experiment>/hub`: model, code, processor, card, results and figures.
+
+    Args:
+        source: from `model_folder`.
+    """
+    results, entry = _entry(wanted)
+    place, settings = wanted.place, _settings(wanted.place)
+    specs = resolve_specs(settings.corpora, settings.corpus)
+    known = {corpus["name"]: specs[corpus["name"]] for corpus in entry["corpora"]}
+    environment = source / "environment.json"
+    staging = Path(tempfile.mkdtemp(prefix=".hub.", dir=place))
+    try:
+        _link_files(source / "model", staging)
+        figures = _figures(wanted.folder, entry, staging)
+        model = json.loads((source / "metrics.json").read_text())
+        run = json.loads((source / "run.json").read_text())
+        facts = CardFacts(
+            hub_model_id=wanted.hub_model_id,
+            entry=entry,
+            settings=settings,
+            specs=known,
+            pooled=pooled_predictions(entry, wanted.folder),
+            model={**model, "stop_after_epoch": run.get("stop_after_epoch")},
+            config=json.loads((staging / "config.json").read_text()),
+            environment=json.loads(environment.read_text()) if environment.exists() else results["environment"],
+            job_environment=results["environment"],
+            genders={name: _genders(known[name]) for name in entry["statistics"]},
+            figures=figures,
+        )
+        (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
+        public = public_results(results, entry)
+        (staging / "results.json").write_text(json.dumps(public, indent=2, ensure_ascii=False), encoding="utf-8")
+        refuse_private(staging, _private(wanted.folder, settings))
+        staging.chmod(0o755)
+        shutil.rmtree(place / "hub", ignore_errors=True)
+        os.rename(staging, place / "hub")
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return place / "hub"
+
+
+def _entry(wanted: Push) -> tuple[dict[str, Any], dict[str, Any]]:
+    """results.json, and the experiment's entry in it, with statistics."""
+    path = wanted.folder / "results.json"
+    if not path.exists():
+        raise InputError(f"{wanted.folder} is no folder of a job: there is no results.json in it")
+    results = json.loads(path.read_text())
+    names = [entry["name"] for entry in results["experiments"]]
+    found = [entry for entry in results["experiments"] if wanted.experiment in (entry["name"], slug_of(entry["name"]))]
+    if not found:
+        raise InputError(
+            f"{path}: there is no experiment {wanted.experiment!r}.{nearest(wanted.experiment, names)} There are: "
+            f"{', '.join(names)}"
+        )
+    unfinished = [f"seed {run['seed']}, {run['fold']}: {run['status']}" for run in found[0]["runs"]]
+    unfinished = [said for said in unfinished if not said.endswith(": done")] or ["none is there"] * (not unfinished)
+    if unfinished:
+        raise InputError(
+            f"{path}: not all runs of {wanted.experiment!r} are done ({unfinished[0]}): run the job again, then push"
+        )
+    if "statistics" not in found[0]:
+        add_statistics({"experiments": found}, wanted.folder)
+    return results, found[0]
+
+
+def _settings(place: Path) -> Settings:
+    path = place / SETTINGS
+    if not path.exists():
+        raise InputError(f"{path} is missing: the command that started the job writes it, and trains nothing again")
+    return Settings(**json.loads(path.read_text()))
+
+
+def _link_files(model: Path, staging: Path) -> None:
+    """The files of an export, linked (or copied) if they are on the list."""
+    own_fusion = json.loads((model / "config.json").read_text()).get("fusion_module")
+    code = {*CODE, f"{own_fusion}.py"}
+    for path in sorted(model.iterdir()):
+        if path.name not in code and not MODEL_FILES.fullmatch(path.name):
+            logger.warning("%s is not pushed: it is not on the list of what a model is made of", path.name)
+            continue
+        try:
+            os.link(path, staging / path.name)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(path, staging / path.name)
+
+
+def _figures(folder: Path, entry: dict[str, Any], staging: Path) -> list[tuple[str, str]]:
+    """The report's figures of this experiment, copied; (path, what it shows) of those that the card shows."""
+    slug, shown = slug_of(entry["name"]), []
+    for kind, what in _FIGURES.items():
+        for corpus in (None, *entry["statistics"]):
+            stem = f"{kind}-{slug}" if corpus is None else f"{kind}-{slug}-{slug_of(corpus)}"
+            for path in sorted((folder / "report" / "figures").glob(f"{stem}.*")):
+                name = f"figures/{path.name}"
+                if not FIGURES.fullmatch(name):
+                    continue
+                (staging / "figures").mkdir(exist_ok=True)
+                shutil.copyfile(path, staging / name)
+                if what is not None and path.suffix == ".png":
+                    shown.append((name, what if corpus is None else f"{what}, {corpus}"))
+    return shown
+
+
+def _genders(spec: CorpusSpec) -> dict[str, str]:
+    try:
+        return read_genders(spec)
+    except InputError as error:  # the corpus has gone since: the card does without
+        logger.warning("%s; scores by gender are left out", error)
+        return {}
+
+
+def public_results(results: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """results.json of one experiment as it is shared: numbers and protocol; no speaker is named, and no path."""
+    runs = [{key: run[key] for key in _RUN_KEYS if key in run} for run in entry["runs"]]
+    for run in runs:
+        parts = run["parts"].items()
+        run["parts"] = {name: {k: v for k, v in part.items() if k != "speakers"} for name, part in parts}
+    statistics = {
+        corpus: {**said, "by_speaker": sorted(said["by_speaker"].values(), key=lambda each: each["uar"])}
+        for corpus, said in entry["statistics"].items()
+    }
+    return {
+        "recipe": results["recipe"],
+        "protocol": list(dict.fromkeys(run["protocol"] for run in runs)),
+        "environment": results["environment"],
+        "experiments": [
+            {
+                **{key: entry[key] for key in ("name", "labels", "corpora", "text_encoder")},
+                "runs": runs,
+                "summary": entry["summary"],
+                "statistics": statistics,
+            }
+        ],
+    }
+
+
+def _private(folder: Path, settings: Settings) -> list[str]:
+    """What must be in no file that is shared: paths of this machine, and the token."""
+    given = [settings.output_dir, settings.store_dir, settings.fusion_module, settings.text_model_name]
+    given += [*settings.corpus.values(), *(spec.get("path") for spec in settings.corpora.values())]
+    paths = [text for text in given if text and os.path.isabs(text)]
+    paths += [str(path) for path in (folder.resolve(), Path.cwd(), Path.home()) if len(path.parts) > 1]
+    token = get_token()
+    return [*paths, *([token] if token and len(token) >= 8 else [])]
+
+
+def refuse_private(folder: Path, private: list[str]) -> None:
+    """Raises InputError where a text file names a path of this machine, or holds the token."""
+    pattern = re.compile("|".join(rf"(?<![\w.:/]){re.escape(text)}(?![\w-])" for text in sorted(set(private))))
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in _TEXT or not path.is_file():
+            continue
+        found = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
+        if found is not None:
+            what = found.group() if found.group().startswith("/") else "the token"
+            raise InputError(f"nothing is pushed: {path.relative_to(folder)} holds {what}; take it out and push again")
+
+
+# ---- pushing --------------------------------------------------------------------------------------------------------
+
+
+def upload(wanted: Push, folder: Path) -> str:
+    """Makes the repository if there is none, and commits the folder: all of it at once, or nothing.
+
+    Model files of an earlier push that are not in the folder are deleted by the same commit.
+
+    Returns the address. Raises InputError that says what failed, where, and how to try again.
+    """
+    api, repo = HfApi(), wanted.hub_model_id
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+    def commit() -> None:
+        there = set(api.list_repo_files(repo))
+        stale = sorted(name for name in there - files.keys() if MODEL_FILES.fullmatch(name) or FIGURES.fullmatch(name))
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+        api.create_commit(
+            repo,
+            [*operations, *(CommitOperationDelete(path_in_repo=name) for name in stale)],
+            commit_message="EmoMM: model, card and results",
+        )
+
+    steps = (
+        ("making the repository", lambda: api.create_repo(repo, private=wanted.private or None, exist_ok=True)),
+        ("uploading", commit),
+    )
+    for what, step in steps:
+        try:
+            _insist(what, step)
+        except (HfHubHTTPError, httpx2.HTTPError, OSError, OfflineModeIsEnabled, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{repo} was not pushed: {what} failed ({_reason(error, repo)}). The Hub takes a push whole or "
+                f"not at all; what would be there is in {folder}. Try again: {wanted.command}"
+            ) from error
+    return f"{api.endpoint}/{repo}"
+
+
+def _insist(what: str, step: Callable[[], T]) -> T:
+    """Calls `step` again after what may pass: 5xx, time-outs, cut connections."""
+    for wait in (*RETRY_SECONDS, None):
+        get_session().timeout = TIMEOUT_SECONDS
+        try:
+            return step()
+        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+            if wait is None or not _may_pass(error):
+                raise
+            logger.warning("%s failed (%s); trying again in %g s", what, _reason(error, ""), wait)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response is not None and error.response.status_code in _TRANSIENT
+    return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
+
+
+def _reason(error: Exception, repo: str) -> str:
+    """The error in a few words, without the token."""
+    while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # of an upload that was given up
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+    if status == 401:
+        return "401: the Hub does not know the token; `hf auth login` keeps another, or set HF_TOKEN"
+    if status == 403:
+        return f"403: the token may not write to {repo}; it needs write access there"
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0] if lines else 'no more is known'}"
+    if status is not None:
+        text = f"{status} {error.response.reason_phrase}"
+        said = getattr(error, "server_message", None)
+        text += f": {said}" if said else ""
+    token = get_token()
+    return text.replace(token, "…") if token else text
+
+
+__all__ = ["Push", "check_destination", "gather", "push", "upload"]

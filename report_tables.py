@@ -1,0 +1,444 @@
+"""The tables of a report: made from its data once, written as CSV, Markdown and LaTeX."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from .report_data import CrossCorpus
+from .report_data import ReportData
+from .report_data import ReportedExperiment
+from .report_data import Tested
+from .report_data import confusion
+from .report_data import difficulty_curve
+from .report_data import reliability_curve
+from .report_data import rows_most_often_wrong
+from .settings import slug_of
+from .significance import IGNORES_DEPENDENCE
+
+SIGNIFICANT = 0.05
+_METRICS = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "†": r"$\dagger$", "−": "$-$"}
+_LATEX |= {"<": "$<$", ">": "$>$"}
+
+
+class Marked(NamedTuple):
+    """A cell with a mark above its line, such as the letters of experiments that it is better than."""
+
+    text: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Args:
+        name: of its files.
+        title: what it shows.
+        columns: their headings.
+        rows: cells: text, numbers (shown with three decimals), None where there is nothing, `Marked`.
+        note: what a reader must know besides.
+        plain: (columns, rows) for the CSV where it differs: numbers in full, a column each.
+        fold: to be opened by the reader, on the page.
+    """
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+    note: str = ""
+    plain: tuple[list[str], list[list[Any]]] | None = None
+    fold: bool = False
+
+    def csv(self) -> str:
+        """Comma-separated values: numbers in full, nothing where there is nothing."""
+        columns, rows = self.plain or (self.columns, self.rows)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([[cell.text if isinstance(cell, Marked) else cell for cell in row] for row in rows])
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        """A table in GitHub's Markdown, its note below."""
+
+        def cell(value: Any) -> str:
+            text, mark = shown(value)
+            text = " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+            return f"{text}<sup>{mark}</sup>" if mark else text
+
+        lines = [self.columns, ["---:" if right else ":---" for right in self.numeric], *self.rows]
+        body = "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
+        return f"{body}\n" + (f"\n{self.note}\n" if self.note else "")
+
+    def latex(self) -> str:
+        """A table for `\\usepackage{booktabs}`."""
+
+        def cell(value: Any) -> str:
+            text, mark = shown(value)
+            return f"{_latex(text)}$^{{{_latex(mark).replace('$', '')}}}$" if mark else _latex(text)
+
+        lines = [" & ".join(cell(value) for value in row) + r" \\" for row in (self.columns, *self.rows)]
+        form = "".join("r" if right else "l" for right in self.numeric)
+        caption = _latex(f"{self.title}. {self.note}".strip())
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"  \centering",
+                f"  \\caption{{{caption}}}",
+                f"  \\label{{tab:{self.name}}}",
+                f"  \\begin{{tabular}}{{{form}}}",
+                r"    \toprule",
+                f"    {lines[0]}",
+                r"    \midrule",
+                *(f"    {line}" for line in lines[1:]),
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def without(self, column: str) -> "Table":
+        """The table without a column, on the page and in papers; its CSV keeps it."""
+        if column not in self.columns:
+            return self
+        place = self.columns.index(column)
+        rows = [row[:place] + row[place + 1 :] for row in self.rows]
+        columns = self.columns[:place] + self.columns[place + 1 :]
+        return replace(self, columns=columns, rows=rows, plain=self.plain or (self.columns, self.rows))
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers."""
+        columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
+        return [all(isinstance(cell, int | float | Marked | None) for cell in column) for column in columns]
+
+
+def shown(cell: Any) -> Marked:
+    """A cell as it is read."""
+    if isinstance(cell, Marked):
+        return cell
+    if isinstance(cell, float) and not np.isnan(cell):
+        return Marked(f"{cell:.3f}", "")
+    return Marked("–" if cell is None or cell != cell else str(cell), "")
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+
+def letters(data: ReportData) -> dict[str, str]:
+    """A mark for each experiment: a, b, ..., z, then numbers."""
+    names = [each.name for each in data.experiments]
+    return {name: chr(ord("a") + i) if i < 26 else f"({i + 1})" for i, name in enumerate(names)}
+
+
+def better_than(data: ReportData, corpus: str, name: str, metric: str) -> str:
+    """The marks of the experiments that this one is significantly better than; † where the test ignores dependence."""
+    marks, found = letters(data), []
+    for pair in data.comparisons.get(corpus, []):
+        test = pair[metric]
+        winner, loser = (pair["first"], pair["second"])[:: 1 if test["difference"] > 0 else -1]
+        if winner == name and test["p_holm"] < SIGNIFICANT:
+            found.append(marks[loser] + ("†" if test["note"] else ""))
+    return "".join(sorted(found))
+
+
+def results_table(data: ReportData) -> Table:
+    """Scores of every experiment in every corpus, with intervals and marks."""
+    marks = letters(data)
+    rows, plain = [], []
+    for each in data.experiments:
+        for corpus, tested in each.tested.items():
+            found = tested.statistics
+            over = f"{found['seeds']} × {len({run['fold'] for run in each.runs if corpus in run['test']})}"
+            cells, numbers = [], []
+            for metric in _METRICS:
+                score, better = found[metric], ""
+                if metric in ("uar", "accuracy"):
+                    better = better_than(data, corpus, each.name, metric)
+                bounds = score["ci95"]
+                interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+                cells.append(Marked(f"{score['pooled']:.3f}{interval}", better))
+                numbers += [score["pooled"], *(bounds or (None, None)), score["mean"], score["std"], better]
+            spread = f"{found['uar']['mean']:.3f} ± {found['uar']['std']:.3f}"
+            rows.append(
+                [f"{marks[each.name]}  {each.name}", corpus, found["rows"], over, *cells]
+                + [Marked(spread, ""), found["ece"], found["brier"]]
+            )
+            head = [marks[each.name], each.name, corpus, found["rows"], found["speakers"], found["seeds"]]
+            method = [found["uar"]["ci_method"], found["uar"]["ci_units"]]
+            plain.append([*head, *numbers, *method, found["ece"], found["brier"]])
+    columns = ["experiment", "tested on", "rows", "seeds × folds", *_METRICS.values()]
+    columns += ["UAR of runs ± std", "ECE", "Brier"]
+    parts = ("", "_low", "_high", "_mean_of_runs", "_std_of_runs", "_better_than")
+    plain_columns = ["mark", "experiment", "tested_on", "rows", "speakers", "seeds"]
+    plain_columns += [metric + part for metric in _METRICS for part in parts]
+    plain_columns += ["ci_method", "ci_units", "ece", "brier"]
+    return Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
+
+
+def _results_note(data: ReportData) -> str:
+    note = "Scores are pooled over folds and averaged over seeds, with 95 % intervals."
+    if any(pair[metric]["p_holm"] < SIGNIFICANT for pair, metric in _pairs(data)):
+        note += f" Raised letters: better than those experiments, p < {SIGNIFICANT:g} after Holm's correction."
+        if any(pair[metric]["note"] for pair, metric in _pairs(data)):
+            note += f" †: the test {IGNORES_DEPENDENCE} between rows of one speaker, so its p is too small."
+    elif data.comparisons and any(data.comparisons.values()):
+        note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
+    units = {each["uar"]["ci_units"] for each in (t.statistics for e in data.experiments for t in e.tested.values())}
+    if "rows" in units:
+        note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."
+    return note
+
+
+def _pairs(data: ReportData) -> list[tuple[dict[str, Any], str]]:
+    return [(pair, metric) for pairs in data.comparisons.values() for pair in pairs for metric in ("uar", "accuracy")]
+
+
+def comparisons_table(data: ReportData) -> Table:
+    """Every two experiments on the same rows: difference, interval, p."""
+    columns = ["tested on", "first", "second", "score", "difference", "95 % interval", "p", "p (Holm)", "test"]
+    columns += ["p, swapped rows", "p, McNemar"]
+    rows, plain = [], []
+    for corpus, pairs in data.comparisons.items():
+        for pair in pairs:
+            for metric in ("uar", "accuracy"):
+                test = pair[metric]
+                bounds = test["ci95"]
+                method = test["test"] + (f" ({test['note']})" if test["note"] else "")
+                p_rows = test.get("row_p")
+                mcnemar = pair["mcnemar"]["p"] if metric == "accuracy" else None
+                head = [corpus, pair["first"], pair["second"], _METRICS[metric]]
+                star = "*" if test["p_holm"] < SIGNIFICANT else ""
+                rows.append(
+                    [*head, Marked(_signed(test["difference"]), star)]
+                    + [Marked("–" if bounds is None else f"[{_signed(bounds[0])}, {_signed(bounds[1])}]", "")]
+                    + [Marked(_p(test["p"]), ""), Marked(_p(test["p_holm"]), ""), method]
+                    + [Marked(_p(p_rows), ""), Marked(_p(mcnemar), "")]
+                )
+                plain.append(
+                    [*head, test["difference"], *(bounds or (None, None)), test["p"], test["p_holm"], method]
+                    + [p_rows, mcnemar]
+                )
+    note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs. "
+    note += f"Swapped rows and McNemar's test (first seed of each): {IGNORES_DEPENDENCE} between rows of one speaker."
+    plain_columns = ["tested_on", "first", "second", "score", "difference", "low", "high", "p", "p_holm", "test"]
+    plain_columns += ["p_swapped_rows", "p_mcnemar"]
+    if not any(row[-2] for row in plain):  # no pair has few speakers
+        columns, rows = [*columns[:-2], columns[-1]], [[*row[:-2], row[-1]] for row in rows]
+    fold = len(rows) > 30
+    return Table(
+        "comparisons", "Differences between experiments", columns, rows, note, (plain_columns, plain), fold=fold
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+
+def cross_corpus_table(matrix: CrossCorpus) -> Table:
+    """UAR, trained on × tested on."""
+    rows = [[name, *map(float, row)] for name, row in zip(matrix.trained, matrix.uar, strict=True)]
+    plain = [[name, *(None if np.isnan(v) else float(v) for v in row)] for name, *row in rows]
+    columns = ["trained on", *matrix.tested]
+    return Table("cross-corpus", "UAR, trained on (rows) and tested on (columns)", columns, rows, "", (columns, plain))
+
+
+# ---- details --------------------------------------------------------------------------------------------------------
+
+
+def _each(data: ReportData) -> list[tuple[ReportedExperiment, Tested]]:
+    return [(each, tested) for each in data.experiments for tested in each.tested.values()]
+
+
+def classes_table(data: ReportData) -> Table:
+    """Recall and precision of each class."""
+    rows = []
+    for each, tested in _each(data):
+        matrix = confusion(tested.rows)
+        true, predicted = matrix.sum(1), matrix.sum(0)
+        count = np.bincount(tested.rows.references, minlength=len(true))
+        for i, label in enumerate(tested.rows.labels):
+            recall = float(matrix[i, i] / true[i]) if true[i] else None
+            precision = float(matrix[i, i] / predicted[i]) if predicted[i] else None
+            rows.append([each.name, tested.corpus, label, int(count[i]), recall, precision])
+    columns = ["experiment", "tested on", "class", "rows", "recall", "precision"]
+    return Table("classes", "Recall and precision by class, over all seeds", columns, rows, fold=len(rows) > 16)
+
+
+def confusion_table(data: ReportData) -> Table:
+    """Counts over all seeds, a row a cell."""
+    rows = [
+        [each.name, tested.corpus, true, predicted, int(count)]
+        for each, tested in _each(data)
+        for true, line in zip(tested.rows.labels, confusion(tested.rows), strict=True)
+        for predicted, count in zip(tested.rows.labels, line, strict=True)
+    ]
+    return Table("confusion", "Confusion", ["experiment", "tested on", "true", "predicted", "count"], rows)
+
+
+def groups_table(data: ReportData, what: str) -> Table:
+    """UAR by speaker or session, `what`."""
+    rows = [
+        [each.name, tested.corpus, name, group["n"], group["uar"], group["accuracy"], group["f1_macro"]]
+        for each, tested in _each(data)
+        for name, group in tested.statistics[f"by_{what}"].items()
+    ]
+    columns = ["experiment", "tested on", what, "rows", "UAR", "accuracy", "F1 macro"]
+    note = "UAR is over the classes that occur."
+    return Table(f"by-{what}", f"Scores by {what}, averaged over seeds", columns, rows, note, fold=True)
+
+
+def wrong_rows_table(each: ReportedExperiment, tested: Tested, count: int) -> Table:
+    """The rows most often wrong."""
+    columns = ["utterance", "speaker", "session", "label", "taken for", "wrong in seeds"]
+    columns += ["probability of the truth", "difficulty"]
+    found = rows_most_often_wrong(tested, count)
+    rows = [
+        [row["utterance"], row["speaker"], row["session"], row["label"], row["taken for"]]
+        + [Marked(f"{row['wrong']} of {row['seeds']}", ""), row["probability of the truth"], row["difficulty"]]
+        for row in found
+    ]
+    plain = [list(row.values()) for row in found]
+    title = f"{each.name}, tested on {tested.corpus}"
+    name = f"wrong-{each.slug}-{slug_of(tested.corpus)}"
+    return Table(name, title, columns, rows, "", (list(found[0]) if found else columns, plain))
+
+
+def difficulty_table(data: ReportData) -> Table:
+    """The buckets of the difficulty plots."""
+    rows = []
+    for each, tested in _each(data):
+        curve = difficulty_curve(tested)
+        if curve is not None:
+            for i, count in enumerate(curve.count):
+                values = [float(of[i]) for of in (curve.difficulty, curve.accuracy, curve.uar)]
+                rows.append([each.name, tested.corpus, i + 1, int(count), *values, curve.r, curve.p])
+    columns = ["experiment", "tested on", "bucket", "rows", "difficulty", "accuracy", "UAR", "Pearson r", "p"]
+    return Table("difficulty", "Scores by difficulty", columns, rows)
+
+
+def calibration_table(data: ReportData) -> Table:
+    """The bins of the reliability diagrams."""
+    rows = []
+    for each, tested in _each(data):
+        curve = reliability_curve(tested.rows)
+        for i in np.flatnonzero(curve["count"]):
+            values = [float(curve["confidence"][i]), float(curve["accuracy"][i])]
+            rows.append([each.name, tested.corpus, int(i) + 1, int(curve["count"][i]), *values])
+    columns = ["experiment", "tested on", "bin", "rows, all seeds", "mean probability", "share right"]
+    return Table("calibration", "Reliability", columns, rows)
+
+
+def curves_table(data: ReportData) -> Table:
+    """Learning curves and curriculum: mean over runs, by epoch."""
+    names = sorted({name for each in data.experiments for name in each.curves.series})
+    rows = []
+    for each in data.experiments:
+        for i, epoch in enumerate(each.curves.epochs):
+            values = []
+            for name in names:
+                column = each.curves.series.get(name, np.full((1, i + 1), np.nan))[:, i]
+                values.append(None if np.isnan(column).all() else float(np.nanmean(column)))
+            rows.append([each.name, int(epoch), *values])
+    return Table("curves", "By epoch, mean over runs", ["experiment", "epoch", *names], rows)
+
+
+# ---- protocol, data, settings ---------------------------------------------------------------------------------------
+
+
+def folds_table(data: ReportData) -> Table:
+    """Rows and speakers of each part of each fold."""
+    found: dict[tuple, list[str]] = {}
+    for each in data.experiments:
+        for run in each.runs:
+            cells = [run["fold"], " + ".join(run["parts"]["train"]["corpora"])]
+            for part in ("train", "validation", "test"):
+                card = run["parts"][part]
+                cells += [card["rows"], card["speaker_count"]]
+            cells.append(", ".join(run["parts"]["test"]["corpora"]))
+            found.setdefault(tuple(cells), [])
+            if each.name not in found[tuple(cells)]:
+                found[tuple(cells)].append(each.name)
+    everywhere = all(len(names) == len(data.experiments) for names in found.values())
+    columns = ["fold", "trained on", "training rows", "speakers", "validation rows", "speakers", "test rows"]
+    columns += ["speakers", "tested on"]
+    rows = [[*cells, *([] if everywhere else [", ".join(names)])] for cells, names in found.items()]
+    columns += [] if everywhere else ["experiments"]
+    return Table("folds", "Rows and speakers in each part", columns, rows, fold=len(rows) > 12)
+
+
+def corpora_table(data: ReportData) -> Table:
+    """The corpora with their terms and extractor."""
+    columns = ["corpus", "rows", "speakers", "sessions", "classes", "language", "voice features", "licence"]
+    rows = []
+    for card in data.corpora.values():
+        classes = ", ".join(f"{name} {count}" for name, count in card["classes"].items())
+        licence = card["licence"] + (f" ({card['licence_url']})" if card["licence_url"] else "")
+        rows.append(
+            [card["name"], card["rows"], card["speakers"], len(card["sessions"]), classes]
+            + [card["language"], card["extractor"], licence]
+        )
+    return Table("corpora", "Corpora", columns, rows)
+
+
+def settings_table(data: ReportData, differing: bool) -> Table:
+    """The settings that differ between experiments, a column an experiment; or those that all share."""
+    keys = list(dict.fromkeys(key for each in data.experiments for key in each.settings))
+    values = {key: [_setting(each.settings, key) for each in data.experiments] for key in keys}
+    if differing:
+        rows = [[key, *values[key]] for key in keys if len(set(values[key])) > 1]
+        columns = ["setting", *(each.name for each in data.experiments)]
+        return Table("settings-differing", "Settings that differ", columns, rows)
+    rows = [[key, values[key][0]] for key in keys if len(set(values[key])) == 1]
+    title = "Settings" if len(data.experiments) == 1 else "Settings that all experiments share"
+    return Table("settings", title, ["setting", "value"], rows, fold=True)
+
+
+def _setting(settings: dict[str, Any], key: str) -> str:
+    if key not in settings:
+        return "–"
+    value = settings[key]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def environment_table(data: ReportData) -> Table:
+    """Versions and hardware, a column a job."""
+    flat = []
+    for job in data.jobs.values():
+        environment = dict(job["environment"])
+        packages = environment.pop("packages", {})
+        environment["accelerators"] = ", ".join(environment.get("accelerators") or []) or "none (CPU)"
+        flat.append({**environment, **packages})
+    keys = list(dict.fromkeys(key for each in flat for key in each))
+    rows = [[key, *(str(each.get(key) or "–") for each in flat)] for key in keys]
+    columns = ["what", *(data.jobs if len(flat) > 1 else ["version or value"])]
+    return Table("environment", "Environment", columns, rows)
+
+
+def time_table(data: ReportData) -> Table:
+    """Training time and steps."""
+    rows = []
+    for each in data.experiments:
+        seconds = [run["train_seconds"] for run in each.runs]
+        steps = [run["steps"] for run in each.runs]
+        span = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
+        rows.append([each.name, len(seconds), Marked(span, ""), float(np.mean(seconds)), float(np.sum(seconds) / 60)])
+    columns = ["experiment", "runs", "steps a run", "training, mean (s a run)", "training, all runs (min)"]
+    return Table("time", "Time", columns, rows)

@@ -1,0 +1,63 @@
+"""A stranger: loads a model from the local Hub, with torch and transformers alone, and follows its card."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+for name in ("emomm", "accelerate", "datasets", "evaluate", "pyarrow", "scipy", "sklearn", "wandb", "jinja2"):
+    sys.modules[name] = None
+
+import torch  # noqa: E402
+from huggingface_hub import hf_hub_download  # noqa: E402
+from transformers import AutoModel  # noqa: E402
+from transformers import AutoModelForSequenceClassification  # noqa: E402
+from transformers import AutoProcessor  # noqa: E402
+
+NAME = "user/first"
+URL = os.environ["HF_ENDPOINT"]
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(min(seconds, 0.01))  # what huggingface_hub waits between its attempts
+told = torch.load(sys.argv[1])
+
+
+def ask(path, content=None):
+    data = None if content is None else json.dumps(content).encode()
+    with urllib.request.urlopen(f"{URL}{path}", data) as answer:
+        return json.loads(answer.read())
+
+
+def difference(auto_class=AutoModel, **where) -> float:
+    model = auto_class.from_pretrained(NAME, trust_remote_code=True, **where)
+    processor = AutoProcessor.from_pretrained(NAME, trust_remote_code=True, **where)
+    assert type(model).__module__.startswith("transformers_modules."), type(model)
+    with torch.no_grad():
+        logits = model(**processor(audio_features=told["voice"].numpy(), text=told["words"])).logits
+    return (logits - told["logits"]).abs().max().item()
+
+
+said = {"difference": [difference(), difference(AutoModelForSequenceClassification)]}
+card = Path(hf_hub_download(NAME, "README.md")).read_text(encoding="utf-8")
+code = re.search(r"```python\n(.*?)```", card, re.DOTALL).group(1)
+printed = io.StringIO()
+with contextlib.redirect_stdout(printed):
+    exec(compile(code, "card", "exec"), {})
+said["card"] = printed.getvalue()
+
+# A fault at each request of a load in turn: the model, or an error, and never another model.
+ask("/control", {})
+difference(cache_dir="whole")
+said["requests"] = ask("/count")
+said["faulted"] = []
+for number in range(said["requests"]):
+    ask("/control", {number: ("status", "cut")[number % 2]})
+    try:
+        said["faulted"].append(difference(cache_dir=f"cache-{number}"))
+    except Exception as error:  # noqa: BLE001 any, as long as there is one
+        said["faulted"].append(f"{type(error).__name__}")
+Path(sys.argv[2]).write_text(json.dumps(said))

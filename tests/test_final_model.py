@@ -1,0 +1,149 @@
+"""The model that is trained once more on all sessions: on what, for how long, and never twice."""
+
+import json
+import shutil
+import statistics
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from finished_job import finished_job
+from finished_job import write_job_recipe
+from safetensors.numpy import load_file
+
+from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.errors import InputError
+from emomm.final_model import train_final_model
+from emomm.job import plan_experiment
+from emomm.settings import load_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The job's folder, its settings, and its final model's folder."""
+    folder = tmp_path_factory.mktemp("final")
+    job = finished_job(folder, save_seconds=0.0)
+    settings = load_recipe(folder / "recipe.json").experiments[0]
+    return job, settings, train_final_model(*plan_experiment(settings, job))
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished job without its final model, and its settings."""
+    job, settings, _ = finished
+    shutil.copytree(job, tmp_path / "job", ignore=shutil.ignore_patterns("final"))
+    return tmp_path / "job", settings
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model-00001-of-00002.safetensors")
+
+
+def best_epochs(job):
+    return [read(path)["best_epoch"] for path in sorted(job.glob("*/seed-*/*/metrics.json"))]
+
+
+def learning_rates(folder):
+    return [entry["learning_rate"] for entry in read(folder / "history.json") if "learning_rate" in entry]
+
+
+def test_it_is_trained_on_all_rows_for_the_median_epoch(finished):
+    job, settings, folder = finished
+    said = read(folder / "metrics.json")
+    chosen = best_epochs(job)
+    epochs = statistics.median_low(chosen)
+    assert len(chosen) == 4
+    assert folder == job / "both-of-them" / "final"
+    assert said["parts"]["train"]["rows"] == 48 and said["parts"]["train"]["speaker_count"] == 4
+    assert said["parts"]["validation"]["rows"] == said["parts"]["test"]["rows"] == 0
+    assert (said["seed"], said["fold"], said["status"]) == (3, "final", "done")
+    assert (said["validation"], said["test"], said["best_epoch"]) == (None, {}, None)
+    assert f"for {epochs} of 4 epochs, the median of the epochs that validation chose in 4 runs" in said["protocol"]
+    assert read(folder / "run.json")["stop_after_epoch"] == epochs
+    experiment, runs = plan_experiment(settings, job)
+    full = experiment.steps(replace(runs[0], fold=_whole(experiment)), 1)
+    assert said["steps"] == full // 4 * epochs
+    assert not (folder / "predictions.parquet").exists() and not list(folder.glob("checkpoint-*"))
+    # The cosine of all four epochs, cut off: it does not reach 0. A step's rate is logged after the step.
+    rates = 0.005 * (1 + np.cos(np.pi * np.arange(full + 1) / full))
+    logged = learning_rates(folder)
+    assert len(logged) == epochs
+    at = [np.abs(rates - rate).argmin() for rate in logged]
+    assert np.allclose(rates[at], logged, atol=1e-9) and np.ptp(np.diff([0, *at])) <= 1
+
+
+def _whole(experiment):
+    from emomm.protocols import Fold
+    from emomm.protocols import Part
+
+    return Fold("whole", (Part(experiment.data.corpora[0].name, np.arange(48)),), (), (), "")
+
+
+def test_it_is_not_trained_twice_unless_its_runs_change(copied, monkeypatch):
+    job, settings = copied
+    folder = train_final_model(*plan_experiment(settings, job))
+    before = weights(folder)
+    stop = read(folder / "run.json")["stop_after_epoch"]
+    with monkeypatch.context() as patch:
+        patch.setattr(CurriculumTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+        assert train_final_model(*plan_experiment(settings, job)) == folder
+    other = 1 if stop > 1 else 2
+    for path in job.glob("*/seed-*/*/metrics.json"):
+        path.write_text(json.dumps({**read(path), "best_epoch": other}))
+    train_final_model(*plan_experiment(settings, job))
+    assert read(folder / "run.json")["stop_after_epoch"] == other
+    after = weights(folder)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("step", [3, 9])
+def test_interrupted_it_goes_on_to_the_same_weights(finished, copied, monkeypatch, step):
+    job, settings = copied
+    for place in (job, finished[0]):
+        for path in place.glob("*/seed-*/*/metrics.json"):
+            path.write_text(json.dumps({**read(path), "best_epoch": 3}))
+    undisturbed = train_final_model(*plan_experiment(settings, finished[0]))
+    train = CurriculumTrainer.training_step
+
+    def interrupted(trainer, *args, **kwargs):
+        if trainer.state.global_step == step:
+            raise KeyboardInterrupt
+        return train(trainer, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CurriculumTrainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_final_model(*plan_experiment(settings, job))
+    assert list((job / "both-of-them" / "final").glob("checkpoint-*"))
+    folder = train_final_model(*plan_experiment(settings, job))
+    expected, found = weights(undisturbed), weights(folder)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+    assert learning_rates(folder) == learning_rates(undisturbed)
+
+
+def test_what_can_not_be_is_refused(copied, tmp_path):
+    job, settings = copied
+    experiment, runs = plan_experiment(settings, job)
+    run = runs[1]
+    path = run.folder / "metrics.json"
+    content = path.read_text()
+    path.unlink()
+    with pytest.raises(InputError, match="is not finished .*metrics.json is missing"):
+        train_final_model(experiment, runs)
+    path.write_text(json.dumps({**json.loads(content), "identity": "another"}))
+    with pytest.raises(InputError, match="other settings or data than there are now"):
+        train_final_model(experiment, runs)
+    about = read(run.folder / "run.json")
+    (run.folder / "run.json").write_text(json.dumps({**about, "processes": 4}))
+    with pytest.raises(InputError, match="by 4 processes, and now there are 1: add --push_to_hub to the command"):
+        train_final_model(experiment, runs)
+    plateau = load_recipe(write_job_recipe(tmp_path, lr_scheduler="plateau")).experiments[0]
+    with pytest.raises(InputError, match="plateau, which follows validation.*--final_model false"):
+        train_final_model(*plan_experiment(plateau, job))
+    assert not (job / "both-of-them" / "final").exists()

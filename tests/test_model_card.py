@@ -1,0 +1,217 @@
+"""The model card of a small job: the whole of it, and what must and must not be in it."""
+
+import copy
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from finished_job import CORPUS
+from finished_job import finished_job
+from huggingface_hub import ModelCard
+
+from emomm.card_results import CardFacts
+from emomm.corpus_caveats import contamination
+from emomm.corpus_reading import read_genders
+from emomm.corpus_specs import BUILTIN
+from emomm.hub import Push
+from emomm.hub import gather
+from emomm.hub import model_folder
+from emomm.hub import refuse_private
+from emomm.job import SETTINGS
+from emomm.model_card import model_card
+from emomm.model_card import public_recipe
+from emomm.settings import Settings
+from emomm.settings import load_recipe
+from emomm.settings import settings_identity
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPECTED = Path(__file__).resolve().parent / "expected_model_card.md"
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """The facts of the card, and the folder that is pushed."""
+    folder = tmp_path_factory.mktemp("card")
+    job = finished_job(folder)
+    wanted = Push(job, "Both of them", "someone/feelings")
+    kept = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emomm.hub.model_card", lambda facts: model_card(kept.setdefault("facts", facts)))
+        place = gather(wanted, model_folder(wanted))
+    return kept["facts"], place, folder
+
+
+def without_numbers(text: str) -> str:
+    """The card, with a # for what differs between machines and versions."""
+    text = re.sub(r"for \d+\nepochs|for \d+ epochs", "for # epochs", text)
+    text = re.sub(r"\| epochs \| \d+ of", "| epochs | # of", text)
+    text = re.sub(r"\| steps \| \d+ of", "| steps | # of", text)
+    text = re.sub(r"\| time \| \d+ s on [^|]*\|", "| time | # |", text)
+    text = re.sub(r"SHA-256 \w+", "SHA-256 #", text)
+    text = re.sub(r"\| (software[^|]*) \|[^|]*\|", r"| \1 | # |", text)
+    text = re.sub(r"version = \{[^}]*\}", "version = {#}", text)
+    return re.sub(r"(?<![\w.-])-?\d+\.\d+", "#", text)
+
+
+def test_the_whole_card(pushed):
+    """Rewrite the file with `EMOMM_EXPECTED=1` and read it, where the card is meant to have changed."""
+    _, place, _ = pushed
+    found = without_numbers((place / "README.md").read_text(encoding="utf-8"))
+    if os.environ.get("EMOMM_EXPECTED"):
+        EXPECTED.write_text(found, encoding="utf-8")
+    assert found == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_nothing_private_is_in_what_is_pushed(pushed):
+    facts, place, folder = pushed
+    table = pq.read_table(folder / "private corpus" / "train.parquet")
+    private = [str(folder), str(ROOT), str(Path.home()), str(folder.name), "private corpus", "secret-row", "Agent0"]
+    private += [text for text in table["transcript"].to_pylist() if len(text.split()) > 2]
+    texts = {path.name: path.read_text() for path in place.rglob("*") if path.suffix in (".md", ".json", ".py")}
+    assert {"README.md", "results.json", "config.json", "processor_config.json", "tokenizer.json"} <= set(texts)
+    for name, text in texts.items():
+        for secret in private:
+            assert secret not in text, (name, secret)
+    for path in place.iterdir():
+        assert not path.is_symlink()
+    (results,) = json.loads(texts["results.json"])["experiments"]
+    assert len(results["runs"]) == 4 and results["statistics"][CORPUS]["by_speaker"][0].keys() >= {"n", "uar"}
+    assert results["summary"] == facts.entry["summary"]
+
+
+def test_a_file_with_a_path_or_the_token_is_not_pushed(tmp_path):
+    (tmp_path / "fine.json").write_text('{"a": "https://example.org/home/someone", "b": "/home/someone-else", "c": 1}')
+    refuse_private(tmp_path, ["/home/someone", "hf_abcdefgh"])
+    (tmp_path / "weights.safetensors").write_bytes(b"/home/someone")  # not text
+    refuse_private(tmp_path, ["/home/someone"])
+    for content, what in (('"/home/someone/data"', "/home/someone;"), ("x = 'hf_abcdefgh'", "the token;")):
+        (tmp_path / "own_fusion.py").write_text(content)
+        with pytest.raises(ValueError, match=f"nothing is pushed: own_fusion.py holds {what}"):
+            refuse_private(tmp_path, ["/home/someone", "hf_abcdefgh"])
+
+
+def test_the_results_are_a_model_index(pushed):
+    facts, place, _ = pushed
+    card = ModelCard((place / "README.md").read_text(encoding="utf-8"))
+    found = {result.metric_name.split(" (")[0]: result for result in card.data.eval_results}
+    assert card.data.model_name == "feelings" and card.data.license == "other"
+    assert list(found) == ["UAR", "Accuracy", "F1 macro", "F1 weighted"]
+    for name, metric in (("UAR", "uar"), ("Accuracy", "accuracy"), ("F1 macro", "f1_macro")):
+        summary, result = facts.entry["summary"][CORPUS][metric], found[name]
+        assert result.metric_value == pytest.approx(summary["pooled"], abs=1e-4)
+        if summary["ci95"] is not None:
+            assert result.metric_args["ci95"] == pytest.approx(summary["ci95"], abs=1e-4)
+        assert result.metric_args["std_over_runs"] == pytest.approx(summary["std"], abs=1e-4)
+        assert (result.dataset_name, result.dataset_config) == (CORPUS, "leave one session out")
+        assert "each of the 2 sessions" in result.dataset_args["protocol"]
+
+
+def test_its_settings_are_a_recipe_that_runs(pushed, tmp_path):
+    facts, place, folder = pushed
+    text = re.search(r"```json\n(.*?)```", (place / "README.md").read_text(), re.DOTALL).group(1)
+    (tmp_path / "again.json").write_text(text)
+    (again,) = load_recipe(tmp_path / "again.json").experiments
+    (before,) = load_recipe(folder / "recipe.json").experiments
+    assert again.name == before.name and again.seeds == before.seeds
+    expected = {**settings_identity(before), "text_model_name": "encoder"}
+    assert settings_identity(again) == expected
+    own = {**json.loads((place.parent / SETTINGS).read_text()), "modality": "both"}
+    own |= {
+        "training_arguments": {"warmup_steps": 2, "deepspeed": "/etc/deep/speed.json"},
+        "fusion_module": "/x/own.py",
+    }
+    shared = public_recipe(Settings(**{**own, "fusion_module": None, "training_arguments": {"warmup_steps": 2}}))
+    assert shared["warmup_steps"] == 2 and "training_arguments" not in shared
+
+
+def variant(facts: CardFacts, **changes) -> str:
+    """The card of other facts, without its head."""
+    return model_card(replace(copy.deepcopy(facts), **changes)).text
+
+
+def test_what_is_not_known_is_left_out(pushed):
+    facts, place, _ = pushed
+    whole = variant(facts)
+    assert "### By gender" in whole and "### By speaker" in whole and "Contaminated features" in whole
+    entry = copy.deepcopy(facts.entry)
+    said = entry["statistics"][CORPUS]
+    said["by_speaker"] = {f"{CORPUS}/unknown": next(iter(said["by_speaker"].values()))}
+    entry["corpora"][0]["extractor"] = "wavlm-base, layer 9"
+    less = variant(facts, genders={}, entry=entry)
+    assert "### By gender" not in less and "### By speaker" not in less and "Contaminated" not in less
+    assert "| 48 | not known |" in less
+    for text in (whole, less):
+        assert not re.search(r"\{\{ | \}\}|\{%|\bNone\b|\bnan\b|TODO|More information", text), text
+        assert "\n\n\n" not in text
+
+
+def test_voice_or_words_alone(pushed):
+    facts, _, _ = pushed
+    voice = variant(facts, settings=replace(facts.settings, modality="audio"))
+    assert "in the voice." in voice and "text=words" not in voice and "text encoder" not in voice
+    words = variant(facts, settings=replace(facts.settings, modality="text"))
+    assert "in the words." in words and "audio_features" not in words and "numpy" not in words.split("## Training")[0]
+    assert "Contaminated" not in words and "| features |" not in words
+    adaptive = variant(facts, settings=replace(facts.settings, fusion_type="adaptive"))
+    assert "Voice or words may be left out." in adaptive and "Voice or words may be" not in voice
+
+
+def test_a_fold_is_called_a_fold(pushed):
+    facts, place, _ = pushed
+    folder = place.parent / "seed-4" / "session-2"
+    model = {**json.loads((folder / "metrics.json").read_text()), "stop_after_epoch": None}
+    text = variant(facts, model=model)
+    assert "The model here is one of 4 runs: seed 4, fold session-2" in text
+    assert "trained once" not in text and "None" not in text
+
+
+def test_cross_corpus(pushed):
+    facts, _, _ = pushed
+    entry = copy.deepcopy(facts.entry)
+    for part in ("summary", "statistics"):
+        entry[part]["other"] = entry[part].pop(CORPUS)
+    entry["corpora"].append({**entry["corpora"][0], "name": "other"})
+    for run in entry["runs"]:
+        run["fold"] = "cross-corpus"
+    settings = replace(facts.settings, evaluation_mode="cross_corpus", validation="speakers")
+    specs = {**facts.specs, "other": replace(facts.specs[CORPUS], name="other", hub_id="some/other")}
+    card = model_card(
+        replace(facts, entry=entry, settings=settings, specs=specs, pooled={"other": facts.pooled[CORPUS]})
+    )
+    assert "Cross-corpus: trained on MELD, tested on all rows of other, with 2 seeds." in card.text
+    assert "0.25 of the training speakers" in card.text
+    assert {result.dataset_type for result in card.data.eval_results} == {"some/other"}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "extractor", "expected"),
+    [
+        ("IEMO", "emotion2vec_plus_large", "are contaminated"),
+        ("iemocap", "emotion2vec+ base", "are contaminated"),
+        ("MSP-Podcast", "emotion2vec_plus_seed", "are contaminated"),
+        ("MELD", "iic/emotion2vec_plus_base", "are contaminated"),
+        ("IEMO", BUILTIN["IEMO"].extractor, "may be contaminated"),
+        ("MSPP", BUILTIN["MSPP"].extractor, "may be contaminated"),
+        ("IEMO", "emotion2vec_base", None),
+        ("MSPI", "emotion2vec_plus_large", None),
+        ("emodb", BUILTIN["emodb"].extractor, None),
+    ],
+)
+def test_contamination(corpus, extractor, expected):
+    found = contamination(corpus, extractor)
+    assert (found is None) if expected is None else f"The numbers on {corpus} {expected}" in found
+
+
+def test_genders(tmp_path):
+    found = read_genders(BUILTIN["emodb_emobank"])
+    assert sorted(found.values()) == ["female"] * 5 + ["male"] * 5 and found["emodb/03"] == "male"
+    assert read_genders(BUILTIN["synthetic"]) == {}
+    rows = {"SpkrID": [1, 1, 2, 2, 3], "Sex": ["f", "f", "m", "f", None], "label": ["sad"] * 5}
+    pq.write_table(pa.table(rows), tmp_path / "own.parquet")
+    own = replace(BUILTIN["emodb"], name="own", path=str(tmp_path / "own.parquet"), speakers_of="Own")
+    assert read_genders(own) == {"Own/1": "f"}
