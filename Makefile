@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: quickstart test lint clean
 
 quickstart: $(VENV)/.quickstart
-	$(BIN)/python run_emomm.py recipes/quickstart.json --report
+	$(BIN)/python run_emomm.py recipes/quickstart.json
 
 test: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

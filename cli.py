@@ -129,15 +129,23 @@ def _run(argv: list[str]) -> int:
         print(outcome.text)
         for failed in outcome.failed:
             print(f"failed: {failed}", file=sys.stderr)
-    if options["report"] and not options["dry_run"] and _is_first_process():
-        from .report import write_report
-
-        print(write_report([recipe.output_dir]))
+    if not (options["no_report"] or options["dry_run"]) and _is_first_process():
+        _report_job(recipe.output_dir)
     if options["push_to_hub"] and not options["dry_run"]:
         if outcome.failed:
             raise InputError("nothing is pushed, since runs failed: the same command again continues the job")
         _share(recipe.output_dir, recipe.experiments[0].name, options)
     return 1 if outcome.failed else 0
+
+
+def _report_job(folder: Path) -> None:
+    """The report at the end of a job, which is done with or without it."""
+    from .report import write_report
+
+    try:
+        print(write_report([folder]))
+    except InputError as error:
+        print(f"no report: {error}", file=sys.stderr)
 
 
 def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
@@ -259,7 +267,7 @@ def _run_parser() -> _Parser:
     _add_corpus(parser)
     parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
-    parser.add_argument("--report", action="store_true", help="write the report once the job is done (emomm report)")
+    parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
     sharing = parser.add_argument_group("sharing")
     sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
     _add_hub(sharing)

@@ -85,7 +85,7 @@ def push_all() -> dict:
     said["bodies"] = [body.decode("latin-1") for body in HUB.bodies]
     place = job / "both-of-them" / "hub"
     said["state"] = state("user/first", place)
-    recipe = ["run", str(FOLDER / "recipe.json"), "--push_to_hub", "--hub_model_id"]
+    recipe = ["run", str(FOLDER / "recipe.json"), "--no_report", "--push_to_hub", "--hub_model_id"]
     said["run"] = run(*recipe, "user/second", "--final-model", "false")
     said["second is"] = files("user/second")["README.md"].decode()
     said["second has"] = state("user/second", place)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from emomm.cli import main
+from emomm.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,15 @@ def job(monkeypatch):
 
     module.run = run
     monkeypatch.setitem(sys.modules, "emomm.job", module)
+    report = types.ModuleType("emomm.report")
+    module.reports = []
+
+    def write_report(folders):
+        module.reports.append(folders)
+        return "report.html"
+
+    report.write_report = write_report
+    monkeypatch.setitem(sys.modules, "emomm.report", report)
     return module
 
 
@@ -60,6 +70,18 @@ def test_run_hands_the_recipe_on(job, recipe):
     assert second_flags == [True, False]
     assert [(s.learning_rate, s.freeze_text_encoder) for s in third.experiments] == [(1e-3, False)] * 2
     assert third_flags == [False, True]
+    assert job.reports == [[Path("runs/mine")]] * 2  # none of a plan
+    assert main(["run", recipe, "--no_report"]) == 0
+    assert len(job.reports) == 2
+
+
+def test_a_job_without_its_report_is_done_all_the_same(job, recipe, capsys, monkeypatch):
+    def fail(folders):
+        raise InputError("the report needs matplotlib")
+
+    monkeypatch.setattr(sys.modules["emomm.report"], "write_report", fail)
+    assert main(["run", recipe]) == 0
+    assert capsys.readouterr() == ("the table\n", "no report: the report needs matplotlib\n")
 
 
 def test_lists_objects_aliases_and_dashes(job, recipe):
@@ -137,10 +159,10 @@ def test_only_the_first_process_speaks(recipe, capsys, monkeypatch):
 
 def test_the_table_and_the_runs_that_failed(job, recipe, capsys, monkeypatch):
     assert main(["run", recipe]) == 0
-    assert capsys.readouterr() == ("the table\n", "")
+    assert capsys.readouterr() == ("the table\nreport.html\n", "")
     job.outcome = types.SimpleNamespace(text="the table", failed=["One: no memory"])
     assert main(["run", recipe]) == 1
-    assert capsys.readouterr() == ("the table\n", "failed: One: no memory\n")
+    assert capsys.readouterr() == ("the table\nreport.html\n", "failed: One: no memory\n")
     monkeypatch.setenv("RANK", "1")
     assert main(["run", recipe]) == 1
     assert capsys.readouterr() == ("", "")

@@ -80,7 +80,7 @@ def run(capfd):
 
     def _run(folder, *arguments):
         capfd.readouterr()
-        code = main(["run", str(folder / "recipe.json"), *arguments])
+        code = main(["run", str(folder / "recipe.json"), "--no_report", *arguments])
         printed = capfd.readouterr()
         return SimpleNamespace(code=code, out=printed.out, err=printed.err)
 
@@ -164,9 +164,9 @@ def whole(tmp_path_factory, encoder):
     with contextlib.redirect_stdout(io.StringIO()) as plan:
         assert main(["run", recipe, "--dry_run"]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["recipe.json"]
-    assert main(["run", recipe, "--experiment", "voice"]) == 0
+    assert main(["run", recipe, "--no_report", "--experiment", "voice"]) == 0
     first = files(folder / "out")
-    assert main(["run", recipe, "--all"]) == 0
+    assert main(["run", recipe, "--no_report", "--all"]) == 0
     return SimpleNamespace(folder=folder, plan=plan.getvalue(), first=first)
 
 
@@ -304,7 +304,7 @@ def test_a_second_job_in_the_same_folder_is_refused(encoder, run, tmp_path, monk
     def meanwhile(self, planned):
         if not seen:
             before = files(folder / "out")
-            seen.append((main(["run", str(folder / "recipe.json")]), files(folder / "out") == before))
+            seen.append((main(["run", str(folder / "recipe.json"), "--no_report"]), files(folder / "out") == before))
         return train(self, planned)
 
     monkeypatch.setattr(Experiment, "train", meanwhile)

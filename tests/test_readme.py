@@ -24,7 +24,7 @@ def quickstart(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     fusion = next(block for block in blocks("python") if "register_fusion" in block)
     (folder / "max_fusion.py").write_text(fusion)
-    short = "--num_epochs 2 --curriculum_epochs 1 --store_dir store"
+    short = "--num_epochs 2 --curriculum_epochs 1 --store_dir store --no_report"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(shlex.split(f"run quickstart --experiment both {short}")) == 0

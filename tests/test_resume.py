@@ -106,7 +106,7 @@ def before_the_second_run():
 def killed(recipe, point, *args):
     """In a process of its own: the job, killed at a point."""
     point(*args)
-    cli.main(["run", str(recipe)])
+    cli.main(["run", str(recipe), "--no_report"])
 
 
 KILLS = [
@@ -169,7 +169,7 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
     assert (first / "metrics.json").exists() and list(second.glob("checkpoint-*"))
     written = (first / "metrics.json").stat().st_mtime_ns
 
-    command = [sys.executable, str(ROOT / "run_emomm.py"), str(recipe)]
+    command = [sys.executable, str(ROOT / "run_emomm.py"), str(recipe), "--no_report"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=undisturbed, env=os.environ, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "session-1: done before" in done.stderr

@@ -63,7 +63,7 @@ def main(folder: Path, recipe: str) -> None:
     results["logits"] = trainer.predict(rows()).predictions.tolist()
     trainer.load_best()
     results["best"] = {key: value.tolist() for key, value in trainer.model.state_dict().items()}
-    results["exit"] = cli.main(["run", recipe])
+    results["exit"] = cli.main(["run", recipe, "--no_report"])
     (folder / f"rank-{rank}.json").write_text(json.dumps(results))
     torch.distributed.destroy_process_group()
 
