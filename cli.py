@@ -140,7 +140,7 @@ def _run(argv: list[str]) -> int:
 
 def _report_job(folder: Path) -> None:
     """The report at the end of a job, which is done with or without it."""
-    from .report import write_report
+    from .reporting.writing import write_report
 
     try:
         print(write_report([folder]))
@@ -160,7 +160,7 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     if len(recipe.experiments) > 1:
         names = ", ".join(settings.name for settings in recipe.experiments)
         raise InputError(f"--push_to_hub shares one model: choose an --experiment. There are: {names}.")
-    from .hub import check_destination
+    from .sharing.hub import check_destination
 
     check_destination(options["hub_model_id"])
 
@@ -183,8 +183,8 @@ def _push(argv: list[str]) -> int:
 
 
 def _share(folder: str | Path, experiment: str, options: dict[str, Any]) -> None:
-    from .hub import Push
-    from .hub import push
+    from .sharing.hub import Push
+    from .sharing.hub import push
 
     final = options["final_model"] is not False
     wanted = Push(Path(folder), experiment, options["hub_model_id"], options["hub_private"] is True, final)
@@ -203,7 +203,7 @@ def _report(argv: list[str]) -> int:
     parser.add_argument("--output", metavar="DIR", help="folder to write (default: report, in the first FOLDER)")
     options = parser.parse_args(argv)
     _speak()
-    from .report import write_report
+    from .reporting.writing import write_report
 
     print(write_report(options.folders, options.output))
     return 0

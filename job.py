@@ -36,8 +36,8 @@ from .experiment import RunFailed
 from .experiment_data import ExperimentData
 from .metrics import summarise
 from .protocols import plan_folds
-from .reporting import format_table
-from .reporting import results_table
+from .reporting.results_table import format_table
+from .reporting.results_table import results_table
 from .results import add_statistics
 from .results import comparison_lines
 from .results import earlier_experiments

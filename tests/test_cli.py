@@ -28,7 +28,7 @@ def job(monkeypatch):
 
     module.run = run
     monkeypatch.setitem(sys.modules, "emomm.job", module)
-    report = types.ModuleType("emomm.report")
+    report = types.ModuleType("emomm.reporting.writing")
     module.reports = []
 
     def write_report(folders):
@@ -36,7 +36,7 @@ def job(monkeypatch):
         return "report.html"
 
     report.write_report = write_report
-    monkeypatch.setitem(sys.modules, "emomm.report", report)
+    monkeypatch.setitem(sys.modules, "emomm.reporting.writing", report)
     return module
 
 
@@ -79,7 +79,7 @@ def test_a_job_without_its_report_is_done_all_the_same(job, recipe, capsys, monk
     def fail(folders):
         raise InputError("the report needs matplotlib")
 
-    monkeypatch.setattr(sys.modules["emomm.report"], "write_report", fail)
+    monkeypatch.setattr(sys.modules["emomm.reporting.writing"], "write_report", fail)
     assert main(["run", recipe]) == 0
     assert capsys.readouterr() == ("the table\n", "no report: the report needs matplotlib\n")
 

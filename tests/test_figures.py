@@ -10,10 +10,10 @@ pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install e
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from emomm import figures
-from emomm.report_data import CrossCorpus
-from emomm.report_data import Curves
-from emomm.report_data import DifficultyCurve
+from emomm.reporting import figures
+from emomm.reporting.data import CrossCorpus
+from emomm.reporting.data import Curves
+from emomm.reporting.data import DifficultyCurve
 
 NAMES = {
     4: ["neutral", "happy", "sad", "anger"],

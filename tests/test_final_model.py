@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
-from emomm.final_model import train_final_model
 from emomm.job import plan_experiment
 from emomm.settings import load_recipe
+from emomm.sharing.final_model import train_final_model
 
 
 @pytest.fixture(scope="module")

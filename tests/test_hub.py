@@ -12,9 +12,9 @@ from local_hub import FAULTS
 
 from emomm.cli import main
 from emomm.errors import InputError
-from emomm.hub import FIGURES
-from emomm.hub import MODEL_FILES
-from emomm.hub import check_destination
+from emomm.sharing.hub import FIGURES
+from emomm.sharing.hub import MODEL_FILES
+from emomm.sharing.hub import check_destination
 
 TESTS = Path(__file__).resolve().parent
 TOKEN = "hf_0123456789abcdef"

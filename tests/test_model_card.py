@@ -14,20 +14,20 @@ from finished_job import CORPUS
 from finished_job import finished_job
 from huggingface_hub import ModelCard
 
-from emomm.card_results import CardFacts
 from emomm.corpus_caveats import contamination
 from emomm.corpus_reading import read_genders
 from emomm.corpus_specs import BUILTIN
-from emomm.hub import Push
-from emomm.hub import gather
-from emomm.hub import model_folder
-from emomm.hub import refuse_private
 from emomm.job import SETTINGS
-from emomm.model_card import model_card
-from emomm.model_card import public_recipe
 from emomm.settings import Settings
 from emomm.settings import load_recipe
 from emomm.settings import settings_identity
+from emomm.sharing.card_results import CardFacts
+from emomm.sharing.hub import Push
+from emomm.sharing.hub import gather
+from emomm.sharing.hub import model_folder
+from emomm.sharing.hub import refuse_private
+from emomm.sharing.model_card import model_card
+from emomm.sharing.model_card import public_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = Path(__file__).resolve().parent / "expected_model_card.md"
@@ -41,7 +41,7 @@ def pushed(tmp_path_factory):
     wanted = Push(job, "Both of them", "someone/feelings")
     kept = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("emomm.hub.model_card", lambda facts: model_card(kept.setdefault("facts", facts)))
+        patch.setattr("emomm.sharing.hub.model_card", lambda facts: model_card(kept.setdefault("facts", facts)))
         place = gather(wanted, model_folder(wanted))
     return kept["facts"], place, folder
 

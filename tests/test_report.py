@@ -14,16 +14,16 @@ from small_jobs import write_recipe
 from test_report_data import fabricate
 from tiny_encoders import tiny_encoder
 
-from emomm import report
 from emomm.cli import main
 from emomm.errors import InputError
-from emomm.report import write_report
+from emomm.reporting import writing as report
+from emomm.reporting.writing import write_report
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib: pip install emomm[report]")
 
-from emomm import figures
-from emomm.report_tables import Marked
-from emomm.report_tables import Table
+from emomm.reporting import figures
+from emomm.reporting.tables import Marked
+from emomm.reporting.tables import Table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

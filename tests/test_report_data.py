@@ -9,19 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 
-from emomm import report_data
 from emomm.errors import InputError
 from emomm.experiment_statistics import PooledRows
 from emomm.metrics import emotion_scores
-from emomm.report_data import ReportData
-from emomm.report_data import ReportedExperiment
-from emomm.report_data import confusion
-from emomm.report_data import cross_corpus
-from emomm.report_data import difficulty_curve
-from emomm.report_data import read_report
-from emomm.report_data import reliability_curve
-from emomm.report_data import rows_most_often_wrong
-from emomm.report_data import share_right
+from emomm.reporting import data as report_data
+from emomm.reporting.data import ReportData
+from emomm.reporting.data import ReportedExperiment
+from emomm.reporting.data import confusion
+from emomm.reporting.data import cross_corpus
+from emomm.reporting.data import difficulty_curve
+from emomm.reporting.data import read_report
+from emomm.reporting.data import reliability_curve
+from emomm.reporting.data import rows_most_often_wrong
+from emomm.reporting.data import share_right
 
 
 def fabricate(folder, experiments=2, seeds=2, folds=3, rows=40, speakers=6):

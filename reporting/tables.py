@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .report_data import CrossCorpus
-from .report_data import ReportData
-from .report_data import ReportedExperiment
-from .report_data import Tested
-from .report_data import confusion
-from .report_data import difficulty_curve
-from .report_data import reliability_curve
-from .report_data import rows_most_often_wrong
-from .settings import slug_of
-from .significance import IGNORES_DEPENDENCE
+from ..settings import slug_of
+from ..significance import IGNORES_DEPENDENCE
+from .data import CrossCorpus
+from .data import ReportData
+from .data import ReportedExperiment
+from .data import Tested
+from .data import confusion
+from .data import difficulty_curve
+from .data import reliability_curve
+from .data import rows_most_often_wrong
 
 SIGNIFICANT = 0.05
 _METRICS = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}

@@ -1,7 +1,7 @@
 """The table at the end of a job."""
 
-from emomm.reporting import format_table
-from emomm.reporting import results_table
+from emomm.reporting.results_table import format_table
+from emomm.reporting.results_table import results_table
 
 
 def test_columns_are_aligned():

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .corpus_specs import CorpusSpec
-from .experiment_statistics import PooledRows
-from .metrics import SCALARS
-from .metrics import emotion_scores
-from .settings import Settings
+from ..corpus_specs import CorpusSpec
+from ..experiment_statistics import PooledRows
+from ..metrics import SCALARS
+from ..metrics import emotion_scores
+from ..settings import Settings
 
 _VALIDATION = {
     "session": "a whole session of the training corpus",

@@ -11,21 +11,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..corpus_caveats import LIMITS
+from ..corpus_caveats import contamination
+from ..settings import slug_of
 from . import figures
-from . import report_tables
-from .corpus_caveats import LIMITS
-from .corpus_caveats import contamination
-from .report_data import BUCKETS
-from .report_data import ROWS_A_BUCKET
-from .report_data import ReportData
-from .report_data import ReportedExperiment
-from .report_data import Tested
-from .report_data import confusion
-from .report_data import cross_corpus
-from .report_data import difficulty_curve
-from .report_data import reliability_curve
-from .report_tables import Table
-from .settings import slug_of
+from . import tables as report_tables
+from .data import BUCKETS
+from .data import ROWS_A_BUCKET
+from .data import ReportData
+from .data import ReportedExperiment
+from .data import Tested
+from .data import confusion
+from .data import cross_corpus
+from .data import difficulty_curve
+from .data import reliability_curve
+from .tables import Table
 
 _WRONG_ON_PAGE, _WRONG_IN_FILE = 10, 200
 _CLASSES_AT_EASE = 8  # a matrix of more classes is drawn as wide as the page

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
-from .errors import InputError
+from .. import __version__
+from ..errors import InputError
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _NEEDED = ("matplotlib", "jinja2")
@@ -37,10 +37,10 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     output = Path(folders[0]) / "report" if output is None else Path(output)
     if output.exists() and not (output.is_dir() and _ours(output)):
         raise InputError(f"{output} holds something other than a report: give another --output")
-    from .report_data import read_report
+    from .data import read_report
 
     data = read_report(folders)
-    from .report_page import build_page
+    from .page import build_page
 
     draft = output.with_name(f".{output.name}.temporary")
     try:
@@ -65,10 +65,10 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
 
 
 def render(page) -> str:
-    """The HTML of a `report_page.Page`."""
+    """The HTML of a `page.Page`."""
     import jinja2
 
-    from .report_tables import shown
+    from .tables import shown
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined

@@ -11,7 +11,12 @@ from huggingface_hub import EvalResult
 from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
 
-from . import __version__
+from .. import __version__
+from ..corpus_caveats import CITE
+from ..corpus_caveats import LIMITS
+from ..corpus_caveats import contamination
+from ..settings import Settings
+from ..text_encoders import public_name
 from .card_results import CardFacts
 from .card_results import by_gender
 from .card_results import by_speaker
@@ -22,11 +27,6 @@ from .card_results import protocol
 from .card_results import protocol_of
 from .card_results import result_row
 from .card_results import whose_numbers
-from .corpus_caveats import CITE
-from .corpus_caveats import LIMITS
-from .corpus_caveats import contamination
-from .settings import Settings
-from .text_encoders import public_name
 
 TEMPLATE = Path(__file__).resolve().parent / "templates" / "model_card.md"
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
-from .errors import InputError
-from .experiment import Experiment
-from .experiment import Run
-from .experiment import RunFailed
-from .job import environment
-from .job import remove_run
-from .job import tidy
-from .job import write_json
-from .protocols import Fold
-from .protocols import Part
+from ..errors import InputError
+from ..experiment import Experiment
+from ..experiment import Run
+from ..experiment import RunFailed
+from ..job import environment
+from ..job import remove_run
+from ..job import tidy
+from ..job import write_json
+from ..protocols import Fold
+from ..protocols import Part
 
 logger = logging.getLogger(__name__)
 

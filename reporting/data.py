@@ -14,17 +14,17 @@ import pyarrow.parquet as pq
 from scipy import stats
 from tqdm import tqdm
 
-from . import significance
-from .errors import InputError
-from .experiment_statistics import PooledRows
-from .experiment_statistics import RunPredictions
-from .experiment_statistics import compare_experiments
-from .experiment_statistics import experiment_statistics
-from .experiment_statistics import pool_runs
-from .metrics import SCALARS
-from .metrics import reliability
-from .protocols import natural_key
-from .settings import slug_of
+from .. import significance
+from ..errors import InputError
+from ..experiment_statistics import PooledRows
+from ..experiment_statistics import RunPredictions
+from ..experiment_statistics import compare_experiments
+from ..experiment_statistics import experiment_statistics
+from ..experiment_statistics import pool_runs
+from ..metrics import SCALARS
+from ..metrics import reliability
+from ..protocols import natural_key
+from ..settings import slug_of
 
 BUCKETS = 20
 ROWS_A_BUCKET = 10  # at least

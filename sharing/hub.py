@@ -26,21 +26,21 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
+from ..checking import nearest
+from ..corpus_reading import read_genders
+from ..corpus_specs import CorpusSpec
+from ..corpus_specs import resolve_specs
+from ..errors import InputError
+from ..exporting import CODE
+from ..job import SETTINGS
+from ..job import plan_experiment
+from ..results import add_statistics
+from ..results import pooled_predictions
+from ..settings import Settings
+from ..settings import slug_of
 from .card_results import CardFacts
-from .checking import nearest
-from .corpus_reading import read_genders
-from .corpus_specs import CorpusSpec
-from .corpus_specs import resolve_specs
-from .errors import InputError
-from .exporting import CODE
 from .final_model import train_final_model
-from .job import SETTINGS
-from .job import plan_experiment
 from .model_card import model_card
-from .results import add_statistics
-from .results import pooled_predictions
-from .settings import Settings
-from .settings import slug_of
 
 logger = logging.getLogger(__name__)
 

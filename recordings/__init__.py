@@ -1,0 +1,1 @@
+"""Rooms around recordings: reading audio, extraction, release folders, live use, and the demo."""
