@@ -30,6 +30,7 @@ class EmoMMConfig(PreTrainedConfig):
         audio_projection_dim (`int`, *optional*): width of a Linear + ReLU applied to each frame before the mean over
             frames (the emotion2vec authors' probe has 256); without it the frames are averaged as they are.
         audio_encoder (`str`, defaults to `""`): the model that made the voice features; written down, not run.
+        speech_encoder (`dict`, *optional*): the same as `SpeechFeatures` describes it, so that recordings can be read.
         text_config (*optional*): configuration of the text encoder.
         text_dim (`int`, defaults to 768): width of the text encoder's states.
         text_model_name (`str`, defaults to `""`): where the text encoder came from.
@@ -59,6 +60,7 @@ class EmoMMConfig(PreTrainedConfig):
     audio_dim: int = 768
     audio_projection_dim: int | None = None
     audio_encoder: str = ""
+    speech_encoder: dict | None = None
     text_config: dict | PreTrainedConfig | None = None
     text_dim: int = 768
     text_model_name: str = ""

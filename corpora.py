@@ -27,6 +27,7 @@ from .corpus_specs import CorpusSpec as CorpusSpec
 from .corpus_specs import resolve_specs as resolve_specs
 from .errors import InputError
 from .rows import Sequences
+from .speech_features import SpeechFeatures
 
 EMPTY_TRANSCRIPT = "[EMPTY]"
 UNKNOWN = "unknown"
@@ -116,7 +117,10 @@ class Corpus:
             "licence": self.spec.licence,
             "licence_url": self.spec.licence_url,
             "extractor": self.spec.extractor,
+            "speech_encoder": self.spec.speech_encoder,
             "language": self.spec.language,
+            "caveat": self.spec.caveat,
+            "citation": self.spec.citation,
             "notes": list(self.notes),
         }
 
@@ -149,6 +153,9 @@ def load_corpus(spec: CorpusSpec, with_recordings: bool = False) -> Corpus:
             with the row's utterance id.
     """
     raw = read_raw(spec, with_recordings)
+    if raw.speech_encoder is not None:
+        made_by = SpeechFeatures.from_dict(raw.speech_encoder)
+        spec = replace(spec, speech_encoder=raw.speech_encoder, extractor=made_by.in_words(), audio_dim=made_by.width)
     return _Normaliser(spec, raw).corpus()
 
 

@@ -1,9 +1,11 @@
 """Where a corpus lies: the Hub, a folder, a file, an emotion2vec triple or a generator -> one raw Arrow table."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -12,10 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
+from huggingface_hub import hf_hub_download
 
 from .corpus_specs import CorpusSpec
 from .errors import InputError
 from .rows import Sequences
+from .speech_features import SIDECAR
+from .speech_features import SpeechFeatures
 from .synthetic import Generator
 from .synthetic import generate
 
@@ -32,13 +37,14 @@ JSON_BLOCK_BYTES = 1 << 26
 class RawCorpus:
     """What was found: the table in its own layout, and where it came from, for messages.
 
-    `audio` are the features where they don't lie in the table.
+    `audio` are the features where they don't lie in the table; `speech_encoder` is what made them, where the data say.
     """
 
     table: pa.Table
     source: str
     audio: Sequences | None = None
     notes: list[str] = field(default_factory=list)
+    speech_encoder: dict[str, Any] | None = None
 
 
 def read_raw(spec: CorpusSpec, with_recordings: bool = False) -> RawCorpus:
@@ -88,7 +94,22 @@ def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
             f"corpus {spec.name}: data set {hub_id} is not reachable on the Hub ({reason}); check the connection and "
             f"your access to it, or point to a local copy with {local}"
         ) from error
-    return RawCorpus(loaded.with_format("arrow")[:], f"data set {hub_id}")
+    try:
+        sidecar = hf_hub_download(hub_id, SIDECAR, repo_type="dataset", revision=spec.revision)
+    except (OSError, ValueError):  # most data sets have none; huggingface_hub's errors are these two
+        sidecar = ""
+    described = _described(spec, Path(sidecar)) if sidecar else None
+    return RawCorpus(loaded.with_format("arrow")[:], f"data set {hub_id}", speech_encoder=described)
+
+
+def _described(spec: CorpusSpec, file: Path) -> dict[str, Any] | None:
+    """What made the features, from the file beside them that `extract_features.py` writes."""
+    if not file.is_file():
+        return None
+    try:
+        return SpeechFeatures.from_dict(json.loads(file.read_text(encoding="utf-8"))).to_dict()
+    except (OSError, ValueError) as error:
+        raise InputError(f"corpus {spec.name}: cannot read {file}: {error}") from error
 
 
 def _read_local(spec: CorpusSpec, path: Path) -> RawCorpus:
@@ -102,7 +123,8 @@ def _read_local(spec: CorpusSpec, path: Path) -> RawCorpus:
     files = _data_files(spec, path)
     tables = [_guarded(spec, file, lambda file=file: READERS[file.suffix.lower()](file)) for file in files]
     joined = _guarded(spec, path, lambda: pa.concat_tables(tables, promote_options="permissive"))
-    return RawCorpus(joined, str(path))
+    described = _described(spec, (path if path.is_dir() else path.parent) / SIDECAR)
+    return RawCorpus(joined, str(path), speech_encoder=described)
 
 
 def _guarded(spec: CorpusSpec, path: Path, read: Callable[[], pa.Table]) -> pa.Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .speech_features import SpeechFeatures
 from .synthetic import Generator
 from .synthetic import nearest
 
@@ -59,6 +60,10 @@ class CorpusSpec:
         speakers_of: the corpus whose people these are, for corpora made of another's recordings. Default: its own.
         test_only: never trained on; may lack speakers.
         licence, licence_url, extractor, language: for cards and results; the extractor is what made the features.
+        speech_encoder: what made the features, as `SpeechFeatures.to_dict` says it, so that models trained on them
+            take recordings. Data from `extract_features.py` brings its own, which holds.
+        caveat: what limits the meaning of numbers on the corpus; a sentence or more, for reports and cards.
+        citation: whom users of the corpus cite.
         generator: parameters of `synthetic.Generator`: the corpus is generated, not read.
 
     Raises:
@@ -85,6 +90,9 @@ class CorpusSpec:
     licence_url: str = ""
     extractor: str = "not stated"
     language: str = "not stated"
+    speech_encoder: dict[str, Any] | None = None
+    caveat: str = ""
+    citation: str = ""
     generator: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +102,8 @@ class CorpusSpec:
             mapped = list(dict.fromkeys(self.label_map.values()))
             generated = list(Generator.from_dict(self.name, self.generator).classes) if self.generator else []
             fill(self, "labels", mapped or generated or list(DEFAULT_LABELS))
+        if self.speech_encoder is not None and self.extractor == "not stated":
+            fill(self, "extractor", self._made_by().in_words())
         # JSON knows only string keys, so raw labels are compared as strings throughout.
         label_map = {str(raw): name for raw, name in self.label_map.items()} or _own_names(self.labels)
         fill(self, "label_map", label_map)
@@ -128,6 +138,10 @@ class CorpusSpec:
             merged["required"] = list(dict.fromkeys([*_default(merged, "required"), *columns]))
             if "session" in columns and "session_rule" not in given:
                 merged["session_rule"] = None
+        if "extractor" in given and "speech_encoder" not in given:
+            merged["speech_encoder"] = None  # the base's made other features
+        if "speech_encoder" in given and "extractor" not in given:
+            merged["extractor"] = _default({}, "extractor")
         if isinstance(given.get("generator"), dict):
             merged["generator"] = {**(base.generator or {} if base else {}), **given["generator"]}
         if {"labels", "label_map", "generator"} & set(given):
@@ -148,7 +162,8 @@ class CorpusSpec:
 
     def _check_types(self) -> None:
         optional = ("hub_id", "hub_id_audio", "path", "revision")
-        for key in ("name", "split", "speakers_of", "licence", "licence_url", "extractor", "language", *optional):
+        texts = ("name", "split", "speakers_of", "licence", "licence_url", "extractor", "language")
+        for key in (*texts, "caveat", "citation", *optional):
             value = getattr(self, key)
             if not isinstance(value, str) and not (value is None and key in optional):
                 raise self._wrong(key, "a string")
@@ -160,8 +175,18 @@ class CorpusSpec:
                 raise self._wrong(key, "a list")
         if self.generator is not None and not isinstance(self.generator, dict):
             raise self._wrong("generator", "a dictionary of generator settings")
+        if self.speech_encoder is not None:
+            if not isinstance(self.speech_encoder, dict):
+                raise self._wrong("speech_encoder", "a dictionary that describes it")
+            self._made_by()
         if not isinstance(self.test_only, bool):
             raise self._wrong("test_only", "true or false")
+
+    def _made_by(self) -> SpeechFeatures:
+        try:
+            return SpeechFeatures.from_dict(self.speech_encoder)
+        except ValueError as error:
+            raise InputError(f"corpus {self.name}: speech_encoder: {error}") from error
 
     def _check_values(self) -> None:
         roles = list(DEFAULT_COLUMNS)
@@ -222,6 +247,14 @@ def _default(given: Mapping[str, Any], key: str) -> Any:
 _EMOTION2VEC = "emotion2vec (as published with the data set; which of its models is not stated there)"
 _MSP = "academic licence of the Multimodal Signal Processing Laboratory, UT Dallas; on request"
 _WHISPER = "openai/whisper-base encoder (MIT), last hidden states averaged to 5 Hz"
+_WHISPER_BASE = {
+    "encoder": "openai/whisper-base",
+    "model_type": "whisper",
+    "width": 512,
+    "num_layers": 6,
+    "frame_rate": 5.0,
+}
+_GENERATED = "is generated: there is no speech in it, and the model is of no use on real input."
 _EMODB_LABELS = {"neutral": "neutral", "happiness": "happy", "sadness": "sad", "anger": "anger"}
 
 
@@ -231,9 +264,9 @@ def _hub_corpus(name: str, **described: Any) -> CorpusSpec:
     return CorpusSpec(
         name=name,
         required=["label", "features"],
-        columns={"features": ["emotion2vec_features"]},
+        columns={"features": ["emotion2vec_features", "audio_features"]},
         labels=list(DEFAULT_LABELS),
-        label_map={**numbers, **SHORT_NAMES},
+        label_map={**numbers, **SHORT_NAMES, **{label: label for label in DEFAULT_LABELS}},
         audio_dim=768,
         extractor=_EMOTION2VEC,
         **described,
@@ -251,6 +284,11 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence="IEMOCAP licence of SAIL, University of Southern California; on request",
             licence_url="https://sail.usc.edu/iemocap/",
             language="en",
+            caveat=(
+                "IEMO (IEMOCAP) is acted: ten actors in a studio, scripted and improvised; scripted text recurs "
+                "in all sessions, so a model that reads words can know it."
+            ),
+            citation="IEMOCAP (Busso et al., Language Resources and Evaluation, 2008)",
         ),
         _hub_corpus(
             "MSPI",
@@ -260,6 +298,8 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence=_MSP,
             licence_url="https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html",
             language="en",
+            caveat="MSPI (MSP-IMPROV) is acted: twelve actors who improvise in a studio.",
+            citation="MSP-IMPROV (Busso et al., IEEE Transactions on Affective Computing, 2017)",
         ),
         _hub_corpus(
             "MSPP",
@@ -270,6 +310,8 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence=_MSP,
             licence_url="https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html",
             language="en",
+            caveat="MSPP (MSP-Podcast) is speech of podcasts, chosen for its emotion.",
+            citation="MSP-Podcast (Lotfian and Busso, IEEE Transactions on Affective Computing, 2019)",
         ),
         _hub_corpus(
             "CMUMOSEI",
@@ -279,6 +321,8 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence="as published by the MultiComp Lab, Carnegie Mellon University",
             licence_url="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/",
             language="en",
+            caveat="CMUMOSEI is people talking alone to a camera; its labels were brought to four classes.",
+            citation="CMU-MOSEI (Zadeh et al., ACL, 2018)",
         ),
         _hub_corpus(
             "SAMSEMO",
@@ -288,6 +332,8 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence="as published by Samsung R&D Institute Poland",
             licence_url="https://github.com/samsungnlp/samsemo",
             language="en, de, es, pl, ko",
+            caveat="SAMSEMO is scenes of videos in five languages.",
+            citation="SAMSEMO (Bujnowski et al., Interspeech, 2024)",
         ),
         CorpusSpec(
             name="emodb",
@@ -300,6 +346,12 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence_url="https://creativecommons.org/publicdomain/zero/1.0/",
             extractor=_WHISPER,
             language="de",
+            speech_encoder=dict(_WHISPER_BASE),
+            caveat=(
+                "emodb is acted: ten actors, ten German sentences, in a studio, cut to 2 s. Each sentence was "
+                "spoken in all emotions, so words alone say nothing there."
+            ),
+            citation="EmoDB (Burkhardt et al., Interspeech, 2005)",
         ),
         CorpusSpec(
             name="emodb_emobank",
@@ -312,6 +364,14 @@ BUILTIN: dict[str, CorpusSpec] = {
             licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
             extractor=_WHISPER,
             language="voice de, words en",
+            speech_encoder=dict(_WHISPER_BASE),
+            caveat=(
+                "emodb_emobank is a paired sample: acted German voices (EmoDB, ten actors, ten sentences, cut to"
+                " 2 s) beside English sentences (EmoBank) of the same emotion, which nobody said. Voice and "
+                "words are independent given the emotion, so what is gained by joining them says nothing about "
+                "natural speech."
+            ),
+            citation="EmoDB (Burkhardt et al., Interspeech, 2005) and EmoBank (Buechel and Hahn, EACL, 2017)",
         ),
         CorpusSpec(
             name="synthetic",
@@ -320,6 +380,7 @@ BUILTIN: dict[str, CorpusSpec] = {
             extractor="generated",
             language="en",
             generator={},
+            caveat=f"synthetic {_GENERATED}",
         ),
         CorpusSpec(
             name="synthetic_interaction",
@@ -328,6 +389,7 @@ BUILTIN: dict[str, CorpusSpec] = {
             extractor="generated",
             language="en",
             generator={"kind": "interaction", "audio_accuracy": 0.99, "text_accuracy": 1.0},
+            caveat=f"synthetic_interaction {_GENERATED}",
         ),
     )
 }

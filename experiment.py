@@ -287,6 +287,7 @@ class Experiment:
             **{name: getattr(settings, name) for name in same},
             audio_dim=768 if self.audio is None else self.audio.dim,
             audio_encoder="" if self.audio is None else self.data.train[0].spec.extractor,
+            speech_encoder=None if self.audio is None else self.data.train[0].spec.speech_encoder,
             text_config=self.encoder_config,
             text_dim=text_dim,
             text_model_name="" if settings.modality == "audio" else settings.text_model_name,

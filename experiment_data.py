@@ -15,6 +15,8 @@ from .protocols import Part
 from .protocols import Table
 from .rows import Sequences
 from .settings import Settings
+from .speech_features import SpeechFeatures
+from .speech_features import WrongEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ class ExperimentData:
                     f"{where}: the voice features of {corpus.name} are {corpus.audio_dim} wide, {source} says "
                     f"{expected}: all corpora need features of the same extractor"
                 )
+            _refuse_other_encoder(where, self.train[0], corpus)
             if self.settings.modality == "audio" and not corpus.audio.length.all():
                 row = int(np.argmin(corpus.audio.length))
                 raise InputError(
@@ -236,3 +239,18 @@ class ExperimentData:
             )
         filled, unrated = fill_unrated(everywhere[train_rows], self.label_ids[train_rows])
         return everywhere, filled, unrated
+
+
+def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:
+    """Raises InputError where the features of two corpora were made by different encoders, as far as that is known."""
+    made = [each.spec.speech_encoder for each in (first, corpus)]
+    if None in made:
+        return
+    one, other = (SpeechFeatures.from_dict(each) for each in made)
+    try:
+        one.refuse_other(other)
+    except WrongEncoder:
+        raise InputError(
+            f"{where}: the voice features of {first.name} were made by {one.in_words()}, those of {corpus.name} by "
+            f"{other.in_words()}: all corpora need features of the same extractor"
+        ) from None

@@ -27,7 +27,16 @@ from .text_encoders import public_name
 
 logger = logging.getLogger(__name__)
 
-CODE = ("configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py", "processing_emomm.py")
+CODE = (
+    "configuration_emomm.py",
+    "data_collator.py",
+    "fusions.py",
+    "modeling_emomm.py",
+    "processing_emomm.py",
+    "speech_encoders.py",
+    "speech_features.py",
+    "waveforms.py",
+)
 _AUTO_MAP = {
     "AutoConfig": "configuration_emomm.EmoMMConfig",
     "AutoModel": "modeling_emomm.EmoMMForEmotionClassification",

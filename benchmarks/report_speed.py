@@ -51,6 +51,9 @@ def fabricate(folder: Path, experiments: int, seeds: int, folds: int, rows: int,
             "licence_url": "",
             "extractor": "none",
             "language": "none",
+            "speech_encoder": None,
+            "caveat": "",
+            "citation": "",
             "notes": [],
         }
         about = {"name": name, "labels": LABELS, "corpora": [card], "text_encoder": None, "notes": []}

@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from ..corpus_caveats import LIMITS
-from ..corpus_caveats import contamination
+from ..contamination import contamination
 from ..settings import slug_of
 from . import figures
 from . import tables as report_tables
@@ -180,7 +179,7 @@ def _lead(data: ReportData) -> str:
 def _caveats(data: ReportData) -> list[str]:
     found = []
     for name, card in data.corpora.items():
-        found += [text for text in (LIMITS.get(name), contamination(name, card["extractor"])) if text is not None]
+        found += [text for text in (card["caveat"], contamination(name, card["extractor"])) if text]
     for label, job in data.jobs.items():
         for entry in job["experiments"]:
             if not any(run["status"] == "done" for run in entry["runs"]):

@@ -12,9 +12,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
 
 from .. import __version__
-from ..corpus_caveats import CITE
-from ..corpus_caveats import LIMITS
-from ..corpus_caveats import contamination
+from ..contamination import contamination
 from ..settings import Settings
 from ..text_encoders import public_name
 from .card_results import CardFacts
@@ -245,7 +243,7 @@ def _encoder(facts: CardFacts) -> str:
 def _limits(facts: CardFacts) -> list[str]:
     settings, labels = facts.settings, facts.entry["labels"]
     names = dict.fromkeys([*settings.training_corpora, *facts.tested])
-    limits = [LIMITS[name] for name in names if name in LIMITS]
+    limits = [facts.corpora[name]["caveat"] for name in names if facts.corpora[name]["caveat"]]
     if _languages(facts):
         stated = list(dict.fromkeys(facts.corpora[name]["language"] for name in settings.training_corpora))
         limits.append(f"Language of the training data: {'; '.join(stated)}. How it does in any other is not known.")
@@ -337,7 +335,7 @@ def _other_software(facts: CardFacts) -> list[tuple[str, str]]:
 
 def _cite_also(facts: CardFacts) -> str:
     names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
-    cited = list(dict.fromkeys(CITE.get(name, f"the corpus {name}") for name in names))
+    cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
     cited += [] if facts.settings.modality == "audio" else ["the text encoder"]
     cited += [] if facts.settings.modality == "text" else ["what made the voice features"]
     return "; ".join(cited)

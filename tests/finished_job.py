@@ -50,6 +50,8 @@ def write_job_recipe(folder: Path, **fields: Any) -> Path:
                 "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/",
                 "extractor": EXTRACTOR,
                 "language": "en",
+                "caveat": "Nobody spoke: the corpus is made up.",
+                "citation": "Made-up speech (Nobody et al., 2026)",
             }
         },
         "text_model_name": str(folder / "encoder"),

@@ -466,7 +466,7 @@ def test_own_specs_lie_over_the_built_in_ones():
     iemo = specs["IEMO"]
     assert (iemo.audio_dim, iemo.hub_id) == (1024, "cairocode/IEMO_Emotion2Vec")
     assert iemo.candidates("session") == ["part"] and iemo.session_rule is None and "session" in iemo.required
-    assert iemo.candidates("features") == ["emotion2vec_features"]
+    assert iemo.candidates("features") == ["emotion2vec_features", "audio_features"]
     assert specs["emodb"].labels == ["high", "low"]
     assert sorted(specs["emodb"].dropped_labels) == ["disgust", "happiness", "neutral"]
     assert load_corpus(specs["emodb"]).card()["classes"] == {"high": 127 + 69, "low": 62 + 81}

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from emomm import fusions
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.data_collator import EmoMMDataCollator
+from emomm.exporting import CODE
 from emomm.exporting import export_model
 from emomm.exporting import save_encoder_weights
 from emomm.fusions import load_fusion_module
@@ -25,7 +26,6 @@ from emomm.text_encoders import load_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 AUDIO_DIM, TEXT_DIM = 12, 16
-CODE = ["configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py", "processing_emomm.py"]
 FRAMES = [
     np.random.default_rng(i).standard_normal((length, AUDIO_DIM)).astype(np.float32)
     for i, length in enumerate((5, 1, 3))

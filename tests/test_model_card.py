@@ -14,7 +14,7 @@ from finished_job import CORPUS
 from finished_job import finished_job
 from huggingface_hub import ModelCard
 
-from emomm.corpus_caveats import contamination
+from emomm.contamination import contamination
 from emomm.corpus_reading import read_genders
 from emomm.corpus_specs import BUILTIN
 from emomm.job import SETTINGS

@@ -1,0 +1,275 @@
+"""The encoder that makes voice features: waveforms to frames or vectors. Travels to the Hub with the model."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoFeatureExtractor
+from transformers import AutoModel
+from transformers import PreTrainedModel
+
+from .speech_features import POOLINGS
+from .speech_features import SpeechFeatures
+from .speech_features import average_frames
+from .waveforms import SAMPLING_RATE
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECONDS = 120.0
+"""Padded seconds of audio that go through an encoder at a time."""
+
+_WINDOW = 30 * SAMPLING_RATE  # Whisper's encoder takes exactly this many samples
+_HOP = 320  # samples a frame of encoders on mel features: 10 ms, two by two
+
+
+class SpeechEncoder:
+    """A speech encoder in evaluation mode: waveforms in, features out.
+
+    A recording's features are what it would give alone, whatever else is in the batch: encoders whose convolutions
+    normalise over time (wav2vec2-base and its kin) get batches of equal length alone.
+
+    Args:
+        model: any that `AutoModel` loads and that reads waveforms or mel features (wav2vec2, HuBERT, WavLM, w2v-BERT,
+            Whisper, emotion2vec and their kin). Of an encoder-decoder the encoder is kept.
+        feature_extractor: its own.
+        name: of the encoder, for the description.
+        layers: see `SpeechFeatures`.
+        pooling: `frames` or `utterance`.
+        frame_rate: Hz to average the frames to; None keeps the encoder's.
+        revision: commit on the Hub.
+
+    Raises:
+        ValueError: a model that is no speech encoder, layers that it doesn't have, a frame rate above its own.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        feature_extractor: Any,
+        name: str,
+        layers: Sequence[int] = (-1,),
+        pooling: str = "frames",
+        frame_rate: float | None = None,
+        revision: str = "",
+    ):
+        self.model = (model.get_encoder() if model.config.is_encoder_decoder else model).eval()
+        self.feature_extractor = feature_extractor
+        config = self.model.config
+        self._mel = feature_extractor.model_input_names[0] == "input_features"
+        self._windowed = config.model_type == "whisper"
+        if feature_extractor.sampling_rate != SAMPLING_RATE:
+            raise ValueError(f"{name} takes {feature_extractor.sampling_rate} Hz; EmoMM reads {SAMPLING_RATE} Hz")
+        if not self._mel and not hasattr(config, "conv_stride"):
+            raise ValueError(f"{name} is a {config.model_type} model, whose frames can't be timed")
+        self.samples_per_frame = _HOP if self._mel else int(np.prod(config.conv_stride))
+        depth = getattr(config, "encoder_layers", None) or config.num_hidden_layers
+        if not layers or any(not -depth - 1 <= layer <= depth for layer in layers):
+            raise ValueError(f"layers {list(layers)}: {name} has the layers 0-{depth} (or -1, its last one's output)")
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling is {pooling!r}; it can be {', '.join(POOLINGS)}")
+        native = SAMPLING_RATE / self.samples_per_frame
+        if frame_rate is not None and not 0 < frame_rate <= native:
+            raise ValueError(f"frame_rate is {frame_rate}; {name} gives {native:g} frames a second, and at most those")
+        self.features = SpeechFeatures(
+            encoder=name,
+            revision=revision,
+            weights=weights_digest(self.model),
+            model_type=config.model_type,
+            width=getattr(config, "d_model", None) or config.hidden_size,
+            num_layers=depth,
+            layers=tuple(layers),
+            pooling=pooling,
+            frame_rate=0.0 if pooling == "utterance" else float(frame_rate or native),
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        layers: Sequence[int] = (-1,),
+        pooling: str = "frames",
+        frame_rate: float | None = None,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> "SpeechEncoder":
+        """Loads an encoder by its id on the Hub or from a folder, in float32, to a GPU where there is one.
+
+        Raises:
+            ValueError: it can't be loaded, or see `SpeechEncoder`.
+        """
+        kwargs = {"revision": revision, "trust_remote_code": trust_remote_code}
+        kwargs = {key: value for key, value in kwargs.items() if value}
+        try:
+            model = AutoModel.from_pretrained(name, dtype=torch.float32, **kwargs)
+            extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            raise ValueError(f"the speech encoder {name!r} can't be loaded ({str(error).splitlines()[0]})") from error
+        if not hasattr(extractor, "sampling_rate"):
+            raise ValueError(f"{name!r} is a {model.config.model_type} model, no speech encoder")
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        shown = Path(name).resolve().name if os.path.isdir(name) else name
+        commit = getattr(model.config, "_commit_hash", None) or ""
+        return cls(model.to(device), extractor, shown, layers, pooling, frame_rate, commit)
+
+    @classmethod
+    def for_features(
+        cls,
+        features: SpeechFeatures,
+        name: str | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> "SpeechEncoder":
+        """The encoder that made `features`: from the Hub, or from the folder or id `name`, checked to be the same.
+
+        Raises:
+            WrongEncoder: `name` is another encoder. ValueError: it can't be loaded.
+        """
+        revision = (features.revision or None) if name is None else None
+        rate = features.frame_rate or None
+        encoder = cls.from_pretrained(
+            name or features.encoder, (-1,), features.pooling, None, revision, device, trust_remote_code
+        )
+        features.refuse_other(encoder.features)
+        return cls(
+            encoder.model,
+            encoder.feature_extractor,
+            encoder.features.encoder,
+            features.layers,
+            features.pooling,
+            rate,
+            encoder.features.revision,
+        )
+
+    @property
+    def equal_lengths_only(self) -> bool:
+        """Whether padding would change what a recording gives: its batches hold one length."""
+        return getattr(self.model.config, "feat_extract_norm", "layer") == "group"
+
+    def frames_of(self, samples: int) -> int:
+        """How many frames the encoder itself gives for so many samples."""
+        if self._windowed:
+            return -(-samples // self.samples_per_frame)
+        if self._mel:  # windows of 25 ms every 10 ms, two by two: a last odd one makes no frame
+            return max((samples - 400) // 160 + 1, 0) // 2
+        config = self.model.config
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return max(samples, 0)
+
+    def __call__(self, waveforms: Sequence[np.ndarray], batch_seconds: float = BATCH_SECONDS) -> list[np.ndarray]:
+        """The features of each recording.
+
+        Args:
+            waveforms: (samples,) float32 each, mono, at `features.sampling_rate`; from `waveforms.read_waveform`.
+            batch_seconds: padded seconds at a time.
+
+        Returns, in their order, float32 arrays of (frames, width), or (width,) for utterances.
+
+        Raises:
+            ValueError: a recording too short for one frame.
+        """
+        lengths = [len(waveform) for waveform in waveforms]
+        if waveforms and self.frames_of(min(lengths)) < 1:
+            raise ValueError(f"a recording of {min(lengths)} samples is too short for {self.features.encoder}")
+        results: list[np.ndarray | None] = [None] * len(waveforms)
+        for rows in batches_by_length(lengths, batch_seconds * SAMPLING_RATE, self.equal_lengths_only, self._windowed):
+            states = self.states([waveforms[row] for row in rows])
+            for row, frames in zip(rows, states, strict=True):
+                results[row] = self.pooled(frames)
+        return results
+
+    @torch.inference_mode()
+    def states(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(frames, width) float32 of each recording at the encoder's own frame rate, in one padded batch."""
+        if self._windowed:
+            return self._windows(waveforms)
+        counts = [self.frames_of(len(waveform)) for waveform in waveforms]
+        states = self._run(waveforms, padding=True)
+        if states.shape[1] < max(counts) or (not self._mel and states.shape[1] > max(counts)):
+            raise ValueError(f"{self.features.encoder} gave {states.shape[1]} frames where {max(counts)} were due")
+        return [state[:count] for state, count in zip(states, counts, strict=True)]
+
+    def _windows(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Whisper: windows of 30 s, padded with silence as in its training; the frames over the recording are kept."""
+        pieces = [
+            waveform[start : start + _WINDOW] for waveform in waveforms for start in range(0, len(waveform), _WINDOW)
+        ]
+        states = iter(self._run(pieces, padding="max_length"))
+        found = []
+        for waveform in waveforms:
+            parts = [
+                next(states)[: self.frames_of(min(_WINDOW, len(waveform) - start))]
+                for start in range(0, len(waveform), _WINDOW)
+            ]
+            found.append(np.concatenate(parts))
+        return found
+
+    def _run(self, waveforms: Sequence[np.ndarray], padding: bool | str) -> np.ndarray:
+        inputs = self.feature_extractor(
+            list(waveforms), sampling_rate=SAMPLING_RATE, padding=padding, return_tensors="pt"
+        ).to(self.model.device)
+        lengths = {len(waveform) for waveform in waveforms}
+        if len(lengths) > 1 and not self._windowed and "attention_mask" not in inputs:
+            mask = torch.zeros(inputs[self.feature_extractor.model_input_names[0]].shape[:2], dtype=torch.long)
+            for row, waveform in enumerate(waveforms):
+                mask[row, : len(waveform)] = 1
+            inputs["attention_mask"] = mask.to(self.model.device)
+        if self.features.layers == (-1,):
+            states = self.model(**inputs).last_hidden_state
+        else:
+            hidden = self.model(**inputs, output_hidden_states=True).hidden_states
+            states = torch.stack([hidden[layer] for layer in self.features.layers]).mean(dim=0)
+        return states.float().cpu().numpy()
+
+    def pooled(self, frames: np.ndarray) -> np.ndarray:
+        """(frames, width) at the encoder's rate to what the description says: averaged frames, or one vector."""
+        if self.features.pooling == "utterance":
+            return frames.mean(axis=0)
+        return average_frames(frames, SAMPLING_RATE / self.samples_per_frame, self.features.frame_rate)
+
+
+def batches_by_length(
+    lengths: Sequence[int], most: float, equal_only: bool = False, windowed: bool = False
+) -> Iterator[list[int]]:
+    """Row numbers in batches of neighbours in length, longest first, of at most `most` samples with the padding.
+
+    Args:
+        lengths: samples of each recording.
+        most: a single recording may be longer.
+        equal_only: each batch holds one length.
+        windowed: every 30 s begun count as 30 s.
+    """
+    cost = [-(-length // _WINDOW) * _WINDOW if windowed else length for length in lengths]
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-cost[row], row)):
+        full = batch and (len(batch) + 1) * cost[batch[0]] > most
+        if full or (batch and equal_only and lengths[row] != lengths[batch[0]]):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """sha256 over the parameters, names and values, rounded to float16: the same for copies in other precision."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().to(device="cpu", dtype=torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+__all__ = [
+    "BATCH_SECONDS",
+    "SpeechEncoder",
+    "batches_by_length",
+    "weights_digest",
+]
