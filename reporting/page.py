@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,20 @@ def _caveats(data: ReportData) -> list[str]:
             if untested:
                 seeds = _number(untested, "seed has", "seeds have")
                 found.append(f"{each.name}, {tested.corpus}: {seeds} not tested every row that others have.")
+    return found + _not_compared(data)
+
+
+def _not_compared(data: ReportData) -> list[str]:
+    """Which experiments no paired test can tell apart, since they were not tested on the same rows."""
+    found = []
+    for corpus in data.tested_corpora:
+        names = [each.name for each in data.experiments if corpus in each.tested]
+        compared = {frozenset((pair["first"], pair["second"])) for pair in data.comparisons.get(corpus, [])}
+        apart = [pair for pair in combinations(names, 2) if frozenset(pair) not in compared]
+        if apart:
+            shown = "; ".join(f"{first} and {second}" for first, second in apart[:5])
+            more = f"; and {len(apart) - 5} more pairs" if len(apart) > 5 else ""
+            found.append(f"Not compared on {corpus}, having been tested on different rows or classes: {shown}{more}.")
     return found
 
 

@@ -159,6 +159,15 @@ def test_two_jobs_are_compared(job, tmp_path, no_drawing):
     assert "small: words" in page.words and "fabricated: experiment-0" in page.words
 
 
+def test_experiments_on_other_rows_are_not_compared_and_the_report_says_so(tmp_path, no_drawing):
+    one = fabricate(tmp_path / "one", experiments=2, rows=40)
+    other = fabricate(tmp_path / "other", experiments=1, rows=20)
+    said = "Not compared on fabricated, having been tested on different rows or classes: "
+    assert said not in Page(write_report([one])).words
+    words = Page(write_report([one, other], tmp_path / "both")).words
+    assert f"{said}one: experiment-0 and other: experiment-0; one: experiment-1 and other: experiment-0." in words
+
+
 def test_sections_without_data_are_left_out(tmp_path, no_drawing):
     corpus = {"rows": 48, "speakers": 4, "sessions": 2, "audio_dim": 6, "frames": [1, 3], "words": [2, 5]}
     job = real_job(
