@@ -258,15 +258,20 @@ _GENERATED = "is generated: there is no speech in it, and the model is of no use
 _EMODB_LABELS = {"neutral": "neutral", "happiness": "happy", "sadness": "sad", "anger": "anger"}
 
 
-def _hub_corpus(name: str, **described: Any) -> CorpusSpec:
-    """One of the five hub corpora: emotion2vec features, labels 0-3."""
+# What the labs' own releases call the rest; their four classes have the names that ours have.
+_OTHER_EMOTIONS = ["frustration", "surprise", "fear", "disgust", "contempt", "other", "no agreement"]
+
+
+def _hub_corpus(name: str, merged: Mapping[str, str] | None = None, **described: Any) -> CorpusSpec:
+    """One of the five hub corpora: emotion2vec features, labels 0-3. `merged`: labels of the release that count too."""
     numbers = {str(number): label for number, label in enumerate(DEFAULT_LABELS)}
     return CorpusSpec(
         name=name,
         required=["label", "features"],
         columns={"features": ["emotion2vec_features", "audio_features"]},
         labels=list(DEFAULT_LABELS),
-        label_map={**numbers, **SHORT_NAMES, **{label: label for label in DEFAULT_LABELS}},
+        label_map={**numbers, **SHORT_NAMES, **{label: label for label in DEFAULT_LABELS}, **(merged or {})},
+        dropped_labels=list(_OTHER_EMOTIONS),
         audio_dim=768,
         extractor=_EMOTION2VEC,
         **described,
@@ -278,6 +283,7 @@ BUILTIN: dict[str, CorpusSpec] = {
     for spec in (
         _hub_corpus(
             "IEMO",
+            merged={"excited": "happy"},
             hub_id="cairocode/IEMO_Emotion2Vec",
             hub_id_audio="cairocode/IEMO_Audio_Text_Merged",
             session_rule={"first": 1, "size": 2},

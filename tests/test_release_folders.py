@@ -400,6 +400,14 @@ def test_four_classes_fit_a_corpus_spec(tmp_path, corpus):
     assert {*label_map, *dropped} == set(PARSERS[corpus].LABELS.values())
 
 
+@pytest.mark.parametrize("corpus", MAKERS)
+def test_the_built_in_spec_knows_every_label_of_the_release(corpus):
+    label_map, dropped = four_classes(corpus)
+    spec = BUILTIN[corpus]
+    assert {label: spec.label_map.get(label) for label in label_map} == label_map
+    assert set(dropped) <= set(spec.dropped_labels)
+
+
 def test_excited_is_merged_or_left_out():
     label_map, dropped = four_classes("IEMO")
     assert label_map["excited"] == "happy" and "excited" not in dropped
