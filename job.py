@@ -35,6 +35,7 @@ from .experiment import Run
 from .experiment import RunFailed
 from .experiment_data import ExperimentData
 from .metrics import summarise
+from .processes import process_state
 from .protocols import plan_folds
 from .reporting.results_table import format_table
 from .reporting.results_table import results_table
@@ -78,7 +79,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
 
     Raises InputError for wrong input, before any training and with the output folder as it was.
     """
-    state = PartialState()
+    state = process_state()
     folder = recipe.output_dir
     loaded: dict[str, Corpus] = {}
     encoders: Encoders = {}
@@ -115,7 +116,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
 def plan_experiment(settings: Settings, folder: Path) -> tuple[Experiment, list[Run]]:
     """An experiment of the job in `folder`, ready to train, and its runs. Raises InputError as `run` does."""
     experiment = _prepare(settings, folder, {}, {}, False)
-    return experiment, _runs(experiment, folder, PartialState().num_processes)
+    return experiment, _runs(experiment, folder, process_state().num_processes)
 
 
 # ---- planning -------------------------------------------------------------------------------------------------------
@@ -341,7 +342,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "accelerators": accelerators,
-        "processes": PartialState().num_processes,
+        "processes": process_state().num_processes,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
     }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
 from ..errors import InputError
 from ..experiment import Experiment
@@ -17,6 +16,7 @@ from ..job import environment
 from ..job import remove_run
 from ..job import tidy
 from ..job import write_json
+from ..processes import process_state
 from ..protocols import Fold
 from ..protocols import Part
 
@@ -39,7 +39,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     Returns its folder, `<experiment>/final`, beside the seeds: `model` and a `metrics.json` that says how it came
     about. Raises InputError where runs are missing, were made with other settings or data, or training fails.
     """
-    state = PartialState()
+    state = process_state()
     run = _plan(experiment, runs)
     finished = run.folder / "metrics.json"
     if state.is_main_process and (run.folder / "run.json").exists():

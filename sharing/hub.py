@@ -14,7 +14,6 @@ from typing import Any
 from typing import TypeVar
 
 import httpx2
-from accelerate import PartialState
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub import CommitOperationDelete
 from huggingface_hub import HfApi
@@ -34,6 +33,7 @@ from ..errors import InputError
 from ..exporting import CODE
 from ..job import SETTINGS
 from ..job import plan_experiment
+from ..processes import process_state
 from ..results import add_statistics
 from ..results import pooled_predictions
 from ..settings import Settings
@@ -131,7 +131,7 @@ def push(wanted: Push) -> str:
     """
     check_destination(wanted.hub_model_id)
     model = model_folder(wanted)
-    return upload(wanted, gather(wanted, model)) if PartialState().is_main_process else ""
+    return upload(wanted, gather(wanted, model)) if process_state().is_main_process else ""
 
 
 # ---- what is pushed -------------------------------------------------------------------------------------------------

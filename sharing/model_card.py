@@ -267,10 +267,11 @@ def _limits(facts: CardFacts) -> list[str]:
 def _training(facts: CardFacts) -> str:
     settings = facts.settings
     if facts.is_final:
+        runs = count(len(facts.entry["runs"]), "run")
+        epochs = f"{facts.model['stop_after_epoch']} of {settings.num_epochs} epochs"
         return (
-            f"Trained on all sessions of {in_words(settings.training_corpora)} for {facts.model['stop_after_epoch']} "
-            f"epochs: the median of the epochs that validation chose in the {count(len(facts.entry['runs']), 'run')} "
-            f"above. The learning rate follows the schedule of all {settings.num_epochs} epochs and stops there. No "
+            f"Trained on all sessions of {in_words(settings.training_corpora)} for {epochs}: the median of those that "
+            f"validation chose in the {runs} above. The learning rate follows the schedule of all and stops there. No "
             "rows were held out and nothing was selected."
         )
     held_out = facts.model["parts"]["validation"]["rows"]

@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from conftest import ROOT
+from finished_job import write_job_recipe
+from local_hub import LocalHub
 from small_jobs import SMALL
 from small_jobs import write_recipe
 from test_curriculum_trainer import LABELS
@@ -24,6 +27,9 @@ from emomm.curriculum import Curriculum
 from emomm.curriculum import epoch_batches
 from emomm.curriculum import epoch_order
 
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -36,11 +42,9 @@ def folder(tmp_path_factory):
         experiments=[{"name": "both", "save_seconds": 0}, {"name": "words", "modality": "text"}],
     )
     worker = Path(__file__).with_name("two_processes.py")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launcher, str(worker), str(folder), str(recipe)],
-        env=environment,
+        [*LAUNCHER, str(worker), str(folder), str(recipe)],
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,
@@ -130,3 +134,33 @@ def test_a_whole_job(folder):
             assert run["test"]["synthetic"]["n"] == len(table)
     left = {path.name for path in (folder / "small").rglob("*")}
     assert not any(name.startswith(("checkpoint", ".writing", "best.")) for name in left)
+
+
+def test_a_push_from_two_processes(tmp_path):
+    """The final model is trained by both, and one of them pushes it, once."""
+    recipe = write_job_recipe(tmp_path, seeds=[3])
+    # Nobody says that there is no GPU: two processes must not take themselves for two jobs.
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "ACCELERATE_USE_CPU"}
+    with LocalHub("hf_0123456789") as hub:
+        hugging_face = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_0123456789", "HF_HOME": str(tmp_path / "hf")}
+        hugging_face |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [*LAUNCHER, str(ROOT / "run_emomm.py"), str(recipe), "--no_report"]
+            + ["--push_to_hub", "--hub_model_id", "me/both"],
+            env={
+                **environment,
+                "CUDA_VISIBLE_DEVICES": "",
+                **hugging_face,
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HUB_OFFLINE": "0",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert done.stdout.count("pushed: ") == 1
+    assert [route for _, route in hub.log].count("commit") == 1
+    assert {"model.safetensors.index.json", "README.md"} <= set(hub.repositories["me/both"].files)
+    final = json.loads((tmp_path / "job" / "both-of-them" / "final" / "environment.json").read_text())
+    assert final["processes"] == 2

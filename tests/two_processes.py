@@ -53,7 +53,8 @@ def trained(folder, name, stop_after=None, **changes):
 
 def main(folder: Path, recipe: str) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    results = {"world": world}
+    # First, with nothing set up that counts the processes before the job does.
+    results = {"world": world, "exit": cli.main(["run", recipe, "--no_report"])}
     results["whole"] = trained(folder, "whole")[1]
     results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
     results["interrupted"] = trained(folder, "interrupted", STOPPED_AFTER)[1]
@@ -63,8 +64,9 @@ def main(folder: Path, recipe: str) -> None:
     results["logits"] = trainer.predict(rows()).predictions.tolist()
     trainer.load_best()
     results["best"] = {key: value.tolist() for key, value in trainer.model.state_dict().items()}
-    results["exit"] = cli.main(["run", recipe, "--no_report"])
     (folder / f"rank-{rank}.json").write_text(json.dumps(results))
+    del trainer
+    torch.distributed.barrier()  # a rank that ends while the other still talks to it may abort
     torch.distributed.destroy_process_group()
 
 
