@@ -331,7 +331,7 @@ class Experiment:
             "stop_after_epoch": run.stop_after_epoch,
             "eval_strategy": "epoch" if run.fold.validation else "no",
             "save_seconds": settings.save_seconds,
-            "report_to": settings.report_to,
+            "report_to": "none",  # see tracking.Tracker, which is added as a callback
             "disable_tqdm": True,
             "dataloader_pin_memory": torch.cuda.is_available(),
             "ddp_find_unused_parameters": self.may_lack,
@@ -371,7 +371,6 @@ class Experiment:
         if self.tokens is not None:
             model.attach_text_encoder(load_encoder(settings.text_model_name))
         args = self.arguments(run)
-        args.report_to = tracker.report_to
         order = data.own_curriculum_order[train_rows]
         trainer = CurriculumTrainer(
             model=model,
@@ -385,6 +384,7 @@ class Experiment:
             speakers=data.speakers[train_rows],
             difficulty=train_difficulty,
             preset_order=None if np.isnan(order).any() else order,
+            callbacks=[tracker],
         )
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=True)

@@ -220,7 +220,7 @@ def check_setting(name: str, value: Any, where: str) -> Any:
         InputError: with where, name, value and what is allowed.
     """
     field = FIELDS[name]
-    if name == "report_to" and isinstance(value, str):
+    if name == "report_to" and isinstance(value, str) and not value.startswith("["):
         value = {"none": [], "all": list(TRACKERS)}.get(value, str(value).split(","))
     return check(name, value, field.type, field.metadata, where)
 

@@ -124,6 +124,7 @@ def test_a_recipe_without_experiments_is_one(write):
         ("none", "report_to", []),
         ("all", "report_to", ["wandb", "tensorboard"]),
         ("wandb", "report_to", ["wandb"]),
+        ('["wandb", "tensorboard"]', "report_to", ["wandb", "tensorboard"]),  # two values on the command line
         ("IEMO", "train_dataset", "IEMO"),
         ("IEMO,MSPI", "train_dataset", ["IEMO", "MSPI"]),
         ('["IEMO", "MSPI"]', "train_dataset", ["IEMO", "MSPI"]),
