@@ -198,7 +198,7 @@ def test_without_trackers_nothing_is_opened(wandb, messages, tmp_path):
 
 
 def test_other_processes_report_nothing(wandb, tmp_path, monkeypatch):
-    monkeypatch.setattr("emomm.tracking.PartialState", lambda: SimpleNamespace(is_main_process=False))
+    monkeypatch.setattr("emomm.tracking.process_state", lambda: SimpleNamespace(is_main_process=False))
     with tracked(planned(tmp_path), tmp_path) as tracker:
         assert trackers(tracker) == []
     assert wandb.calls == []
