@@ -155,9 +155,12 @@ class Tracker(TrainerCallback):
             predictions: the test rows of each corpus.
             model: folder of the export.
         """
-        if not self.sinks:
-            return
-        ended = {f"best/{name}": value for name, value in scalar_scores(result["validation"] or {}).items()}
+        if self.sinks:
+            softly(self.job_folder, "what a run ended with", lambda: self._finished(result, predictions, model))
+
+    def _finished(self, result: dict[str, Any], predictions: list[pa.Table], model: Path) -> None:
+        validation = result["validation"]  # none of a final model
+        ended = {f"best/{name}": value for name, value in scalar_scores(validation).items()} if validation else {}
         if result["best_epoch"] is not None:
             ended["best/epoch"] = float(result["best_epoch"])
         for corpus, scores in result["test"].items():

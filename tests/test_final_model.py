@@ -83,6 +83,14 @@ def _whole(experiment):
     return Fold("whole", (Part(experiment.data.corpora[0].name, np.arange(48)),), (), (), "")
 
 
+def test_it_is_tracked_to_its_end(copied, caplog):
+    """It has no validation and no test scores: a tracker that looks for them fails, and says so."""
+    job, settings = copied
+    folder = train_final_model(*plan_experiment(replace(settings, report_to=["tensorboard"]), job))
+    assert list((folder / "tensorboard").glob("events*"))
+    assert "could not be sent" not in caplog.text
+
+
 def test_it_is_not_trained_twice_unless_its_runs_change(copied, monkeypatch):
     job, settings = copied
     folder = train_final_model(*plan_experiment(settings, job))
