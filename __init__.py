@@ -12,6 +12,7 @@ _MODULES = {
     "configuration_emomm": ("EmoMMConfig",),
     "modeling_emomm": ("EmoMMForEmotionClassification", "EmoMMOutput"),
     "processing_emomm": ("EmoMMProcessor",),
+    "pipeline_emomm": ("EmoMMPipeline",),
     "data_collator": ("EmoMMDataCollator",),
     "fusions": ("Fusion", "register_fusion"),
     "curriculum_trainer": ("CurriculumSampler", "CurriculumTrainer", "CurriculumTrainingArguments"),

@@ -89,7 +89,15 @@ def _is_first_process() -> bool:
 
 
 def _command(argv: list[str]) -> int:
-    commands = {"run": _run, "report": _report, "predict": _predict, "push": _push, "recipes": _recipes}
+    commands = {
+        "run": _run,
+        "report": _report,
+        "predict": _predict,
+        "push": _push,
+        "recipes": _recipes,
+        "space": _space,
+        "live": _live,
+    }
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         raise InputError(f"unknown command {argv[0]!r}.{nearest(argv[0], commands)} Commands: {', '.join(commands)}.")
     if argv and argv[0] in commands:
@@ -103,9 +111,11 @@ def _command(argv: list[str]) -> int:
     commands_help = parser.add_subparsers(title="commands", metavar="")
     commands_help.add_parser("run", help="train and evaluate the experiments of a recipe")
     commands_help.add_parser("report", help="write the report of a job, or of several jobs side by side")
-    commands_help.add_parser("predict", help="predict a corpus with an exported model")
+    commands_help.add_parser("predict", help="say the emotion of recordings, or predict a corpus, with a model")
     commands_help.add_parser("push", help="share the model of an experiment on the Hub")
     commands_help.add_parser("recipes", help="list the packaged recipes")
+    commands_help.add_parser("space", help="write the folder of a Hugging Face Space: a model in the browser")
+    commands_help.add_parser("live", help="say the emotion of a recording, a pipe or the microphone as it comes")
     parser.parse_args(argv)
     raise InputError(f"no command. Commands: {', '.join(commands)}. See `emomm --help`.")
 
@@ -210,29 +220,213 @@ def _report(argv: list[str]) -> int:
 
 
 def _predict(argv: list[str]) -> int:
-    parser = _Parser(prog="emomm predict", description="Predict every row of a corpus with an exported model.")
-    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
-    parser.add_argument("corpus_name", metavar="CORPUS", help="name of a corpus")
-    parser.add_argument("--output", required=True, metavar="FILE", help="parquet file to write")
-    _add_corpus(parser)
-    parser.add_argument("--batch_size", type=_positive, default=64, metavar="N", help="rows at a time (default 64)")
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run the model's own code, where it comes with some"
+    options = _predict_parser().parse_args([_with_underscores(argument) for argument in argv])
+    recordings = [name for name in options.inputs if _is_recording(name)]
+    if not recordings:
+        return _predict_corpus(options)
+    corpora = [name for name in options.inputs if name not in recordings]
+    if corpora or options.corpora_paths:
+        other = f"{corpora[0]!r} is no recording" if corpora else "--corpus goes with a corpus"
+        raise InputError(f"{recordings[0]} is a recording, and {other}: predict one kind at a time.")
+    if options.text and len(options.text) != len(recordings):
+        raise InputError(f"--text is given {len(options.text)} times for {len(recordings)} recordings: once for each.")
+    _speak()
+    from .predicting import predict_recordings
+    from .predicting import readable
+    from .predicting import write_results
+
+    results = predict_recordings(
+        options.model,
+        recordings,
+        texts=options.text,
+        transcribe=options.transcribe,
+        speech_encoder=options.speech_encoder,
+        batch_size=options.batch_size or 8,
+        trust_remote_code=options.trust_remote_code,
     )
-    options = parser.parse_args(argv)
+    if options.output is not None:
+        write_results(results, options.output)
+        print(f"{len(results)} recordings predicted: {options.output}")
+    else:
+        print(json.dumps(results, indent=2, ensure_ascii=False) if options.json else readable(results))
+    return 0
+
+
+def _predict_corpus(options: argparse.Namespace) -> int:
+    for name in ("text", "transcribe", "speech_encoder", "json"):
+        if getattr(options, name):
+            raise InputError(
+                f"--{name} goes with recordings, and {options.inputs[0]!r} is none: no URL, and no file but of data."
+            )
+    if len(options.inputs) > 1:
+        raise InputError(f"unrecognized arguments: {' '.join(options.inputs[1:])}. One corpus is predicted at a time.")
+    if options.output is None:
+        raise InputError("--output FILE is missing: where the predictions of a corpus go, as parquet.")
     _speak()
     from .predicting import predict
 
     rows = predict(
         options.model,
-        options.corpus_name,
+        options.inputs[0],
         options.output,
         paths=_corpus_paths(options.corpora_paths),
-        batch_size=options.batch_size,
+        batch_size=options.batch_size or 64,
         trust_remote_code=options.trust_remote_code,
     )
     print(f"{rows} rows predicted: {options.output}")
     return 0
+
+
+def _predict_parser() -> _Parser:
+    parser = _Parser(
+        prog="emomm predict",
+        usage="emomm predict MODEL RECORDING [RECORDING ...] [--text WORDS ...] [--transcribe MODEL] [--json]\n"
+        "       emomm predict MODEL CORPUS --output FILE [--corpus NAME=PATH ...]",
+        description="Say the emotion of recordings, or predict every row of a corpus, with an exported model. The "
+        "model comes first.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="RECORDING_OR_CORPUS",
+        help="audio files and URLs; or the name of a corpus, or the path of its data",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="file to write: parquet for a corpus; JSON for recordings (default: print)"
+    )
+    parser.add_argument(
+        "--batch_size", type=_positive, metavar="N", help="rows (default 64) or recordings (default 8) at a time"
+    )
+    parser.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="run the code of the model, and of --speech_encoder and --transcribe, where they come with some",
+    )
+    recordings = parser.add_argument_group("recordings")
+    recordings.add_argument(
+        "--text", action="append", metavar="WORDS", help="what is said; of several recordings, once for each, in order"
+    )
+    recordings.add_argument(
+        "--transcribe", metavar="MODEL", help="speech recognition model for missing words, as openai/whisper-base"
+    )
+    recordings.add_argument(
+        "--speech_encoder",
+        metavar="MODEL",
+        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
+    )
+    recordings.add_argument("--json", action="store_true", help="print JSON, with all weights")
+    _add_corpus(parser.add_argument_group("corpora"))
+    return parser
+
+
+_RECORDINGS = (".aac", ".aif", ".aiff", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".wma")
+_DATA = (".arrow", ".csv", ".emo", ".json", ".jsonl", ".lengths", ".npy", ".parquet")
+
+
+def _is_recording(name: str) -> bool:
+    """Whether it names a recording, there or not, and no corpus."""
+    ending = Path(name).suffix.lower()
+    if name.startswith(("http://", "https://")) or ending in _RECORDINGS:
+        return not Path(name).is_dir()
+    return ending not in _DATA and Path(name).is_file()
+
+
+def _space(argv: list[str]) -> int:
+    parser = _Parser(
+        prog="emomm space",
+        description="Write the folder of a Hugging Face Space that shows a model in the browser: record or upload, "
+        "type or transcribe. It runs here too: pip install -r requirements.txt, then python app.py.",
+    )
+    parser.add_argument("--hub_model_id", required=True, metavar="USER/NAME", help="the model, on the Hub")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder to write, or a Space to write anew")
+    parser.add_argument("--voice_model", metavar="USER/NAME", help="a model of the voice alone, shown beside it")
+    parser.add_argument("--words_model", metavar="USER/NAME", help="a model of the words alone, shown beside it")
+    parser.add_argument(
+        "--speech_encoder", metavar="ID", help="where the speech encoder comes from (default: as the model says)"
+    )
+    parser.add_argument("--transcribe", metavar="ID", help="speech recognition model, for recordings without words")
+    parser.add_argument("--title", metavar="TEXT", help="title of the Space")
+    options = vars(parser.parse_args([_with_underscores(argument) for argument in argv]))
+    from .recordings.space import write_space
+
+    print(write_space(options.pop("output"), **options))
+    return 0
+
+
+def _live(argv: list[str]) -> int:
+    options = vars(_live_parser().parse_args([_with_underscores(argument) for argument in argv]))
+    _speak()
+    from .recordings.live import recognize
+    from .recordings.sources import Pcm
+    from .recordings.vad import Vad
+
+    pcm = Pcm(options.pop("rate"), options.pop("channels"), options.pop("format"))
+    vad = None if options.pop("no_vad") else Vad()
+    as_json, encoder = options.pop("json"), options.pop("speech_encoder")
+    try:
+        for result in recognize(encoder=encoder, pcm=pcm, vad=vad, **options):
+            print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.readable(), flush=True)
+    except BrokenPipeError:  # the reader has had enough: nothing is wrong, and Python is not to write there at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _live_parser() -> _Parser:
+    parser = _Parser(
+        prog="emomm live",
+        usage="emomm live MODEL SOURCE [--window 3] [--hop 0.5 | auto] [--json] [--OPTION VALUE ...]",
+        description="Say the emotion of sound as it comes: a window slides over it, and each hop gives a line. "
+        "Silence is left out, and what comes too fast is said.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="an audio file; a FIFO with raw PCM, or - for it on stdin; microphone, or microphone:NAME",
+    )
+    parser.add_argument(
+        "--window", type=_seconds, default=3.0, metavar="SECONDS", help="that a line is about (default 3)"
+    )
+    parser.add_argument(
+        "--hop",
+        type=lambda text: text if text == "auto" else _seconds(text),
+        default=0.5,
+        metavar="SECONDS",
+        help="from line to line (default 0.5); auto: more, where that can't be kept",
+    )
+    parser.add_argument(
+        "--smoothing", type=_seconds, default=0.6, metavar="SHARE", help="that a hop keeps (default 0.6; 0: none)"
+    )
+    parser.add_argument("--text", metavar="WORDS", help="what is said, for a model that reads words too")
+    parser.add_argument(
+        "--speech_encoder",
+        metavar="MODEL",
+        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object a hop")
+    parser.add_argument("--silence", action="store_true", help="print a line for silent hops too")
+    parser.add_argument("--no_vad", action="store_true", help="take everything for speech")
+    parser.add_argument("--exact", action="store_true", help="encode each window whole, as a recording of its own")
+    parser.add_argument("--realtime", action="store_true", help="take a file as slowly as it plays")
+    parser.add_argument(
+        "--trust_remote_code", action="store_true", help="run the code that comes with the model or encoder"
+    )
+    raw = parser.add_argument_group("raw PCM")
+    raw.add_argument("--rate", type=_positive, default=16000, metavar="HZ", help="samples a second (default 16000)")
+    raw.add_argument("--channels", type=_positive, default=1, metavar="N", help="taken in turn (default 1)")
+    raw.add_argument("--format", default="s16le", metavar="s16le|f32le", help="of a sample (default s16le)")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a number of at least 0")
+    return number
 
 
 def _recipes(argv: list[str]) -> int:
@@ -329,7 +523,7 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _add_corpus(parser: argparse.ArgumentParser) -> None:
+def _add_corpus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--corpus",
         action="append",

@@ -32,9 +32,12 @@ CODE = (
     "data_collator.py",
     "fusions.py",
     "modeling_emomm.py",
+    "pipeline_emomm.py",
     "processing_emomm.py",
+    "saliency.py",
     "speech_encoders.py",
     "speech_features.py",
+    "transcribing.py",
     "waveforms.py",
 )
 _AUTO_MAP = {
@@ -44,6 +47,7 @@ _AUTO_MAP = {
     "AutoModelForAudioClassification": "modeling_emomm.EmoMMForEmotionClassification",
     "AutoProcessor": "processing_emomm.EmoMMProcessor",
 }
+_PIPELINES = {"multimodal-emotion-recognition": {"impl": "pipeline_emomm.EmoMMPipeline", "pt": ["AutoModel"]}}
 _HEAD, _ENCODER = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 _PREFIX = "text_encoder."
 
@@ -66,7 +70,8 @@ def export_model(
     tokenizer: PreTrainedTokenizerBase | None = None,
     encoder_weights: Path | None = None,
 ) -> Path:
-    """Writes a folder from which the three auto classes load the model, at a stranger's, without this package.
+    """Writes a folder from which the three auto classes and `pipeline` load the model, at a stranger's, without this
+    package.
 
     A frozen text encoder is attached here; while training, no file holds it. The folder is written beside its place
     and then renamed, and one that was there is replaced.
@@ -88,6 +93,7 @@ def export_model(
     try:
         config = _write_weights(model, staging, encoder_weights)
         config.auto_map = dict(_AUTO_MAP)
+        config.custom_pipelines = _PIPELINES
         config.save_pretrained(staging)
         _write_code(config, staging)
         _processor(config, tokenizer).save_pretrained(str(staging))
@@ -171,6 +177,7 @@ def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -
         feature_dim=config.audio_dim,
         max_length=config.text_max_length,
         allow_missing=allow_missing,
+        speech_encoder=config.speech_encoder if config.uses_audio else None,
     )
     processor.auto_map = {"AutoProcessor": _AUTO_MAP["AutoProcessor"]}
     return processor

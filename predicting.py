@@ -1,8 +1,10 @@
-"""A corpus predicted in batches with an exported model."""
+"""A corpus, or recordings, predicted in batches with an exported model."""
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +22,14 @@ from .curriculum_trainer import write_whole
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
 from .modeling_emomm import EmoMMForEmotionClassification
+from .pipeline_emomm import EmoMMPipeline
 from .processing_emomm import EmoMMProcessor
+from .speech_features import SpeechFeatures
+from .speech_features import WrongEncoder
 
 logger = logging.getLogger(__name__)
+
+_AROUND = ".,;:!?…-–()[]'\"‘’‚“”„«»"  # that words are shown without
 
 
 def predict(
@@ -70,6 +77,84 @@ def predict(
     return len(rows)
 
 
+def predict_recordings(
+    model: str,
+    recordings: Sequence[str],
+    texts: Sequence[str | None] | None = None,
+    transcribe: str | None = None,
+    speech_encoder: str | None = None,
+    batch_size: int = 8,
+    trust_remote_code: bool = False,
+) -> list[dict[str, Any]]:
+    """Predicts recordings: what `EmoMMPipeline` gives for each, with `recording`, its path or URL, before it.
+
+    Args:
+        model: folder of an exported model, or its id on the Hub.
+        recordings: paths and URLs.
+        texts: the words of each, where they are known.
+        transcribe: folder or id of a speech recognition model that fills in missing words.
+        speech_encoder: folder or id of the encoder that made the model's features, in place of the one it names.
+        batch_size: recordings at a time.
+        trust_remote_code: run the code that comes with the model, and with those encoders.
+
+    Raises InputError for a model or recording that can't be read, and for another encoder than the model's.
+    """
+    loaded, processor = _load(model, trust_remote_code)
+    try:
+        emotion = EmoMMPipeline(
+            model=loaded,
+            processor=processor,
+            device=loaded.device,
+            speech_encoder=speech_encoder,
+            transcribe=transcribe,
+            trust_remote_code=trust_remote_code,
+        )
+        words = texts or [None] * len(recordings)
+        rows = ({"audio": each, "text": text} for each, text in zip(recordings, words, strict=True))
+        results = emotion(rows, batch_size=batch_size)
+        results = list(tqdm(results, total=len(recordings), desc="listening", unit="recording", disable=None))
+    except (OSError, ValueError) as error:
+        raise InputError(str(error)) from error
+    return [{"recording": name, **result} for name, result in zip(recordings, results, strict=True)]
+
+
+def readable(results: Sequence[dict[str, Any]]) -> str:
+    """The results of `predict_recordings` as lines for people: classes with bars, and what counted the most."""
+    lines: list[str] = []
+    for result in results:
+        lines.append(f"{result['recording']}: {result['label']} ({result['score']:.1%})")
+        width = max(len(each["label"]) for each in result["scores"])
+        for each in result["scores"]:
+            lines.append(f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip())
+        if result["transcript"] is not None:
+            lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
+        words = [
+            f"{each['word'].strip(_AROUND) or each['word']} {each['weight']:.0%}"
+            for each in _heaviest(result["words"])
+        ]
+        moments = [
+            f"{each['start']:.1f}-{each['end']:.1f} s {each['weight']:.0%}" for each in _heaviest(result["moments"])
+        ]
+        for what, named in (("words", words), ("moments", moments)):
+            if named:
+                lines.append(f"  {what} that counted ({result['weights_by']}): {', '.join(named)}")
+        lines += [f"  note: {note}" for note in result["notes"]]
+    return "\n".join(lines)
+
+
+def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The five with the highest weights."""
+    return sorted(weighed, key=lambda each: -each["weight"])[:5]
+
+
+def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
+    """The results of `predict_recordings` as a JSON file, a list."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    write_whole(path, lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
+
+
 def _load(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
     """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted."""
     try:
@@ -98,6 +183,12 @@ def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec
 def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
     if not config.uses_audio:
         return
+    if None not in (config.speech_encoder, corpus.spec.speech_encoder):
+        made_by = SpeechFeatures.from_dict(config.speech_encoder)
+        try:
+            made_by.refuse_other(SpeechFeatures.from_dict(corpus.spec.speech_encoder))
+        except WrongEncoder as error:
+            raise InputError(f"{model!r} and {corpus.name}: {error}") from error
     if corpus.audio_dim != config.audio_dim:
         raise InputError(
             f"the voice features of {corpus.name} are {corpus.audio_dim} wide ({corpus.spec.extractor}), {model!r} "
@@ -134,4 +225,4 @@ def _probabilities(
     return probabilities
 
 
-__all__ = ["predict"]
+__all__ = ["predict", "predict_recordings", "readable", "write_results"]

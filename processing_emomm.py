@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from transformers import AutoProcessor
 from transformers import BatchFeature
 from transformers import PreTrainedTokenizerBase
@@ -11,6 +13,9 @@ from transformers import ProcessorMixin
 
 from .configuration_emomm import EmoMMConfig
 from .data_collator import EmoMMDataCollator
+from .speech_encoders import SpeechEncoder
+from .speech_features import SpeechFeatures
+from .waveforms import read_waveform
 
 EMPTY_TRANSCRIPT = "[EMPTY]"
 """What stands for a missing or empty transcript."""
@@ -21,8 +26,18 @@ def is_missing(transcript: str | None) -> bool:
     return transcript is None or transcript.strip() in ("", EMPTY_TRANSCRIPT)
 
 
+class _InMemory(dict):
+    """What stays with an object in this process: its copies and pickles come without."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_InMemory":
+        return _InMemory()
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return _InMemory, ()
+
+
 class EmoMMProcessor(ProcessorMixin):
-    """Voice features and transcripts to padded, masked tensors.
+    """Recordings or voice features, and transcripts, to padded, masked tensors.
 
     Args:
         tokenizer: the text encoder's tokenizer; None for a model that takes voice alone.
@@ -31,6 +46,11 @@ class EmoMMProcessor(ProcessorMixin):
         max_length (`int`, defaults to 128): tokens of a transcript; longer ones are cut.
         allow_missing (`bool`, defaults to `False`): whether an utterance may lack voice or words (adaptive fusion).
             If not, missing words are read as `[EMPTY]`, as in training.
+        speech_encoder (`dict`, *optional*): what made the voice features, as `SpeechFeatures.to_dict` gives it. With
+            it the processor takes recordings; the encoder is loaded when it is first needed, and never saved.
+
+    Raises:
+        ValueError: a `speech_encoder` that does not describe one, or whose features are not `feature_dim` wide.
     """
 
     def __init__(
@@ -40,13 +60,60 @@ class EmoMMProcessor(ProcessorMixin):
         feature_dim: int = 768,
         max_length: int = 128,
         allow_missing: bool = False,
+        speech_encoder: dict[str, Any] | None = None,
     ):
         self.tokenizer = tokenizer
         self.modality = modality
         self.feature_dim = feature_dim
         self.max_length = max_length
         self.allow_missing = allow_missing
+        self.speech_encoder = speech_encoder
         self.chat_template = None
+        self._loaded = _InMemory()
+        made_by = self.speech_features
+        if made_by is not None and modality != "text" and made_by.width != feature_dim:
+            raise ValueError(
+                f"the speech encoder {made_by.encoder} gives features {made_by.width} wide, and feature_dim is "
+                f"{feature_dim}"
+            )
+
+    @property
+    def speech_features(self) -> SpeechFeatures | None:
+        """What made the voice features that the model was trained on; None where it is not known."""
+        return None if self.speech_encoder is None else SpeechFeatures.from_dict(self.speech_encoder)
+
+    def load_speech_encoder(
+        self,
+        name: str | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> SpeechEncoder:
+        """The encoder that made the model's features: loaded once, and what reads the recordings from then on.
+
+        Args:
+            name: a folder, or an id on the Hub, to take it from; it is checked to be the same encoder. Default: the
+                one that is loaded already, else the one described.
+            device: default a GPU where there is one.
+            trust_remote_code: run the code that the encoder's repository brings.
+
+        Raises:
+            WrongEncoder: `name` is another encoder. ValueError: it can't be loaded, or what made the features is not
+            known.
+        """
+        made_by = self.speech_features
+        if made_by is None:
+            raise ValueError(
+                "this model does not say what made its voice features, so it takes no recordings: give "
+                "audio_features from the encoder that made those of its training data "
+                "(emomm.speech_encoders.SpeechEncoder runs one), or train it on a corpus that names its speech_encoder"
+            )
+        if "encoder" not in self._loaded or name not in (None, self._loaded["name"]):
+            encoder = SpeechEncoder.for_features(made_by, name, device, trust_remote_code)
+            self._loaded.update(encoder=encoder, name=name)
+        encoder = self._loaded["encoder"]
+        if device is not None:
+            encoder.model.to(device)
+        return encoder
 
     def tokenize(self, transcripts: Sequence[str | None]) -> list[np.ndarray]:
         """Token ids of each transcript: int64 arrays, empty where the words are missing and may be."""
@@ -63,19 +130,27 @@ class EmoMMProcessor(ProcessorMixin):
         audio_features: np.ndarray | Sequence[np.ndarray | None] | None = None,
         text: str | Sequence[str | None] | None = None,
         return_tensors: str = "pt",
+        audio: Any = None,
+        sampling_rate: int | None = None,
     ) -> BatchFeature:
         """Prepares one utterance or a list of them.
 
         Args:
+            audio: a recording, or a list of them: whatever `waveforms.read_waveform` takes (path, URL, bytes, array,
+                dictionary, `Waveform`); None in the list where an utterance has none, or has features.
             audio_features: (dim,) or (frames, dim) for one utterance, or a list of such arrays, one for each; None in
                 the list where an utterance has no voice.
             text: a transcript, or a list of them; None or "" where an utterance has no words.
+            sampling_rate: of recordings that are given as arrays, in Hz.
 
         Returns the model's inputs (see `EmoMMDataCollator`) as tensors. Raises ValueError for features of another
-        width or with NaN, for lists of different length, and where the model's modality is not given at all.
+        width or with NaN, for lists of different length, where the model's modality is not given at all, for a
+        recording that can't be used (`AudioError`), and where no encoder for it is known.
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors={return_tensors!r} is not supported; the model takes 'pt' tensors")
+        if self.modality != "text" and audio is not None:
+            audio_features = self._heard(audio, audio_features, sampling_rate)
         columns: dict[str, list] = {}
         if self.modality != "text" and audio_features is not None:
             single = not isinstance(audio_features, (list, tuple))
@@ -97,17 +172,43 @@ class EmoMMProcessor(ProcessorMixin):
         pad = 0 if self.tokenizer is None else self.tokenizer.pad_token_id
         return BatchFeature(EmoMMDataCollator(pad_token_id=pad, allow_missing=self.allow_missing)(rows))
 
+    def _heard(self, audio: Any, audio_features: Any, sampling_rate: int | None) -> list[np.ndarray | None]:
+        """The features of every utterance: those given, and those of the recordings."""
+        recordings = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        if audio_features is None:
+            features = [None] * len(recordings)
+        else:
+            features = list(audio_features) if isinstance(audio_features, (list, tuple)) else [audio_features]
+        if len(features) != len(recordings):
+            raise ValueError(f"{len(recordings)} recordings are given, and the features of {len(features)} utterances")
+        heard = [row for row, recording in enumerate(recordings) if recording is not None]
+        twice = [row for row in heard if features[row] is not None]
+        if twice:
+            raise ValueError(f"utterance {twice[0]}: both a recording and features are given")
+        if heard:
+            encoder = self.load_speech_encoder()
+            rate = encoder.features.sampling_rate
+            samples = [read_waveform(recordings[row], rate, sampling_rate).samples for row in heard]
+            for row, made in zip(heard, encoder(samples), strict=True):
+                features[row] = made
+        return features
+
     def _checked(self, features: np.ndarray | None, row: int) -> np.ndarray | None:
-        if features is None:
-            return None
+        try:
+            return None if features is None else self.checked(features)
+        except ValueError as error:
+            raise ValueError(f"utterance {row}: {error}") from error
+
+    def checked(self, features: np.ndarray) -> np.ndarray:
+        """The features of an utterance, float32. Raises ValueError for another width, NaN and infinite values."""
         features = np.asarray(features, dtype=np.float32)
         if features.ndim not in (1, 2) or features.shape[-1] != self.feature_dim:
             raise ValueError(
-                f"utterance {row}: audio_features has shape {features.shape}; this model takes ({self.feature_dim},) "
+                f"audio_features has shape {features.shape}; this model takes ({self.feature_dim},) "
                 f"or (frames, {self.feature_dim})"
             )
         if not np.isfinite(features).all():
-            raise ValueError(f"utterance {row}: audio_features holds NaN or infinite values")
+            raise ValueError("audio_features holds NaN or infinite values")
         return features
 
     @property

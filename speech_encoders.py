@@ -179,11 +179,15 @@ class SpeechEncoder:
         if waveforms and self.frames_of(min(lengths)) < 1:
             raise ValueError(f"a recording of {min(lengths)} samples is too short for {self.features.encoder}")
         results: list[np.ndarray | None] = [None] * len(waveforms)
-        for rows in batches_by_length(lengths, batch_seconds * SAMPLING_RATE, self.equal_lengths_only, self._windowed):
+        for rows in self.batches(lengths, batch_seconds):
             states = self.states([waveforms[row] for row in rows])
             for row, frames in zip(rows, states, strict=True):
                 results[row] = self.pooled(frames)
         return results
+
+    def batches(self, lengths: Sequence[int], batch_seconds: float = BATCH_SECONDS) -> Iterator[list[int]]:
+        """Row numbers of recordings of so many samples, in the batches that they go through the encoder in."""
+        return batches_by_length(lengths, batch_seconds * SAMPLING_RATE, self.equal_lengths_only, self._windowed)
 
     @torch.inference_mode()
     def states(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:

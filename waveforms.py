@@ -214,7 +214,9 @@ def _mono(samples: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     if samples.shape[0] < samples.shape[1] and samples.shape[0] > 0:
         samples = samples.T
     channels = samples.shape[1]
-    return samples.mean(axis=1, dtype=np.float32), [f"mixed from {channels} channels"] if channels > 1 else []
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused, with its number
+        mixed = samples.mean(axis=1, dtype=np.float32)
+    return mixed, [f"mixed from {channels} channels"] if channels > 1 else []
 
 
 __all__ = ["LONGEST", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform"]

@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 from .. import __version__
 from ..contamination import contamination
 from ..settings import Settings
+from ..speech_features import SpeechFeatures
 from ..text_encoders import public_name
 from .card_results import CardFacts
 from .card_results import by_gender
@@ -59,7 +60,9 @@ def model_card(facts: CardFacts) -> ModelCard:
         by_speaker=by_speaker(facts),
         by_gender=by_gender(facts),
         hears=hears,
-        code=_code(facts),
+        code="\n```\n\nWith features in place of the recording:\n\n```python\n".join(
+            filter(None, [_recording_code(facts), _code(facts)])
+        ),
         code_note=_code_note(facts),
         corpora=[_corpus_row(facts, name) for name in trained_on],
         terms_note=_terms_note(facts),
@@ -159,13 +162,33 @@ def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
 
 def _input(facts: CardFacts) -> str:
     parts = []
-    if facts.settings.modality != "text":
+    if _hears_recordings(facts):
+        parts.append(f"the recording of an utterance (or its voice features, frames × {facts.config['audio_dim']})")
+    elif facts.settings.modality != "text":
         parts.append(
             f"voice features of an utterance (frames × {facts.config['audio_dim']}, not the recording itself)"
         )
     if facts.settings.modality != "audio":
         parts.append("its transcript" if parts else "the transcript of an utterance")
     return " and ".join(parts)
+
+
+def _hears_recordings(facts: CardFacts) -> bool:
+    """Whether the model says what made its voice features, so that it takes recordings."""
+    return facts.settings.modality != "text" and facts.config.get("speech_encoder") is not None
+
+
+def _recording_code(facts: CardFacts) -> str:
+    """A recording through the pipeline; "" where the model takes none."""
+    if not _hears_recordings(facts):
+        return ""
+    words = "" if facts.settings.modality == "audio" else ', text="I can\'t believe you did that."'
+    name = "multimodal-emotion-recognition"
+    return (
+        "from transformers import pipeline\n\n"
+        f'emotion = pipeline("{name}", model="{facts.hub_model_id}", trust_remote_code=True)\n'
+        f'print(emotion("recording.wav"{words}))'
+    )
 
 
 def _code(facts: CardFacts) -> str:
@@ -197,6 +220,12 @@ def _code_note(facts: CardFacts) -> str:
     notes = [
         "It needs torch and transformers alone. `trust_remote_code=True` runs the Python files of this repository."
     ]
+    if _hears_recordings(facts):
+        made_by = SpeechFeatures.from_dict(facts.config["speech_encoder"])
+        notes.append(
+            f"Recordings need soundfile and soxr too, and the speech encoder, {made_by.in_words()}: it is fetched "
+            "when the first one is given, or taken from `speech_encoder=`, a folder or id, checked to be the same."
+        )
     if facts.settings.modality != "text":
         extractors = in_words(sorted({facts.corpora[name]["extractor"] for name in facts.settings.training_corpora}))
         notes.append(

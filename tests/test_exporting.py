@@ -58,11 +58,17 @@ IMPORTS = {
     "top": "from emomm import Fusion\nfrom emomm import register_fusion\nfrom emomm.fusions import FusionOutput",
 }
 
+SPEECH = {"encoder": "some/encoder", "model_type": "wavlm", "width": AUDIO_DIM, "num_layers": 2}
+
 # name -> encoder, whether the encoder's weights are shared, what the configuration says besides
 CASES = {
     "frozen_both": ("bert", True, {"fusion_type": "cross_attention", "audio_projection_dim": 6}),
     "frozen_both_again": ("bert", True, {"fusion_type": "cross_attention"}),
-    "audio_only": (None, False, {"modality": "audio", "class_weights": [1.0, 2.0, 0.5]}),
+    "audio_only": (
+        None,
+        False,
+        {"modality": "audio", "class_weights": [1.0, 2.0, 0.5], "speech_encoder": SPEECH},
+    ),
     "text_only": ("roberta", False, {"modality": "text", "text_pooling": "mean", "hidden_dim": 0}),
     "fine_tuned": ("distilbert", False, {"fusion_type": "gated", "freeze_text_encoder": False}),
     "adaptive": ("mpnet", False, {"fusion_type": "adaptive", "text_pooling": "mean"}),
@@ -289,6 +295,10 @@ def test_the_folder_holds_what_it_must_and_nothing_of_this_machine(exported, pla
             assert private.encode() not in content, path.name
     config = json.loads((folder / "config.json").read_text())
     assert set(config["auto_map"]) == {"AutoConfig", "AutoProcessor", *AUTO_CLASSES}
+    impl = {"impl": "pipeline_emomm.EmoMMPipeline", "pt": ["AutoModel"]}
+    assert config["custom_pipelines"] == {"multimodal-emotion-recognition": impl}
+    processor = json.loads((folder / "processor_config.json").read_text())
+    assert processor["speech_encoder"] == (SPEECH if name == "audio_only" else None)
     assert config["architectures"] == ["EmoMMForEmotionClassification"]
     assert config["text_model_name"] == (kind or "")
     assert oct(folder.stat().st_mode)[-3:] == "755"

@@ -1,10 +1,17 @@
 """One utterance or several to the model's inputs, as numbers."""
 
+import copy
+import json
+import pickle
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tiny_encoders import KINDS
 from tiny_encoders import tiny_encoder
+from tiny_speech_encoders import WIDTH
+from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoProcessor
 from transformers import AutoTokenizer
 
@@ -12,6 +19,10 @@ from emomm.configuration_emomm import EmoMMConfig
 from emomm.processing_emomm import EMPTY_TRANSCRIPT
 from emomm.processing_emomm import EmoMMProcessor
 from emomm.processing_emomm import is_missing
+from emomm.speech_encoders import SpeechEncoder
+from emomm.speech_features import WrongEncoder
+from emomm.waveforms import AudioError
+from emomm.waveforms import Waveform
 
 DIM = 3
 FRAMES = np.arange(6, dtype=np.float32).reshape(2, DIM)
@@ -182,3 +193,97 @@ def test_a_processor_for_voice_alone_is_pushed_when_asked(tmp_path, monkeypatch)
     processor.save_pretrained(tmp_path / "voice", push_to_hub=True, private=True)
     processor.save_pretrained(tmp_path / "voice", push_to_hub=True, repo_id="me/voice")
     assert pushed == [("voice", {"private": True}), ("me/voice", {})]
+
+
+# ---- recordings -----------------------------------------------------------------------------------------------------
+
+SOUNDS = [np.random.default_rng(i).uniform(-0.5, 0.5, size).astype(np.float32) for i, size in enumerate((8000, 16000))]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> SpeechEncoder:
+    return SpeechEncoder.from_pretrained(speech_folder(tmp_path_factory.getbasetemp()), frame_rate=10.0, device="cpu")
+
+
+def speech_folder(base) -> str:
+    folder = base / "speech-of-processor"
+    return str(folder) if folder.exists() else tiny_speech_encoder(folder, "wav2vec2-layer")
+
+
+@pytest.fixture
+def hearing(tokenizer, speech, tmp_path_factory) -> EmoMMProcessor:
+    """A processor that knows its encoder, which it loads from its folder."""
+    processor = EmoMMProcessor(tokenizer, feature_dim=WIDTH, speech_encoder=speech.features.to_dict())
+    processor.load_speech_encoder(speech_folder(tmp_path_factory.getbasetemp()), "cpu")
+    return processor
+
+
+def test_recordings_become_the_features_of_their_encoder(hearing, speech, tmp_path):
+    features = speech(SOUNDS)
+    expected = hearing(audio_features=features, text=["sad", "happy"])
+    soundfile.write(tmp_path / "one.wav", SOUNDS[0], 16000, subtype="FLOAT")
+    content = (tmp_path / "one.wav").read_bytes()
+    whole = Waveform(SOUNDS[1])
+    for one in (tmp_path / "one.wav", content, {"array": SOUNDS[0], "sampling_rate": 16000}, SOUNDS[0]):
+        batch = hearing(audio=[one, whole], text=["sad", "happy"], sampling_rate=16000)
+        assert list(batch) == list(expected)
+        assert all(torch.allclose(batch[name], expected[name], atol=1e-5) for name in expected)
+    single = hearing(audio=content, text="sad")
+    assert torch.allclose(single["audio_features"], expected["audio_features"][:1, :5], atol=1e-5)
+    mixed = hearing(audio=[None, whole], audio_features=[features[0], None], text=["sad", "happy"])
+    assert torch.allclose(mixed["audio_features"], expected["audio_features"], atol=1e-5)
+    hearing.allow_missing = True
+    batch = hearing(audio=[None, whole], text=["sad", None])
+    assert batch["audio_mask"].any(dim=1).tolist() == [False, True]
+
+
+def test_recordings_that_cannot_be_used_are_refused(hearing, tokenizer):
+    with pytest.raises(ValueError, match="utterance 1: both a recording and features"):
+        hearing(audio=[None, SOUNDS[0]], audio_features=[np.ones(WIDTH)] * 2, text=["a", "b"], sampling_rate=16000)
+    with pytest.raises(ValueError, match="1 recordings are given, and the features of 2 utterances"):
+        hearing(audio=[SOUNDS[0]], audio_features=[None, None], text=["a", "b"], sampling_rate=16000)
+    with pytest.raises(AudioError, match="needs its sampling rate"):
+        hearing(audio=SOUNDS[0], text="a")
+    with pytest.raises(ValueError, match="does not say what made its voice features.*give audio_features.*speech_enc"):
+        EmoMMProcessor(tokenizer, feature_dim=WIDTH)(audio=SOUNDS[0], text="a", sampling_rate=16000)
+    words = EmoMMProcessor(tokenizer, modality="text")(audio=SOUNDS[0], text="a")
+    assert list(words) == ["input_ids", "attention_mask"]
+
+
+def test_the_encoder_is_described_in_the_folder_and_never_saved(hearing, speech, tmp_path):
+    hearing.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "processor_config.json").read_text())["speech_encoder"] == speech.features.to_dict()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 50_000
+    loaded = EmoMMProcessor.from_pretrained(tmp_path)
+    assert loaded.speech_features == speech.features
+    for other in (loaded, copy.deepcopy(hearing), pickle.loads(pickle.dumps(hearing))):
+        assert other._loaded == {} and other.speech_features == speech.features
+    assert hearing._loaded["encoder"] is hearing.load_speech_encoder()
+    assert EmoMMProcessor(modality="audio").speech_features is None
+
+
+def test_an_encoder_is_loaded_once_and_checked(hearing, speech, tmp_path, tmp_path_factory, monkeypatch):
+    folder = speech_folder(tmp_path_factory.getbasetemp())
+    loaded = hearing.load_speech_encoder(folder)
+    assert loaded is hearing.load_speech_encoder() and loaded.features == speech.features
+    other = tiny_speech_encoder(tmp_path / "another", "wav2vec2-layer", seed=3)
+    with pytest.raises(WrongEncoder, match=r"made by speech-of-processor .*, not by another \(wav2vec2"):
+        hearing.load_speech_encoder(other)
+    assert hearing.load_speech_encoder() is loaded  # the right one is kept
+    asked = []
+    monkeypatch.setattr(SpeechEncoder, "for_features", lambda *given: asked.append(given) or speech)
+    fresh = copy.deepcopy(hearing)
+    assert fresh.load_speech_encoder(device="cpu", trust_remote_code=True) is speech
+    assert asked == [(speech.features, None, "cpu", True)]
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"encoder": "x"}, "model_type, num_layers, width is missing|is missing"),
+        ({"encoder": "x", "model_type": "wav2vec2", "width": 9, "num_layers": 2}, "9 wide, and feature_dim is 16"),
+    ],
+)
+def test_a_wrong_description_is_refused(described, message):
+    with pytest.raises(ValueError, match=message):
+        EmoMMProcessor(modality="audio", feature_dim=WIDTH, speech_encoder=described)

@@ -1,0 +1,72 @@
+"""Tiny speech encoders with feature extractors, made on the spot: real classes of transformers, random weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import HubertConfig
+from transformers import HubertModel
+from transformers import PreTrainedModel
+from transformers import SeamlessM4TFeatureExtractor
+from transformers import Wav2Vec2BertConfig
+from transformers import Wav2Vec2BertModel
+from transformers import Wav2Vec2Config
+from transformers import Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2Model
+from transformers import WavLMConfig
+from transformers import WavLMModel
+from transformers import WhisperConfig
+from transformers import WhisperFeatureExtractor
+from transformers import WhisperModel
+
+WIDTH, LAYERS = 16, 3
+_SIZE = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 24}
+# Strides of 5 * 4 * 4 * 4 = 320 samples, as the real ones have with more layers.
+_CONVOLUTIONS = {
+    "conv_dim": [8] * 4,
+    "conv_kernel": [10, 8, 4, 4],
+    "conv_stride": [5, 4, 4, 4],
+    "num_feat_extract_layers": 4,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+# kind -> what it has: `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer.
+KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper")
+
+
+def _build(kind: str) -> tuple[PreTrainedModel, Any]:
+    if kind == "whisper":
+        config = WhisperConfig(
+            d_model=WIDTH,
+            encoder_layers=LAYERS,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=24,
+            decoder_ffn_dim=24,
+            vocab_size=20,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
+        )
+        return WhisperModel(config), WhisperFeatureExtractor()
+    if kind == "w2v-bert":
+        config = Wav2Vec2BertConfig(**_SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
+        return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor()
+    classes = {"hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel)}
+    config_class, model_class = classes.get(kind, (Wav2Vec2Config, Wav2Vec2Model))
+    group = kind == "wav2vec2"
+    config = config_class(**_SIZE, **_CONVOLUTIONS, feat_extract_norm="group" if group else "layer")
+    return model_class(config), Wav2Vec2FeatureExtractor(return_attention_mask=not group)
+
+
+def tiny_speech_encoder(folder: str | Path, kind: str = "wavlm", seed: int = 0) -> str:
+    """Writes a folder with an encoder of one of `KINDS` and its feature extractor; returns it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder, extractor = _build(kind)
+    encoder.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return str(folder)
