@@ -31,7 +31,8 @@ _CONVOLUTIONS = {
     "num_conv_pos_embedding_groups": 2,
 }
 
-# kind -> what it has: `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer.
+# `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer; the feature extractor
+# of `hubert` gives no attention mask unless it is asked to.
 KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper")
 
 
@@ -59,7 +60,7 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
     config_class, model_class = classes.get(kind, (Wav2Vec2Config, Wav2Vec2Model))
     group = kind == "wav2vec2"
     config = config_class(**_SIZE, **_CONVOLUTIONS, feat_extract_norm="group" if group else "layer")
-    return model_class(config), Wav2Vec2FeatureExtractor(return_attention_mask=not group)
+    return model_class(config), Wav2Vec2FeatureExtractor(return_attention_mask=not group and kind != "hubert")
 
 
 def tiny_speech_encoder(folder: str | Path, kind: str = "wavlm", seed: int = 0) -> str:
