@@ -216,15 +216,15 @@ class SpeechEncoder:
         return found
 
     def _run(self, waveforms: Sequence[np.ndarray], padding: bool | str) -> np.ndarray:
+        # Asked for, whatever the feature extractor's own setting: without one it normalises over the padding too.
+        masked = {"return_attention_mask": True} if len({len(waveform) for waveform in waveforms}) > 1 else {}
         inputs = self.feature_extractor(
-            list(waveforms), sampling_rate=SAMPLING_RATE, padding=padding, return_tensors="pt"
+            list(waveforms),
+            sampling_rate=SAMPLING_RATE,
+            padding=padding,
+            return_tensors="pt",
+            **({} if self._windowed else masked),
         ).to(self.model.device)
-        lengths = {len(waveform) for waveform in waveforms}
-        if len(lengths) > 1 and not self._windowed and "attention_mask" not in inputs:
-            mask = torch.zeros(inputs[self.feature_extractor.model_input_names[0]].shape[:2], dtype=torch.long)
-            for row, waveform in enumerate(waveforms):
-                mask[row, : len(waveform)] = 1
-            inputs["attention_mask"] = mask.to(self.model.device)
         if self.features.layers == (-1,):
             states = self.model(**inputs).last_hidden_state
         else:

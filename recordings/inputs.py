@@ -1,0 +1,335 @@
+"""What is to be extracted: a folder of audio, a table with paths, a data set or a release folder, as recordings."""
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import InputError
+from .row_columns import PATH_COLUMNS
+from .row_columns import find_column
+from .row_columns import read_table
+from .row_columns import schema_columns
+from .row_columns import table_of
+
+ENDINGS = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf .sph .m4a .aac .wma .webm".split()
+)
+"""Of files that are recordings; those that can't be read are listed as such, not passed over."""
+SIDECARS = ("metadata.csv", "manifest.csv", "metadata.jsonl", "manifest.jsonl")
+"""Tables in a folder of audio that say more of its files."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SCAN_ROWS = 1000
+_STRUCT = {"bytes", "path", "array"}
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """n recordings, not read yet, and what is known of them.
+
+    Args:
+        name: of the input, without the way to it.
+        columns: a row each: `utterance_id` first, each once; then whatever is known, by the names of the schema.
+        places: where each lies, relative to the input where it lies in there, for messages.
+        files: where each lies; None where the recordings lie in `dataset`.
+        dataset: rows with the single column `audio`, as Arrow.
+        base: folder that paths inside of `dataset` are relative to.
+        notes: what was found and what is missing, in words.
+    """
+
+    name: str
+    columns: pa.Table
+    places: list[str]
+    files: list[Path] | None = None
+    dataset: datasets.Dataset | None = None
+    base: Path = Path()
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.columns.num_rows
+
+    @property
+    def ids(self) -> list[str]:
+        """Their utterance ids."""
+        return self.columns["utterance_id"].to_pylist()
+
+    def digest(self) -> str:
+        """A hash of the list: which recordings, and all that is said of them."""
+        digest = hashlib.sha256(json.dumps(self.places).encode())
+        for name in self.columns.column_names:
+            values = self.columns[name].to_pylist()
+            digest.update(json.dumps([name, values], default=str).encode())
+        return digest.hexdigest()
+
+    def segment(self, row: int) -> tuple[float, float] | None:
+        """First and last second (NaN: to the end) of the recording's part in its file; None where it is the whole."""
+        start, end = (
+            self.columns[name][row].as_py() if name in self.columns.column_names else None for name in ("start", "end")
+        )
+        return None if start is None and end is None else (start or 0.0, float("nan") if end is None else end)
+
+    def source(self, row: int) -> Path | dict[str, Any]:
+        """The recording, for `read_waveform`: a path, or a dictionary with bytes or samples."""
+        if self.files is not None:
+            return self.files[row]
+        value = self.dataset[row]["audio"][0]
+        found = {name: value[name] for name in value if value[name].is_valid} if value.is_valid else {}
+        if "bytes" in found:
+            return {"bytes": memoryview(found["bytes"].as_buffer()), "path": self.places[row]}
+        if "array" in found:
+            samples = np.asarray(found["array"].values.to_numpy(zero_copy_only=False))
+            return {"array": samples, "sampling_rate": value["sampling_rate"].as_py()}
+        return self.base / found["path"].as_py() if "path" in found else {}
+
+
+def read_input(source: str, split: str = "train") -> Recordings:
+    """Finds the recordings of an input; none of them is read.
+
+    Args:
+        source: a folder of audio files (beside a metadata.csv or manifest.csv, if there is one), a CSV or JSONL file
+            with paths, a release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, a `save_to_disk` folder, a parquet
+            file or a folder of them, or the id of a data set on the Hub.
+        split: of a data set.
+
+    Raises:
+        InputError: nothing there, no recordings in it, a table without paths, an utterance id given twice.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder(path, split)
+    if path.is_file():
+        if path.suffix.lower() in (".csv", ".jsonl"):
+            return _from_table(read_table(path), path, [])
+        if path.suffix.lower() == ".parquet":
+            return _from_data_set(_load(source, "parquet", [path]), path, [])
+        raise InputError(f"{source} is none of .csv, .jsonl and .parquet; of single recordings, give the folder")
+    if _HUB_ID.fullmatch(source) and not source.startswith("."):
+        return _from_data_set(_load(source, source, split=split), None, [], source)
+    raise InputError(f"there is no {source}; give a folder of audio, a .csv, .jsonl or .parquet file, or a Hub id")
+
+
+def _folder(path: Path, split: str) -> Recordings:
+    from .release_folders import read_release
+    from .release_folders import release_kind
+
+    if release_kind(path) is not None:
+        release = read_release(path)
+        told = [f"a release folder of {release.corpus}, whose name is the corpus'", *release.notes]
+        rows = [{**row, "path": str(row["path"])} for row in release.rows]
+        return _from_table(table_of(rows), path / "release", told)
+    if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
+        return _from_data_set(_load(str(path), split=split), path, [])
+    found = sorted(_audio_files(path))
+    if found:
+        return _from_files(path, found)
+    tables = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+    if tables:
+        tables = [file for file in tables if file.name.startswith(split)] or tables
+        return _from_data_set(_load(str(path), "parquet", tables), path, [])
+    raise InputError(f"{path} holds no recordings ({', '.join(sorted(ENDINGS))}) and no data set")
+
+
+def _audio_files(folder: Path) -> Iterator[str]:
+    """Their paths relative to `folder`; links are followed, each folder once, and hidden files passed over."""
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
+                yield Path(parent, name).relative_to(folder).as_posix()
+
+
+def _from_files(folder: Path, files: list[str]) -> Recordings:
+    """A folder of audio, each file a row, with what a table beside them says."""
+    known, notes = pa.table({"file": files}), []
+    beside = next((folder / name for name in SIDECARS if (folder / name).is_file()), None)
+    if beside is not None:
+        known, notes = _joined(files, read_table(beside), beside)
+    return _finished(folder.resolve().name, known, [folder / file for file in files], files, notes, str(folder))
+
+
+def _joined(files: list[str], table: pa.Table, beside: Path) -> tuple[pa.Table, list[str]]:
+    """The rows of the table in the order of the files, and notes of what has no counterpart."""
+    key = find_column(table, (*PATH_COLUMNS, "utterance_id"))
+    if key is None:
+        raise InputError(f"{beside} needs a column {', '.join(PATH_COLUMNS)} or utterance_id, to find a file's row")
+    rows = {str(name).removeprefix("./"): row for row, name in enumerate(table[key].to_pylist())}
+    if len(rows) < table.num_rows:
+        twice = Counter(table[key].to_pylist()).most_common(1)[0][0]
+        raise InputError(f"{beside}: {key} {twice!r} is given twice; a file's row must be there once")
+    counts = Counter(Path(file).name for file in files), Counter(Path(file).stem for file in files)
+    found = []
+    for file in files:
+        path = Path(file)
+        names = [file, path.with_suffix("").as_posix()]
+        names += [path.name] if counts[0][path.name] == 1 else []
+        names += [path.stem] if counts[1][path.stem] == 1 else []
+        found.append(next((rows[name] for name in names if name in rows), None))
+    lacking, unused = found.count(None), table.num_rows - len(set(found) - {None})
+    notes = [f"{lacking} of {len(files)} recordings are not in {beside.name}"] if lacking else []
+    notes += [f"{unused} rows of {beside.name} have no recording"] if unused else []
+    rest = [name for name in table.column_names if name.lower() not in PATH_COLUMNS]
+    if lacking and "utterance_id" in rest:  # an id for all or none
+        rest.remove("utterance_id")
+    return table.select(rest).take(pa.array(found, pa.int64())).append_column("file", pa.array(files)), notes
+
+
+def _from_table(table: pa.Table, file: Path, notes: list[str]) -> Recordings:
+    """Rows with a path each, relative to the folder of `file`."""
+    column = find_column(table, PATH_COLUMNS)
+    if column is None:
+        raise InputError(
+            f"{file} needs a column {', '.join(PATH_COLUMNS)} with the paths; columns: {', '.join(table.column_names)}"
+        )
+    paths = [
+        str((value.get("path") if isinstance(value, dict) else value) or "") for value in table[column].to_pylist()
+    ]
+    folder = file.parent
+    files = [folder / path for path in paths]
+    inside = Path(os.path.abspath(folder))
+    places = [_place(path, inside) for path in paths]
+    name = file.name if file.is_file() else folder.resolve().name
+    return _finished(name, table, files, places, notes, str(file))
+
+
+def _place(path: str, folder: Path) -> str:
+    root = os.path.join(folder, "")
+    absolute = os.path.abspath(os.path.join(folder, path))
+    return absolute[len(root) :].replace(os.sep, "/") if absolute.startswith(root) else path
+
+
+def _load(shown: str, kind: str | None = None, files: list[Path] | None = None, split: str = "train") -> Any:
+    """A data set: by `load_from_disk`, from files, or from the Hub."""
+    try:
+        if kind is None:
+            loaded = datasets.load_from_disk(shown)
+            if isinstance(loaded, datasets.DatasetDict):
+                if split not in loaded:
+                    raise InputError(f"{shown} has no split {split!r}; its splits: {', '.join(loaded)} (--split)")
+                loaded = loaded[split]
+            return loaded
+        if files is not None:
+            return datasets.load_dataset(kind, data_files=[str(file) for file in files], split="train")
+        return datasets.load_dataset(kind, split=split)
+    except InputError:
+        raise
+    except Exception as error:  # network, access, cache, disk: the libraries below share no base class
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        where = "no such folder or file, and the Hub gives no such data set" if kind == shown else "can't read"
+        raise InputError(f"{shown}: {where} ({reason})") from error
+
+
+def _from_data_set(loaded: datasets.Dataset, path: Path | None, notes: list[str], name: str = "") -> Recordings:
+    column = _audio_column(loaded.features)
+    base = Path() if path is None else path if path.is_dir() else path.parent
+    shown = name or str(path)
+    plain = loaded.remove_columns([] if column is None else [column])
+    for label, feature in plain.features.items():
+        if isinstance(feature, datasets.ClassLabel):
+            plain = _with_names(plain, label, feature)
+    nested = [name for name, feature in plain.features.items() if not isinstance(feature, datasets.Value)]
+    table = plain.remove_columns(nested).with_format("arrow")[:]
+    notes = [*notes, f"columns not taken along: {', '.join(nested)}"] if nested else notes
+    if column is None:
+        if path is None or find_column(table, PATH_COLUMNS) is None:
+            raise InputError(f"{shown} has no column of recordings; its columns: {', '.join(loaded.column_names)}")
+        return _from_table(table, base / "table", notes)
+    if isinstance(loaded.features[column], datasets.Audio):
+        loaded = loaded.cast_column(column, datasets.Audio(decode=False))
+    audio = loaded.select_columns([column])
+    audio = (audio if column == "audio" else audio.rename_column(column, "audio")).with_format("arrow")
+    places = _inner_paths(audio)
+    return _finished(name or path.resolve().name, table, None, places, notes, shown, audio, base)
+
+
+def _with_names(loaded: datasets.Dataset, column: str, feature: datasets.ClassLabel) -> datasets.Dataset:
+    """The class names in place of their numbers."""
+    numbers = loaded.with_format("arrow")[:][column].to_pylist()
+    names = [None if number is None or number < 0 else feature.names[number] for number in numbers]
+    return loaded.remove_columns([column]).add_column(column, names)
+
+
+def _audio_column(features: datasets.Features) -> str | None:
+    """The column of recordings: of type Audio, else with bytes, path or samples; `audio` before others."""
+    found = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, datasets.Audio) or (isinstance(feature, dict) and _STRUCT & feature.keys())
+    ]
+    return next((name for name in found if name == "audio"), found[0] if found else None)
+
+
+def _inner_paths(audio: datasets.Dataset) -> list[str]:
+    """The file name in each row's recording, "row N" where there is none. Reads no recording."""
+    paths: list[str | None] = []
+    for first in range(0, len(audio), _SCAN_ROWS):
+        column = audio[first : first + _SCAN_ROWS]["audio"]
+        named = any(child.name == "path" for child in column.type)
+        paths += pc.struct_field(column, "path").to_pylist() if named else [None] * len(column)
+    return [Path(path).name if path else f"row {row}" for row, path in enumerate(paths)]
+
+
+def _finished(
+    name: str,
+    known: pa.Table,
+    files: list[Path] | None,
+    places: list[str],
+    notes: list[str],
+    source: str,
+    dataset: datasets.Dataset | None = None,
+    base: Path = Path(),
+) -> Recordings:
+    """Brings the columns into the schema, each row with an id of its own, and says what is missing."""
+    if not places:
+        raise InputError(f"{source} has no rows")
+    columns, left = schema_columns(known, source)
+    columns = _with_ids(columns, places, source)
+    without = [role for role in ("speaker", "label") if role not in columns.column_names]
+    missing = f"no {' and no '.join(without)}: the features are for prediction; training needs both"
+    notes = [*notes, *left, *([missing] if without else [])]
+    return Recordings(name, columns, places, files, dataset, base, notes)
+
+
+def _with_ids(columns: pa.Table, places: list[str], source: str) -> pa.Table:
+    """`utterance_id` as the first column: as given, else the place without its ending, made unique by the row."""
+    if "utterance_id" in columns.column_names:
+        ids = columns["utterance_id"].to_pylist()
+        if None in ids:
+            raise InputError(f"{source}: row {ids.index(None)} has no utterance_id")
+        twice, count = Counter(ids).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"{source}: utterance_id {twice!r} is given {count} times; each must be there once")
+    else:
+        shown = [_inside(place) for place in places]
+        ids = [os.path.splitext(place)[0] for place in shown]
+        counts = Counter(ids)
+        ids = [place if counts[short] > 1 else short for short, place in zip(ids, shown, strict=True)]
+        counts = Counter(ids)
+        ids = [f"{name}#{row}" if counts[name] > 1 or not name else name for row, name in enumerate(ids)]
+    rest = {name: columns[name] for name in columns.column_names if name != "utterance_id"}
+    return pa.table({"utterance_id": pa.array(ids, pa.string()), **rest})
+
+
+def _inside(place: str) -> str:
+    """A place as an id: of files elsewhere the name alone, since the way to them is this machine's."""
+    return os.path.basename(place) if os.path.isabs(place) or place.startswith("..") else place
+
+
+__all__ = ["ENDINGS", "SIDECARS", "Recordings", "read_input"]
