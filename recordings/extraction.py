@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..cli import _is_first_process
-from ..cli import _Parser
-from ..cli import _positive
-from ..cli import _speak
-from ..cli import _with_underscores
+from ..command_line import Parser
+from ..command_line import is_first_process
+from ..command_line import positive
+from ..command_line import speak
+from ..command_line import with_underscores
 from ..errors import InputError
 from ..processes import process_state
 from ..speech_encoders import BATCH_SECONDS
@@ -126,17 +126,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         job = _job(list(sys.argv[1:] if argv is None else argv))
-        _speak()
+        speak()
         outcome = extract(job)
     except InputError as error:
-        if _is_first_process():
+        if is_first_process():
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        if _is_first_process():
+        if is_first_process():
             print("interrupted: the same command continues", file=sys.stderr)
         return 130
-    if _is_first_process():
+    if is_first_process():
         print(outcome.text)
         if outcome.failed:
             print(f"failed, with their reasons: {Path(job.output) / FAILED}", file=sys.stderr)
@@ -338,7 +338,7 @@ def _finish(
 
 
 def _job(argv: list[str]) -> Extraction:
-    parser = _Parser(
+    parser = Parser(
         prog="extract_features.py",
         description="Extract voice features from recordings into a data set in EmoMM's schema: by one process or, "
         "with `accelerate launch extract_features.py ...`, by many, on any number of machines that share the output "
@@ -364,24 +364,24 @@ def _job(argv: list[str]) -> Extraction:
     add("--revision", default=none, help="of the encoder, on the Hub")
     add("--split", default="train", help="of a data set")
     add("--batch_seconds", type=_amount, default=BATCH_SECONDS, metavar="S", help="audio in a batch, with padding")
-    add("--num_workers", type=_positive, default=4, metavar="N", help="threads that read ahead")
-    add("--save_seconds", type=_seconds, default=60.0, metavar="S", help="time between shards, at least")
+    add("--num_workers", type=positive, default=4, metavar="N", help="threads that read ahead")
+    add("--save_seconds", type=seconds, default=60.0, metavar="S", help="time between shards, at least")
     add("--overwrite", action="store_true", help="replace what another job has written into DIR")
     add("--trust_remote_code", action="store_true", help="run the encoder's own code, where it comes with some")
-    options = vars(parser.parse_args([_with_underscores(argument) for argument in argv]))
+    options = vars(parser.parse_args([with_underscores(argument) for argument in argv]))
     if options["pooling"] == "utterance" and "frame_rate" in options:
         raise InputError("--frame_rate is for --pooling frames; an utterance's vector has none")
     return Extraction(**options)
 
 
 def _amount(text: str) -> float:
-    value = _seconds(text)
+    value = seconds(text)
     if value == 0:
         raise argparse.ArgumentTypeError("is 0, but must be more")
     return value
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
