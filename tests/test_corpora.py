@@ -1,6 +1,7 @@
 """Every raw layout through the same loader; every kind of wrong input; the sample data that ships."""
 
 import hashlib
+import json
 import time
 from pathlib import Path
 
@@ -476,6 +477,36 @@ def test_own_specs_lie_over_the_built_in_ones():
     assert BUILTIN["IEMO"].audio_dim == 768
     with pytest.raises(InputError, match="--corpus IEM=x: there is no corpus 'IEM' .did you mean 'IEMO'"):
         resolve_specs({}, {"IEM": "x"})
+
+
+MADE_BY = {"encoder": "user/encoder", "model_type": "hubert", "width": 3, "num_layers": 2, "weights": "ab" * 32}
+
+
+def test_data_say_what_made_their_features(tmp_path):
+    """The file beside them, which `extract_features.py` writes, holds over the built-in spec, also for the width."""
+    columns = own_columns(label=["neutral", "excited", "frustration", "anger"], speaker=["1", "2", "3", "4"])
+    put(tmp_path, columns)
+    (tmp_path / "speech_encoder.json").write_text(json.dumps(MADE_BY))
+    corpus = load_corpus(resolve_specs({}, {"IEMO": str(tmp_path)})["IEMO"])
+    assert BUILTIN["IEMO"].audio_dim == 768 and corpus.audio_dim == 3
+    card = corpus.card()
+    assert card["extractor"] == "user/encoder (weights sha256 abababababab), last hidden states, 50 Hz"
+    assert {name: card["speech_encoder"][name] for name in MADE_BY} == MADE_BY
+    assert card["classes"] == {"neutral": 1, "happy": 1, "sad": 0, "anger": 1}  # as the release calls them
+    (tmp_path / "speech_encoder.json").write_text(json.dumps({**MADE_BY, "wight": 1}))
+    with pytest.raises(InputError, match=r"cannot read .*speech_encoder.json: .*wight is none of them"):
+        load_corpus(resolve_specs({}, {"IEMO": str(tmp_path)})["IEMO"])
+
+
+def test_a_described_encoder_names_the_extractor():
+    made_by = {**MADE_BY, "pooling": "utterance", "frame_rate": 0.0, "layers": [1, 2]}
+    spec = CorpusSpec("own", speech_encoder=made_by)
+    assert spec.extractor == "user/encoder (weights sha256 abababababab), mean of layers 1, 2, mean over the recording"
+    changed = resolve_specs({"emodb": {"extractor": "mine"}, "emodb_emobank": {"speech_encoder": made_by}}, {})
+    assert changed["emodb"].speech_encoder is None and changed["emodb"].extractor == "mine"
+    assert changed["emodb_emobank"].extractor == spec.extractor
+    with pytest.raises(InputError, match="corpus own: speech_encoder: .*encoder, model_type, num_layers is missing"):
+        CorpusSpec("own", speech_encoder={"width": 3})
 
 
 def test_a_class_order_of_its_own_and_plain_labels():

@@ -1,5 +1,7 @@
 """The corpora of an experiment side by side: label spaces, offsets, difficulty, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,19 @@ def test_labels_are_the_training_corpora_whatever_their_order():
     table = joined.tables([two])[0]
     assert table.label_names == tuple(CLASSES)
     assert [CLASSES[i] for i in table.labels] == names[40:]
+
+
+def test_features_of_another_encoder_are_refused_by_name():
+    """Of the same width: nothing else would tell, and the numbers would mean nothing."""
+    made_by = {"encoder": "user/one", "model_type": "hubert", "width": 6, "num_layers": 2}
+    one, two = corpus(seed=1), corpus("two", seed=2)
+    described = replace(one, spec=replace(one.spec, speech_encoder=made_by))
+    other = replace(two, spec=replace(two.spec, speech_encoder={**made_by, "encoder": "user/two"}))
+    told = refusal([described], [other])
+    assert "voice features of one were made by user/one" in told and "those of two by user/two" in told
+    same = replace(two, spec=replace(two.spec, speech_encoder=made_by))
+    assert len(data([described], [same]).utterance_ids) == 80
+    assert len(data([described], [two]).utterance_ids) == 80  # what is not known is not refused
 
 
 def test_rows_of_classes_that_are_not_trained_on_are_left_out():
