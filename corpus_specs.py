@@ -263,7 +263,7 @@ _OTHER_EMOTIONS = ["frustration", "surprise", "fear", "disgust", "contempt", "ot
 
 
 def _hub_corpus(name: str, merged: Mapping[str, str] | None = None, **described: Any) -> CorpusSpec:
-    """One of the five hub corpora: emotion2vec features, labels 0-3. `merged`: labels of the release that count too."""
+    """One of the five hub corpora: emotion2vec features, labels 0-3; `merged` labels of the release count as them."""
     numbers = {str(number): label for number, label in enumerate(DEFAULT_LABELS)}
     return CorpusSpec(
         name=name,

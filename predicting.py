@@ -55,7 +55,7 @@ def predict(
 
     Returns the number of rows. Raises InputError for a model or corpus that can't be read or don't fit each other.
     """
-    loaded, processor = _load(model, trust_remote_code)
+    loaded, processor = load_model(model, trust_remote_code)
     rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
     _check_fit(loaded.config, processor, rows, model)
     probabilities = _probabilities(loaded, processor, rows, batch_size)
@@ -99,7 +99,7 @@ def predict_recordings(
 
     Raises InputError for a model or recording that can't be read, and for another encoder than the model's.
     """
-    loaded, processor = _load(model, trust_remote_code)
+    loaded, processor = load_model(model, trust_remote_code)
     try:
         emotion = EmoMMPipeline(
             model=loaded,
@@ -155,7 +155,7 @@ def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
     write_whole(path, lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
 
 
-def _load(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
+def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
     """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted."""
     try:
         model_class, processor_class = EmoMMForEmotionClassification, EmoMMProcessor
@@ -225,4 +225,4 @@ def _probabilities(
     return probabilities
 
 
-__all__ = ["predict", "predict_recordings", "readable", "write_results"]
+__all__ = ["load_model", "predict", "predict_recordings", "readable", "write_results"]

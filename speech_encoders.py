@@ -1,6 +1,7 @@
 """The encoder that makes voice features: waveforms to frames or vectors. Travels to the Hub with the model."""
 
 import hashlib
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -106,6 +107,7 @@ class SpeechEncoder:
         """
         kwargs = {"revision": revision, "trust_remote_code": trust_remote_code}
         kwargs = {key: value for key, value in kwargs.items() if value}
+        _know_emotion2vec()
         try:
             model = AutoModel.from_pretrained(name, dtype=torch.float32, **kwargs)
             extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
@@ -237,6 +239,15 @@ class SpeechEncoder:
         if self.features.pooling == "utterance":
             return frames.mean(axis=0)
         return average_frames(frames, SAMPLING_RATE / self.samples_per_frame, self.features.frame_rate)
+
+
+def _know_emotion2vec() -> None:
+    """Registers the native emotion2vec, where this is the package and no copy that travels with a model.
+
+    By name: what a copy imports by statement, transformers wants beside it.
+    """
+    if not __name__.startswith("transformers_modules"):
+        importlib.import_module(".modeling_emotion2vec", __package__)
 
 
 def batches_by_length(

@@ -19,6 +19,9 @@ from transformers import WhisperConfig
 from transformers import WhisperFeatureExtractor
 from transformers import WhisperModel
 
+from emomm.configuration_emotion2vec import Emotion2VecConfig
+from emomm.modeling_emotion2vec import Emotion2VecModel
+
 WIDTH, LAYERS = 16, 3
 _SIZE = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 24}
 # Strides of 5 * 4 * 4 * 4 = 320 samples, as the real ones have with more layers.
@@ -33,7 +36,7 @@ _CONVOLUTIONS = {
 
 # `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer; the feature extractor
 # of `hubert` gives no attention mask unless it is asked to.
-KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper")
+KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper", "emotion2vec")
 
 
 def _build(kind: str) -> tuple[PreTrainedModel, Any]:
@@ -53,6 +56,21 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
             decoder_start_token_id=1,
         )
         return WhisperModel(config), WhisperFeatureExtractor()
+    if kind == "emotion2vec":
+        convolutions = {name: _CONVOLUTIONS[name] for name in ("conv_dim", "conv_kernel", "conv_stride")}
+        config = Emotion2VecConfig(
+            **convolutions,
+            hidden_size=WIDTH,
+            prenet_depth=1,
+            depth=LAYERS - 1,
+            num_attention_heads=2,
+            intermediate_size=24,
+            num_extra_tokens=3,
+            conv_pos_kernel=5,
+            conv_pos_depth=2,
+            conv_pos_groups=2,
+        )
+        return Emotion2VecModel(config), Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     if kind == "w2v-bert":
         config = Wav2Vec2BertConfig(**_SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
         return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor()
