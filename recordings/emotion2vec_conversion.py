@@ -4,24 +4,18 @@ import argparse
 import hashlib
 import logging
 import os
-import pickle
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint
-from torch.serialization import safe_globals
 from transformers import Wav2Vec2FeatureExtractor
 
 from ..command_line import Parser
@@ -31,6 +25,11 @@ from ..configuration_emotion2vec import Emotion2VecConfig
 from ..errors import InputError
 from ..modeling_emotion2vec import Emotion2VecForEmotionClassification
 from ..modeling_emotion2vec import Emotion2VecModel
+from .emotion2vec_checkpoints import ANCHOR
+from .emotion2vec_checkpoints import AUDIO
+from .emotion2vec_checkpoints import Checkpoint
+from .emotion2vec_checkpoints import listed
+from .emotion2vec_checkpoints import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -40,21 +39,8 @@ _AUTO_MAP = {
     "AutoModel": "modeling_emotion2vec.Emotion2VecModel",
     "AutoModelForAudioClassification": "modeling_emotion2vec.Emotion2VecForEmotionClassification",
 }
-_AUDIO = "modality_encoders.AUDIO."
-_ANCHOR = f"{_AUDIO}extra_tokens"
 _BLOCK = r"(norm1|norm2|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.(weight|bias)"
 _IN_BLOCK = {"attn.qkv": "attention.qkv", "attn.proj": "attention.proj", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
-# What pre-training alone uses: the decoder, the slowly moving copy that teaches, and their like.
-_LEFTOVERS = re.compile(
-    rf"({re.escape(_AUDIO)}decoder|shared_decoder|decoder|recon_proj|regression_head|cls_proj|mask_emb"
-    r"|_?ema|ema_model|center|num_updates)(\.|$)"
-)
-# Of these families, what checkpoints hold besides tensors: settings and the state of the training. None of it is
-# imported or run: stand-ins take its place.
-_FAMILIES = re.compile(
-    r"(omegaconf|fairseq|examples|argparse|typing|enum|numpy)\..+|collections\.defaultdict"
-    r"|builtins\.(dict|list|tuple|int|float|str|bool|object)"
-)
 _CONVOLUTIONS = re.compile(r"\[\s*((?:\(\s*\d+\s*,\s*\d+\s*,\s*\d+\s*\)\s*,?\s*)+)\](?:\s*\*\s*(\d+))?")
 # What the port can't do, and what a checkpoint must say where it says anything.
 _MUST_BE = {
@@ -65,38 +51,6 @@ _MUST_BE = {
     "conv_pos_pre_ln": False,
     "norm_affine": True,
 }
-
-
-@dataclass
-class _Checkpoint:
-    """A checkpoint as read.
-
-    Args:
-        weights: tensors by their published names, without a prefix.
-        settings: of the model, flat, as far as the checkpoint or a file beside it tells them.
-        labels: of the head, where a file beside it tells them.
-        dropped: names of the leftovers of pre-training.
-    """
-
-    weights: dict[str, Tensor]
-    settings: dict[str, Any]
-    labels: list[str] | None
-    dropped: list[str]
-
-
-class _StandIn:
-    """In place of an object that a checkpoint holds besides tensors: keeps its state, and does nothing."""
-
-    def __init__(self, *values: Any):
-        self.values = values
-
-    def __setstate__(self, state: Any):
-        self.state = state
-
-
-def _dictionary(*_: Any) -> dict[Any, Any]:
-    """In place of dictionaries that call something for what they lack."""
-    return {}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,13 +97,13 @@ def convert(checkpoint: str | Path, output: str | Path, settings: str | Path | N
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already; give --output a new folder")
-    read = _read_checkpoint(Path(checkpoint), None if settings is None else Path(settings))
+    read = read_checkpoint(Path(checkpoint), None if settings is None else Path(settings))
     weights, labels = _without_unused_classes(read)
     config = _config_of(weights, read.settings, labels)
     state = _translated(weights, config)
     _write(config, state, output)
     if read.dropped:
-        logger.info("left out, since pre-training alone uses them: %s", _listed(read.dropped, most=20))
+        logger.info("left out, since pre-training alone uses them: %s", listed(read.dropped, most=20))
     head = f"a head for {config.num_labels} classes" if "proj.weight" in weights else "no head"
     logger.info(
         "%s: %.2f M parameters, %d blocks, %d wide, %d heads, %s",
@@ -159,127 +113,10 @@ def convert(checkpoint: str | Path, output: str | Path, settings: str | Path | N
     return output
 
 
-# ---- reading --------------------------------------------------------------------------------------------------------
-
-
-def _read_checkpoint(path: Path, settings_path: Path | None) -> _Checkpoint:
-    content = _load(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; an emotion2vec checkpoint holds weights by name")
-    state = content
-    for key in ("state_dict", "model_state_dict", "model"):  # as FunASR unwraps them
-        if isinstance(state.get(key), dict):
-            state = state[key]
-    anchors = [name for name in state if isinstance(name, str) and name.endswith(_ANCHOR)]
-    if len(anchors) != 1:
-        raise InputError(
-            f"{path} is no emotion2vec checkpoint: it has {len(anchors)} weights named ...{_ANCHOR}, and must have one"
-        )
-    prefix = anchors[0].removesuffix(_ANCHOR)
-    weights, dropped = {}, []
-    for name, value in state.items():
-        short = str(name).removeprefix(prefix)
-        if _LEFTOVERS.match(short):
-            dropped.append(short)
-        elif not isinstance(value, Tensor):
-            raise InputError(f"{path}: {name} is a {type(value).__name__}, and must be a tensor")
-        else:
-            weights[short] = value
-    described = _settings_in(content)
-    if settings_path is None and (path.parent / "config.yaml").is_file():
-        settings_path = path.parent / "config.yaml"
-    if settings_path is not None:
-        described |= _flat(_parsed(settings_path))
-    tokens = path.parent / "tokens.txt"
-    return _Checkpoint(weights, described, _labels_in(tokens) if tokens.is_file() else None, dropped)
-
-
-def _load(path: Path) -> Any:
-    """The content of a torch file, of which nothing is run."""
-    if not path.is_file():
-        raise InputError(f"the checkpoint {path} is not there")
-    try:
-        named = get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, EOFError, AssertionError, pickle.UnpicklingError):
-        named = []  # an old or broken file, which torch reads without stand-ins or refuses
-    strange = sorted(name for name in named if not _FAMILIES.fullmatch(name))
-    if strange:
-        raise InputError(
-            f"{path} would run {_listed(strange)} to be read, and is not: take the checkpoint from its authors, or "
-            "save its tensors alone (torch.save of its state dict) on a machine where you trust it"
-        )
-    stand_ins = [
-        (_dictionary if name == "collections.defaultdict" else type("StandIn", (_StandIn,), {}), name)
-        for name in named
-    ]
-    try:
-        with safe_globals(stand_ins):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, OSError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{path} can't be read as a torch file of tensors and plain values ({reason[:200]}); save its tensors "
-            "alone (torch.save of its state dict) on a machine where you trust it"
-        ) from error
-
-
-def _settings_in(content: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint itself tells of its model: fairseq's `cfg` or `args`."""
-    found = {}
-    for key in ("args", "cfg"):
-        plain = _plain(content.get(key))
-        if isinstance(plain, dict):
-            for part in ("task", "model"):
-                if isinstance(plain.get(part), dict):
-                    found |= _flat({"model_conf": plain[part]})
-            if key == "args":
-                found |= _flat({"model_conf": plain})
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Stand-ins of omegaconf's and argparse's objects as the plain values in them."""
-    if isinstance(value, _StandIn):
-        state = getattr(value, "state", None)
-        if isinstance(state, dict):
-            return _plain(state["_content"] if "_content" in state else state.get("_val", state))
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} can't be read as YAML or JSON ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; it must hold settings by name")
-    return content
-
-
-def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings and its audio modality's, by name; what refers to other settings (`${...}`) is left out."""
-    model = content.get("model_conf", content.get("model"))
-    model = model if isinstance(model, dict) else content
-    modalities = model.get("modalities")
-    audio = modalities.get("audio") if isinstance(modalities, dict) else None
-    settings = {**model, **(audio if isinstance(audio, dict) else {})}
-    simple = {name: value for name, value in settings.items() if isinstance(value, bool | int | float | str)}
-    return {name: value for name, value in simple.items() if not str(value).startswith("${")}
-
-
-def _labels_in(path: Path) -> list[str]:
-    """The classes in FunASR's `tokens.txt`: `angry` of the line `生气/angry`, `unknown` of `<unk>`."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return ["unknown" if line == "<unk>" else line.rsplit("/", 1)[-1] for line in lines]
-
-
 # ---- what the model is ----------------------------------------------------------------------------------------------
 
 
-def _without_unused_classes(read: _Checkpoint) -> tuple[dict[str, Tensor], list[str] | None]:
+def _without_unused_classes(read: Checkpoint) -> tuple[dict[str, Tensor], list[str] | None]:
     """The weights, and the labels of the head, without the classes that FunASR takes for impossible (`unuse...`)."""
     weights, labels = dict(read.weights), read.labels
     if "proj.weight" not in weights:
@@ -296,9 +133,9 @@ def _without_unused_classes(read: _Checkpoint) -> tuple[dict[str, Tensor], list[
     used = [number for number, label in enumerate(labels) if not label.startswith("unuse")]
     kept = [labels[number] for number in used]
     if repeated := sorted({label for label in kept if kept.count(label) > 1}):
-        raise InputError(f"tokens.txt has {_listed(repeated)} more than once; each class must have a name of its own")
+        raise InputError(f"tokens.txt has {listed(repeated)} more than once; each class must have a name of its own")
     if len(used) < rows:
-        logger.info("left out of the head: %s", _listed([label for label in labels if label.startswith("unuse")]))
+        logger.info("left out of the head: %s", listed([label for label in labels if label.startswith("unuse")]))
         for name in ("proj.weight", "proj.bias"):
             if name in weights and weights[name].shape[0] == rows:
                 weights[name] = weights[name][used]
@@ -310,21 +147,21 @@ def _config_of(weights: dict[str, Tensor], settings: dict[str, Any], labels: lis
     for name, value in _MUST_BE.items():
         if name in settings and settings[name] != value:
             raise InputError(f"the checkpoint has {name}: {settings[name]}; only {value} can be converted")
-    convolutions = _numbers(weights, rf"{_AUDIO}local_encoder\.conv_layers\.(\d+)\.0\.weight")
+    convolutions = _numbers(weights, rf"{AUDIO}local_encoder\.conv_layers\.(\d+)\.0\.weight")
     shapes = [
-        _shape(weights, f"{_AUDIO}local_encoder.conv_layers.{number}.0.weight", 3) for number in range(convolutions)
+        _shape(weights, f"{AUDIO}local_encoder.conv_layers.{number}.0.weight", 3) for number in range(convolutions)
     ]
     kernels = [shape[2] for shape in shapes]
-    width = _shape(weights, f"{_AUDIO}project_features.2.weight", 2)[0]
-    prenet = _numbers(weights, rf"{_AUDIO}context_encoder\.blocks\.(\d+)\..+")
+    width = _shape(weights, f"{AUDIO}project_features.2.weight", 2)[0]
+    prenet = _numbers(weights, rf"{AUDIO}context_encoder\.blocks\.(\d+)\..+")
     depth = _numbers(weights, r"blocks\.(\d+)\..+")
-    positional = _numbers(weights, rf"{_AUDIO}relative_positional_encoder\.(\d+)\.0\.weight", start=1)
-    first = f"{_AUDIO}context_encoder.blocks.0" if prenet else "blocks.0"
+    positional = _numbers(weights, rf"{AUDIO}relative_positional_encoder\.(\d+)\.0\.weight", start=1)
+    first = f"{AUDIO}context_encoder.blocks.0" if prenet else "blocks.0"
     position = (1, width, 1)
     if positional:
-        position = _shape(weights, f"{_AUDIO}relative_positional_encoder.1.0.weight", 3)
+        position = _shape(weights, f"{AUDIO}relative_positional_encoder.1.0.weight", 3)
     scales, heads = _scales(weights)
-    extra = _shape(weights, _ANCHOR, 3)[1]
+    extra = _shape(weights, ANCHOR, 3)[1]
     told = {"prenet_depth": prenet, "depth": depth, "embed_dim": width, "num_extra_tokens": extra}
     for name, value in told.items():
         if settings.get(name, value) != value:
@@ -375,7 +212,7 @@ def _numbers(weights: dict[str, Tensor], pattern: str, start: int = 0) -> int:
 
 def _scales(weights: dict[str, Tensor]) -> tuple[int, int]:
     """For how many blocks, and for how many heads, there are learned scales of the bias."""
-    name = f"{_AUDIO}alibi_scale"
+    name = f"{AUDIO}alibi_scale"
     shape = tuple(weights[name].shape) if name in weights else None
     if shape is None:
         raise InputError(f"the checkpoint lacks {name}")
@@ -428,7 +265,7 @@ def _translated(weights: dict[str, Tensor], config: Emotion2VecConfig) -> dict[s
     """The weights in float32 under the model's own names; refuses what it doesn't know, lacks or has otherwise."""
     names = {name: _translate(name, config.prenet_depth) for name in weights}
     if unknown := [name for name, ours in names.items() if ours is None]:
-        raise InputError(f"the checkpoint has weights that emotion2vec doesn't have: {_listed(unknown)}")
+        raise InputError(f"the checkpoint has weights that emotion2vec doesn't have: {listed(unknown)}")
     with torch.device("meta"):
         model = _model_class("proj.weight" in weights)(config)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -442,13 +279,13 @@ def _translated(weights: dict[str, Tensor], config: Emotion2VecConfig) -> dict[s
             wrong.append(f"{name} has shape {tuple(value.shape)} and must have {expected[ours]}")
         state[ours] = value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
     if wrong:
-        raise InputError(_listed(wrong, "; "))
+        raise InputError(listed(wrong, "; "))
     if missing := [name.removeprefix(inner) for name in expected if name not in state]:
-        raise InputError(f"the checkpoint lacks {_listed(missing)} (by their names here)")
+        raise InputError(f"the checkpoint lacks {listed(missing)} (by their names here)")
     if surplus := [name for name, ours in names.items() if ours not in expected and f"{inner}{ours}" not in expected]:
-        raise InputError(f"the checkpoint has weights that emotion2vec doesn't have: {_listed(surplus)}")
+        raise InputError(f"the checkpoint has weights that emotion2vec doesn't have: {listed(surplus)}")
     if infinite := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
-        raise InputError(f"the checkpoint has numbers that are not finite in {_listed(infinite)}")
+        raise InputError(f"the checkpoint has numbers that are not finite in {listed(infinite)}")
     return state
 
 
@@ -458,9 +295,9 @@ def _translate(name: str, prenet_depth: int) -> str | None:
         return name
     if match := re.fullmatch(rf"blocks\.(\d+)\.{_BLOCK}", name):
         return f"layers.{prenet_depth + int(match[1])}.{_IN_BLOCK.get(match[2], match[2])}.{match[3]}"
-    if not name.startswith(_AUDIO):
+    if not name.startswith(AUDIO):
         return None
-    name = name.removeprefix(_AUDIO)
+    name = name.removeprefix(AUDIO)
     if name in ("extra_tokens", "alibi_scale"):
         return name
     if match := re.fullmatch(rf"context_encoder\.blocks\.(\d+)\.{_BLOCK}", name):
@@ -506,12 +343,6 @@ def _write(config: Emotion2VecConfig, state: dict[str, Tensor], output: Path) ->
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
-
-
-def _listed(names: Sequence[str], separator: str = ", ", most: int = 5) -> str:
-    """The first few, and how many more there are."""
-    shown = separator.join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 __all__ = ["convert", "main"]
