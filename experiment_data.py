@@ -248,7 +248,7 @@ def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:
         return
     one, other = (SpeechFeatures.from_dict(each) for each in made)
     try:
-        one.refuse_other(other)
+        one.refuse_other_states(other)
     except WrongEncoder:
         raise InputError(
             f"{where}: the voice features of {first.name} were made by {one.in_words()}, those of {corpus.name} by "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoFeatureExtractor
 from transformers import AutoModel
 from transformers import PreTrainedModel
@@ -105,14 +106,15 @@ class SpeechEncoder:
         Raises:
             ValueError: it can't be loaded, or see `SpeechEncoder`.
         """
-        kwargs = {"revision": revision, "trust_remote_code": trust_remote_code}
-        kwargs = {key: value for key, value in kwargs.items() if value}
+        # False as well is said: left out, transformers asks on stdin.
+        kwargs = {"trust_remote_code": trust_remote_code, **({"revision": revision} if revision else {})}
         _know_emotion2vec()
         try:
-            model = AutoModel.from_pretrained(name, dtype=torch.float32, **kwargs)
+            model, loaded = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **kwargs)
             extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
-        except (OSError, ValueError, ImportError, KeyError) as error:
+        except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"the speech encoder {name!r} can't be loaded ({str(error).splitlines()[0]})") from error
+        _refuse_missing(name, model, set(loaded["missing_keys"]))
         if not hasattr(extractor, "sampling_rate"):
             raise ValueError(f"{name!r} is a {model.config.model_type} model, no speech encoder")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -230,7 +232,9 @@ class SpeechEncoder:
         if self.features.layers == (-1,):
             states = self.model(**inputs).last_hidden_state
         else:
-            hidden = self.model(**inputs, output_hidden_states=True).hidden_states
+            outputs = self.model(**inputs, output_hidden_states=True)
+            # Some normalise after the last layer, and give its states from before that among the hidden ones.
+            hidden = (*outputs.hidden_states[:-1], outputs.last_hidden_state)
             states = torch.stack([hidden[layer] for layer in self.features.layers]).mean(dim=0)
         return states.float().cpu().numpy()
 
@@ -239,6 +243,18 @@ class SpeechEncoder:
         if self.features.pooling == "utterance":
             return frames.mean(axis=0)
         return average_frames(frames, SAMPLING_RATE / self.samples_per_frame, self.features.frame_rate)
+
+
+def _refuse_missing(name: str, model: PreTrainedModel, missing: set[str]) -> None:
+    """Raises ValueError for weights that the checkpoint lacks: transformers makes random ones, with a warning."""
+    if "masked_spec_embed" in missing:  # for training alone; random, it would make each load another encoder
+        missing.remove("masked_spec_embed")
+        with torch.no_grad():
+            model.masked_spec_embed.zero_()
+    if model.config.is_encoder_decoder:
+        missing = {key for key in missing if key.startswith("encoder.")}
+    if missing:
+        raise ValueError(f"the speech encoder {name!r} lacks {len(missing)} of its weights, such as {min(missing)}")
 
 
 def _know_emotion2vec() -> None:

@@ -66,6 +66,13 @@ class SpeechFeatures:
                 raise ValueError(f"speech encoder: {name} is {value!r}, of the wrong type")
         if given.get("pooling", "frames") not in POOLINGS:
             raise ValueError(f"speech encoder: pooling is {given['pooling']!r}; it can be {', '.join(POOLINGS)}")
+        depth, layers = given["num_layers"], given.get("layers", (-1,))
+        wrong = [name for name in ("width", "num_layers", "sampling_rate") if given.get(name, 1) < 1]
+        wrong += ["frame_rate"] if not 0 <= given.get("frame_rate", 50.0) < float("inf") else []
+        if not layers or any(type(layer) is not int or not -depth - 1 <= layer <= depth for layer in layers):
+            wrong.append("layers")
+        if wrong:
+            raise ValueError(f"speech encoder: {wrong[0]} is {given[wrong[0]]!r}, out of range")
         return cls(**{**given, "layers": tuple(given.get("layers", (-1,)))})
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +105,16 @@ class SpeechFeatures:
         same_name = Path(self.encoder).name.lower() == Path(other.encoder).name.lower()
         if shape != (other.model_type, other.width, other.num_layers) or ("/" in other.encoder and not same_name):
             raise WrongEncoder(f"the features of this model were made by {mine}, not by {theirs}")
+
+    def refuse_other_states(self, other: "SpeechFeatures") -> None:
+        """Raises WrongEncoder as `refuse_other` does, and where other states of the same encoder were kept."""
+        self.refuse_other(other)
+        kept = []
+        for each in (self, other):
+            layers = tuple(layer if layer >= 0 else each.num_layers + 1 + layer for layer in each.layers)
+            kept.append((layers, each.pooling, each.frame_rate))
+        if kept[0] != kept[1]:
+            raise WrongEncoder(f"the features of this model are {self.in_words()}; these are {other.in_words()}")
 
     def _named(self) -> str:
         digest = f", weights {self.weights[:12]}" if self.weights else ""

@@ -1,9 +1,10 @@
 """Any recording to a mono waveform at one rate, or a clear refusal. Travels to the Hub with the model."""
 
+import http.client
 import io
 import logging
+import math
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         return _decode(_download(source), source, longest)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path.is_file raises for names that are too long
             raise AudioError(f"{path}: there is no such file")
         return _decode(path, str(path), longest)
     if hasattr(source, "read"):
@@ -147,6 +148,8 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         raise AudioError(f"{type(source).__name__} is no recording; give a path, URL, bytes or an array of numbers")
     if source_rate is None:
         raise AudioError("an array of samples needs its sampling rate")
+    if isinstance(source_rate, str) or not math.isfinite(source_rate):
+        raise AudioError(f"the sampling rate is {source_rate!r}; it must be a number of Hz")
     return _full_scale(array), int(source_rate), "the recording"
 
 
@@ -166,10 +169,13 @@ def _download(url: str) -> io.BytesIO:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             content = answer.read(_DOWNLOAD + 1)
-    except (OSError, ValueError, urllib.error.URLError) as error:
+            left = answer.length  # of what was announced
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise AudioError(f"{url} can't be fetched ({error})") from error
     if len(content) > _DOWNLOAD:
         raise AudioError(f"{url} is larger than {_DOWNLOAD >> 20} MB")
+    if left:
+        raise AudioError(f"{url} was cut off: {left} bytes did not come")
     return io.BytesIO(content)
 
 

@@ -1,16 +1,27 @@
 """Speech encoders of every kind: a recording gives alone what it gives in a batch; layers, pooling, frame rates; what
 is the same encoder and what another; frames averaged as by hand."""
 
+import io
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 from tiny_encoders import tiny_encoder
+from tiny_speech_encoders import CONVOLUTIONS
 from tiny_speech_encoders import KINDS
 from tiny_speech_encoders import LAYERS
+from tiny_speech_encoders import SIZE
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoModel
+from transformers import Wav2Vec2Config
 from transformers import Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2Model
 
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_encoders import batches_by_length
@@ -233,17 +244,80 @@ def test_what_is_another_encoder(mine, theirs, same):
 
 
 def test_descriptions_are_kept_and_checked():
-    features = SpeechFeatures(**BASE, encoder="a/b", layers=(6, 7), revision="f00", weights="0123456789abcdef")
+    features = SpeechFeatures(**BASE, encoder="a/b", layers=(5, 6), revision="f00", weights="0123456789abcdef")
     assert SpeechFeatures.from_dict(features.to_dict()) == features
-    assert features.in_words() == "a/b (revision f00, weights sha256 0123456789ab), mean of layers 6, 7, 50 Hz"
+    assert features.in_words() == "a/b (revision f00, weights sha256 0123456789ab), mean of layers 5, 6, 50 Hz"
     for given, message in (
         ({**BASE}, "encoder is missing"),
         ({**BASE, "encoder": "a", "hop": 1}, "hop is none of them"),
         ({**BASE, "encoder": "a", "width": "1"}, "width is '1', of the wrong type"),
         ({**BASE, "encoder": "a", "pooling": "max"}, "pooling is 'max'"),
+        ({**BASE, "encoder": "a", "width": 0}, "width is 0, out of range"),
+        ({**BASE, "encoder": "a", "frame_rate": -5.0}, "frame_rate is -5.0, out of range"),
+        ({**BASE, "encoder": "a", "layers": [7]}, r"layers is \[7\], out of range"),
     ):
         with pytest.raises(ValueError, match=message):
             SpeechFeatures.from_dict(given)
+
+
+def test_other_states_of_the_same_encoder_are_others():
+    one = SpeechFeatures(**BASE, encoder="a/b", frame_rate=5.0)
+    one.refuse_other_states(SpeechFeatures(**BASE, encoder="a/b", frame_rate=5.0, layers=(6,)))  # -1 is the sixth
+    for changed in ({"layers": (3,)}, {"frame_rate": 50.0}, {"pooling": "utterance", "frame_rate": 0.0}):
+        other = SpeechFeatures(**{**BASE, "encoder": "a/b", "frame_rate": 5.0, **changed})
+        one.refuse_other(other)
+        with pytest.raises(WrongEncoder, match="the features of this model are a/b, last hidden states, 5 Hz; these"):
+            one.refuse_other_states(other)
+
+
+# ---- loading
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(folders, tmp_path):
+    """transformers makes random ones in their place: other features at each load."""
+    folder = Path(shutil.copytree(folders["wavlm"], tmp_path / "torn"))
+    weights = load_file(folder / "model.safetensors")
+    spare = {name: value for name, value in weights.items() if "layers.1." not in name}
+    save_file(spare, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks \d+ of its weights, such as encoder.layers.1.attention"):
+        SpeechEncoder.from_pretrained(str(folder))
+    (folder / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(ValueError, match="can't be loaded"):
+        SpeechEncoder.from_pretrained(str(folder))
+
+
+def test_what_only_training_uses_may_be_missing(folders, tmp_path):
+    folder = Path(shutil.copytree(folders["hubert"], tmp_path / "hubert"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["masked_spec_embed"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    digests = {SpeechEncoder.from_pretrained(str(folder)).features.weights for _ in range(2)}
+    assert len(digests) == 1
+
+
+def test_foreign_code_is_refused_without_a_question(tmp_path, monkeypatch):
+    """transformers asks on stdin where it is not told; what comes there may be sound."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "odd", "auto_map": {"AutoConfig": "odd.Odd", "AutoModel": "odd.OddModel"}})
+    )
+    (tmp_path / "odd.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(ValueError, match="can't be loaded"):
+        SpeechEncoder.from_pretrained(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_last_layer_is_one_thing(tmp_path):
+    """Encoders that normalise after their last layer give its states from before that among the hidden ones."""
+    config = Wav2Vec2Config(**SIZE, **CONVOLUTIONS, feat_extract_norm="layer", do_stable_layer_norm=True)
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    model = Wav2Vec2Model(config)
+    found = [
+        SpeechEncoder(model, extractor, "a/b", layers)(recordings())[0] for layers in ((-1,), (LAYERS,), (-1, -1))
+    ]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
 
 
 # ---- averaging

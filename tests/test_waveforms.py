@@ -237,8 +237,10 @@ def test_without_soundfile_it_says_so(monkeypatch):
 
 class _Server(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        there = self.path == "/tone.flac"
+        there = self.path in ("/tone.flac", "/cut.flac")
         self.send_response(200 if there else 404)
+        if self.path == "/cut.flac":  # announced, and not all sent
+            self.send_header("Content-Length", "1000000")
         self.end_headers()
         if there:
             self.wfile.write(encoded(tone(), kind="FLAC"))
@@ -256,12 +258,24 @@ def test_urls(monkeypatch):
         np.testing.assert_allclose(read_waveform(f"{url}/tone.flac").samples, tone(), atol=2**-14)
         with pytest.raises(AudioError, match="none.wav can't be fetched.*404"):
             read_waveform(f"{url}/none.wav")
+        with pytest.raises(AudioError, match=r"cut.flac (was cut off: \d+ bytes did not come|can't be fetched)"):
+            read_waveform(f"{url}/cut.flac")
+        with pytest.raises(AudioError, match="can't be fetched"):
+            read_waveform(f"{url}/a name with spaces.wav")
         monkeypatch.setattr(waveforms, "_DOWNLOAD", 100)
         with pytest.raises(AudioError, match="is larger than 0 MB"):
             read_waveform(f"{url}/tone.flac")
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_what_is_no_rate_and_no_name():
+    for rate in ("abc", float("nan"), float("inf")):
+        with pytest.raises(AudioError, match="the sampling rate is"):
+            read_waveform(tone(), source_rate=rate)
+    with pytest.raises(AudioError, match="there is no such file"):
+        read_waveform("x" * 400 + ".wav")
 
 
 # ---- fuzzing

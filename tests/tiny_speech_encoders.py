@@ -23,9 +23,9 @@ from emomm.configuration_emotion2vec import Emotion2VecConfig
 from emomm.modeling_emotion2vec import Emotion2VecModel
 
 WIDTH, LAYERS = 16, 3
-_SIZE = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 24}
+SIZE = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 24}
 # Strides of 5 * 4 * 4 * 4 = 320 samples, as the real ones have with more layers.
-_CONVOLUTIONS = {
+CONVOLUTIONS = {
     "conv_dim": [8] * 4,
     "conv_kernel": [10, 8, 4, 4],
     "conv_stride": [5, 4, 4, 4],
@@ -57,7 +57,7 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
         )
         return WhisperModel(config), WhisperFeatureExtractor()
     if kind == "emotion2vec":
-        convolutions = {name: _CONVOLUTIONS[name] for name in ("conv_dim", "conv_kernel", "conv_stride")}
+        convolutions = {name: CONVOLUTIONS[name] for name in ("conv_dim", "conv_kernel", "conv_stride")}
         config = Emotion2VecConfig(
             **convolutions,
             hidden_size=WIDTH,
@@ -72,12 +72,12 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
         )
         return Emotion2VecModel(config), Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     if kind == "w2v-bert":
-        config = Wav2Vec2BertConfig(**_SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
+        config = Wav2Vec2BertConfig(**SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
         return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor()
     classes = {"hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel)}
     config_class, model_class = classes.get(kind, (Wav2Vec2Config, Wav2Vec2Model))
     group = kind == "wav2vec2"
-    config = config_class(**_SIZE, **_CONVOLUTIONS, feat_extract_norm="group" if group else "layer")
+    config = config_class(**SIZE, **CONVOLUTIONS, feat_extract_norm="group" if group else "layer")
     return model_class(config), Wav2Vec2FeatureExtractor(return_attention_mask=not group and kind != "hubert")
 
 
