@@ -68,7 +68,7 @@ def test_predict_command(quickstart, monkeypatch):
     import pyarrow.parquet as pq
 
     monkeypatch.chdir(quickstart)
-    command = next(line for line in "\n".join(blocks("bash")).splitlines() if line.startswith("emomm predict"))
+    command = next(line for line in "\n".join(blocks("bash")).splitlines() if "--output predictions.parquet" in line)
     assert main(shlex.split(command)[1:]) == 0
     table = pq.read_table("predictions.parquet")
     before = pq.read_table("runs/quickstart/both/seed-42/session-1/predictions.parquet")
@@ -78,6 +78,29 @@ def test_predict_command(quickstart, monkeypatch):
     live = np.array([rows[name] for name in before["utterance_id"].to_pylist()])
     # The encoder runs live here, and its states came from the float16 store there.
     np.testing.assert_allclose(live, stored, atol=2e-3)
+
+
+def test_a_recording_in_one_call(quickstart, monkeypatch, capsys):
+    """The pipeline's block and the command's, on the recordings they name; the encoder from a folder."""
+    shared = Path(__file__).resolve().parent.parent.parent / "shared"
+    recordings, whisper = shared / "data" / "emodb" / "flac", shared / "models" / "whisper-base"
+    if not (recordings.is_dir() and whisper.is_dir()):
+        pytest.skip("EmoDB's recordings and Whisper base are not beside this checkout")
+    monkeypatch.chdir(quickstart)
+    Path("emodb").symlink_to(recordings)
+    Path("whisper-base").symlink_to(whisper)
+    code = next(block for block in blocks("python") if "import pipeline" in block)
+    assert code.count("trust_remote_code=True)") == 1
+    code = code.replace("trust_remote_code=True)", "trust_remote_code=True, speech_encoder='whisper-base')")
+    exec(compile(code, "README.md", "exec"), {})
+    label, score = capsys.readouterr().out.strip().splitlines()[-1].split()
+    labels = {"neutral", "happy", "sad", "anger"}
+    assert label in labels and 0.25 < float(score) <= 1
+    command = next(block for block in blocks("bash") if "emodb/03a01Wa.flac" in block).replace("\\\n", " ")
+    assert main(shlex.split(command)[1:]) == 0
+    said = capsys.readouterr().out
+    assert f"emodb/03a01Wa.flac: {label} ({100 * float(score):.1f}%)" in said
+    assert all(f"emodb/{name}.flac: " in said for name in ("03a01Fa", "03a02Ta", "03a01Nc"))
 
 
 def test_recipes_of_the_table_are_packaged():
