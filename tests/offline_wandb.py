@@ -21,6 +21,7 @@ class OfflineRun:
         summary: {key: value}; keys of several levels are joined by "/".
         artifacts: {(type, name): {path in the artifact: entry of its manifest}}.
         exit_code: None where the run was not finished.
+        started: seconds since 1970.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class OfflineRun:
     summary: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     exit_code: int | None = None
+    started: float = 0.0
 
     def curve(self, key: str) -> dict[int, Any]:
         """{step: value} of one key of the history."""
@@ -80,6 +82,7 @@ def read_run(folder: Path) -> OfflineRun:
             about = record.run
             run.id, run.project, run.group, run.name = about.run_id, about.project, about.run_group, about.display_name
             run.job_type, run.tags = about.job_type, list(about.tags)
+            run.started = about.start_time.seconds + about.start_time.nanos / 1e9
             run.config |= {_key(item): json.loads(item.value_json) for item in about.config.update}
         elif kind == "config":
             run.config |= {_key(item): json.loads(item.value_json) for item in record.config.update}
@@ -98,4 +101,5 @@ def read_run(folder: Path) -> OfflineRun:
 
 def read_runs(folder: Path) -> list[OfflineRun]:
     """All offline folders below `folder/wandb`, oldest first."""
-    return [read_run(path) for path in sorted((folder / "wandb").glob("offline-run-*"))]
+    runs = [read_run(path) for path in (folder / "wandb").glob("offline-run-*")]
+    return sorted(runs, key=lambda run: run.started)  # their names tell whole seconds
