@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def recording_seconds(recordings: Recordings, row: int) -> float:
     try:
         source = recordings.source(row)
         if isinstance(source, Mapping) and "array" in source:
-            seconds = len(source["array"]) / source["sampling_rate"]
+            seconds = len(source["array"]) / source.get("sampling_rate")
         else:
             opened = soundfile.info(_file(source))
             seconds = opened.frames / opened.samplerate
@@ -35,7 +36,7 @@ def recording_seconds(recordings: Recordings, row: int) -> float:
     except (*_UNREADABLE, ZeroDivisionError):  # said with its reason when it is read
         return 0.0
     seconds = (seconds if math.isnan(end) else min(end, seconds)) - start
-    return min(max(seconds, 0.0), LONGEST)
+    return min(seconds, LONGEST) if seconds > 0 else 0.0  # also where it is NaN
 
 
 def all_seconds(recordings: Recordings, rows: Sequence[int], workers: int) -> list[float]:
@@ -51,18 +52,20 @@ def read_recording(recordings: Recordings, row: int) -> Waveform:
     Raises:
         AudioError: as `read_waveform`, and where the part lies outside the recording.
     """
+    source, segment = recordings.source(row), recordings.segment(row)
     try:
-        source, segment = recordings.source(row), recordings.segment(row)
         if segment is None:
             return read_waveform(source)
         if isinstance(source, Mapping) and "array" in source:
             raise AudioError("start and end are for recordings in files; cut the array")
         return _read_segment(source, *segment)
     except AudioError as error:
-        if recordings.files is None:
+        if not isinstance(source, Path):
             raise
         # Where the recording lies is said beside the reason, without the way to it.
-        reason = str(error).replace(str(recordings.files[row]), recordings.places[row] or "it")
+        reason, shown = str(error), recordings.shown(row) or "it"
+        for way in (str(source), repr(str(source))[1:-1]):
+            reason = reason.replace(way, shown)
         raise AudioError(reason) from error
 
 
@@ -95,7 +98,7 @@ def _attempt(recordings: Recordings, row: int) -> Waveform | AudioError:
 def _file(source: Path | Mapping[str, Any]) -> Any:
     """What soundfile opens; nothing that could wait for ever, as a pipe."""
     if isinstance(source, Path):
-        if not source.is_file():
+        if not os.path.isfile(source):  # Path.is_file raises for names that are too long
             raise AudioError(f"{source}: there is no such file")
         return source
     if "bytes" not in source:
@@ -107,11 +110,12 @@ def _read_segment(source: Path | Mapping[str, Any], start: float, end: float) ->
     try:
         with soundfile.SoundFile(_file(source)) as opened:
             rate, frames = opened.samplerate, opened.frames
-            first = round(start * rate)
-            last = frames if math.isnan(end) else min(round(end * rate), frames)
-            if not 0 <= first < last:
+            seconds = frames / rate
+            first = round(start * rate) if 0 <= start < seconds else frames
+            last = frames if math.isnan(end) or end >= seconds else round(max(end, 0.0) * rate)
+            if first >= last:
                 until = "its end" if math.isnan(end) else f"{end:g} s"
-                raise AudioError(f"there is nothing from {start:g} s to {until}: it has {frames / rate:g} s")
+                raise AudioError(f"there is nothing from {start:g} s to {until}: it has {seconds:g} s")
             if last - first > LONGEST * rate:
                 raise AudioError(
                     f"{(last - first) / rate:.0f} s are too long: at most {LONGEST:g} s are taken; cut it"

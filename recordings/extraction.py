@@ -220,9 +220,7 @@ def _extract(
                 features = _features(encoder, waveforms, job.batch_seconds)
                 for row, waveform, found in zip(rows, waveforms, features, strict=True):
                     if isinstance(found, str):
-                        share.failed.append(
-                            {"utterance_id": ids[row], "path": recordings.places[row], "reason": found}
-                        )
+                        share.failed.append({"utterance_id": ids[row], "path": recordings.shown(row), "reason": found})
                     else:
                         shard.add(row, waveform, found)
                         share.audio_seconds += waveform.seconds

@@ -1,5 +1,6 @@
 """The README.md of an extracted data set: what made it, what is in it, and what was said of its recordings."""
 
+import json
 from collections import Counter
 
 from ..speech_features import SpeechFeatures
@@ -7,7 +8,7 @@ from .inputs import Recordings
 
 _HEAD = """\
 ---
-pretty_name: voice features of {name}
+pretty_name: {title}
 task_categories:
 - audio-classification
 tags:
@@ -72,8 +73,10 @@ def extraction_card(
         "pooling": "mean over the recording" if features.pooling == "utterance" else f"{features.frame_rate:g} Hz",
     }
     columns = [*recordings.columns.column_names, "seconds", "audio_notes", "audio_features"]
+    title = f"voice features of {recordings.name}"
     vector = f"a vector of {features.width} numbers"
     text = _HEAD.format(
+        title=json.dumps(title, ensure_ascii=not title.isprintable()),  # as YAML reads it, whatever is in the name
         name=recordings.name,
         rows=len(said),
         hours=audio_seconds / 3600,

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from pathlib import PureWindowsPath
 from typing import Any
 
 import datasets
@@ -17,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
+from .releases.release import walked
+from .row_columns import ABSOLUTE
 from .row_columns import PATH_COLUMNS
 from .row_columns import find_column
 from .row_columns import read_table
@@ -33,6 +38,8 @@ SIDECARS = ("metadata.csv", "manifest.csv", "metadata.jsonl", "manifest.jsonl")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SCAN_ROWS = 1000
 _STRUCT = {"bytes", "path", "array"}
+_SHARD = re.compile(r"(.+?)(-\d+)+(-of-\d+)?\.parquet", re.IGNORECASE)
+_SPLITS = {"train", "test", "validation", "valid", "val", "dev", "development", "eval"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +85,13 @@ class Recordings:
         start, end = (
             self.columns[name][row].as_py() if name in self.columns.column_names else None for name in ("start", "end")
         )
-        return None if start is None and end is None else (start or 0.0, float("nan") if end is None else end)
+        start = None if start is None or math.isnan(start) else start
+        end = None if end is None or math.isnan(end) or end == math.inf else end
+        return None if start is None and end is None else (start or 0.0, math.nan if end is None else end)
+
+    def shown(self, row: int) -> str:
+        """Where it lies, for files that others get: of recordings outside of the input the name alone."""
+        return _inside(self.places[row])
 
     def source(self, row: int) -> Path | dict[str, Any]:
         """The recording, for `read_waveform`: a path, or a dictionary with bytes or samples."""
@@ -87,10 +100,11 @@ class Recordings:
         value = self.dataset[row]["audio"][0]
         found = {name: value[name] for name in value if value[name].is_valid} if value.is_valid else {}
         if "bytes" in found:
-            return {"bytes": memoryview(found["bytes"].as_buffer()), "path": self.places[row]}
+            return {"bytes": memoryview(found["bytes"].as_buffer()), "path": self.shown(row)}
         if "array" in found:
             samples = np.asarray(found["array"].values.to_numpy(zero_copy_only=False))
-            return {"array": samples, "sampling_rate": value["sampling_rate"].as_py()}
+            rate = found.get("sampling_rate")
+            return {"array": samples, "sampling_rate": None if rate is None else rate.as_py()}
         return self.base / found["path"].as_py() if "path" in found else {}
 
 
@@ -106,14 +120,16 @@ def read_input(source: str, split: str = "train") -> Recordings:
     Raises:
         InputError: nothing there, no recordings in it, a table without paths, an utterance id given twice.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):  # unlike Path's own, False for what is too long
         return _folder(path, split)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() in (".csv", ".jsonl"):
             return _from_table(read_table(path), path, [])
         if path.suffix.lower() == ".parquet":
-            return _from_data_set(_load(source, "parquet", [path]), path, [])
+            # without --split, whatever was named is taken
+            files = [path] if split == "train" else _of_split([path], path, split)
+            return _from_data_set(_load(source, "parquet", files), path, [])
         raise InputError(f"{source} is none of .csv, .jsonl and .parquet; of single recordings, give the folder")
     if _HUB_ID.fullmatch(source) and not source.startswith("."):
         return _from_data_set(_load(source, source, split=split), None, [], source)
@@ -121,45 +137,89 @@ def read_input(source: str, split: str = "train") -> Recordings:
 
 
 def _folder(path: Path, split: str) -> Recordings:
-    from .release_folders import read_release
     from .release_folders import release_kind
 
-    if release_kind(path) is not None:
-        release = read_release(path)
-        told = [f"a release folder of {release.corpus}, whose name is the corpus'", *release.notes]
-        rows = [{**row, "path": str(row["path"])} for row in release.rows]
-        return _from_table(table_of(rows), path / "release", told)
-    if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
+    corpus = release_kind(path)
+    if corpus is not None:
+        return _from_release(path, corpus)
+    if os.path.exists(path / "state.json") or os.path.exists(path / "dataset_dict.json"):
         return _from_data_set(_load(str(path), split=split), path, [])
-    found = sorted(_audio_files(path))
+    found = sorted(_files(path, ENDINGS))
     if found:
         return _from_files(path, found)
-    tables = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+    tables = [path / file for file in sorted(_files(path, {".parquet"})) if os.path.isfile(path / file)]
     if tables:
-        tables = [file for file in tables if file.name.startswith(split)] or tables
-        return _from_data_set(_load(str(path), "parquet", tables), path, [])
+        return _from_data_set(_load(str(path), "parquet", _of_split(tables, path, split)), path, [])
     raise InputError(f"{path} holds no recordings ({', '.join(sorted(ENDINGS))}) and no data set")
 
 
-def _audio_files(folder: Path) -> Iterator[str]:
-    """Their paths relative to `folder`; links are followed, each folder once, and hidden files passed over."""
-    seen = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def _from_release(path: Path, corpus: str) -> Recordings:
+    """The rows of the release that `path` is or holds, and a note of how many recordings beside it are not taken."""
+    from .release_folders import PARSERS
+    from .release_folders import read_release
+
+    release = read_release(path)
+    told = [f"a release folder of {corpus}, whose name is the corpus'", *release.notes]
+    rows = [{**row, "path": _nameable(str(row["path"]))} for row in release.rows]
+    first = Path(rows[0]["path"]).relative_to(os.path.abspath(path))
+    inner = next(place for place in reversed(first.parents) if PARSERS[corpus].is_release(path / place))
+    if inner != Path():
+        outside = sum(inner not in Path(file).parents for file in _files(path, ENDINGS))
+        if outside:
+            told.append(f"{outside} recordings lie outside of the release ({inner.as_posix()}) and are not taken")
+    return _from_table(table_of(rows), path / "release", told)
+
+
+def _files(folder: Path, endings: Collection[str]) -> Iterator[str]:
+    """Paths relative to `folder`; links are followed, each folder once, and hidden files passed over."""
+    for parent, names in walked(folder):
         for name in names:
-            if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
-                yield Path(parent, name).relative_to(folder).as_posix()
+            if Path(name).suffix.lower() in endings:
+                yield _nameable(Path(parent, name).relative_to(folder).as_posix())
+
+
+def _nameable(name: str) -> str:
+    """The same name; neither Arrow nor JSON holds one that isn't UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {os.fsencode(name)!r} is not in UTF-8; rename the file or folder") from error
+    return name
+
+
+def _of_split(tables: list[Path], source: Path, split: str) -> list[Path]:
+    """Those of the split, by their names or the folders they lie in; all for "train", where nothing tells a split."""
+    told = [_told_split(file, source) for file in tables]
+    begins = re.compile(rf"{re.escape(split)}(?![^\W_])")  # train_1, train.clean
+    chosen = [file for file, name in zip(tables, told, strict=True) if name == split]
+    chosen = chosen or [file for file, name in zip(tables, told, strict=True) if begins.match(name)]
+    splits = sorted(set(told) - {""})
+    untold = not splits or (len(splits) == 1 and _first_word(splits[0]) not in _SPLITS)  # as part-0.parquet
+    if not chosen and split == "train" and untold:
+        return tables
+    if not chosen:
+        listed = ", ".join(splits) or "its file names tell none"
+        raise InputError(f"{source} has no split {split!r}; its splits: {listed} (--split)")
+    return chosen
+
+
+def _told_split(file: Path, source: Path) -> str:
+    """The split that train-0-of-2.parquet, train.parquet or train/0.parquet says; "" where nothing does."""
+    shard = _SHARD.fullmatch(file.name)
+    if shard is not None:
+        return shard[1]
+    folders = file.relative_to(source).parent.parts if file != source else ()
+    return next((name for name in (file.stem, *reversed(folders)) if _first_word(name) in _SPLITS), "")
+
+
+def _first_word(name: str) -> str:
+    return re.split(r"[\W_]", name.lower())[0]
 
 
 def _from_files(folder: Path, files: list[str]) -> Recordings:
     """A folder of audio, each file a row, with what a table beside them says."""
     known, notes = pa.table({"file": files}), []
-    beside = next((folder / name for name in SIDECARS if (folder / name).is_file()), None)
+    beside = next((folder / name for name in SIDECARS if os.path.isfile(folder / name)), None)
     if beside is not None:
         known, notes = _joined(files, read_table(beside), beside)
     return _finished(folder.resolve().name, known, [folder / file for file in files], files, notes, str(folder))
@@ -300,6 +360,7 @@ def _finished(
     if not places:
         raise InputError(f"{source} has no rows")
     columns, left = schema_columns(known, source)
+    name = _nameable(name)
     columns = _with_ids(columns, places, source)
     without = [role for role in ("speaker", "label") if role not in columns.column_names]
     missing = f"no {' and no '.join(without)}: the features are for prediction; training needs both"
@@ -329,7 +390,9 @@ def _with_ids(columns: pa.Table, places: list[str], source: str) -> pa.Table:
 
 def _inside(place: str) -> str:
     """A place as an id: of files elsewhere the name alone, since the way to them is this machine's."""
-    return os.path.basename(place) if os.path.isabs(place) or place.startswith("..") else place
+    if os.path.isabs(place) or place.startswith(".."):
+        return os.path.basename(place)
+    return PureWindowsPath(place).name if re.match(ABSOLUTE, place) else place
 
 
 __all__ = ["ENDINGS", "SIDECARS", "Recordings", "read_input"]

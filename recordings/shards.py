@@ -36,6 +36,7 @@ CARD = "README.md"
 JOB = "extraction.json"
 
 _DATA, _LOCKS = "data", ".locks"
+_TEXTS = (JOB, SIDECAR, FAILED, CARD)
 _SHARD = re.compile(r"train-(\d+)-(\d+)\.parquet")
 _TEMPORARY = ".temporary"
 _LEAF = {"frames": "audio_features.list.element.list.element", "utterance": "audio_features.list.element"}
@@ -77,8 +78,9 @@ class ShardFolder:
             self._refuse_changed(before, job)
         with self._writing():
             (self.folder / _DATA).mkdir(exist_ok=True)
-            for left in (self.folder / _DATA).glob(f"*{_TEMPORARY}"):
-                left.unlink()
+            texts = (self.folder / f"{name}{_TEMPORARY}" for name in _TEXTS)
+            for left in (*(self.folder / _DATA).glob(f"*{_TEMPORARY}"), *texts):
+                left.unlink(missing_ok=True)
             if before is not None and overwrite:
                 for file in (*self.shards(), self.folder / FAILED, self.folder / CARD):
                     file.unlink(missing_ok=True)
@@ -131,7 +133,9 @@ class ShardFolder:
                 return found
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"cannot read {file} ({error!r}); name a new folder, or remove this one") from error
-        foreign = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        ours = {f"{name}{_TEMPORARY}" for name in _TEXTS}  # of a job that ended while it wrote its first file
+        names = (path.name for path in self.folder.iterdir())
+        foreign = sorted(name for name in names if not name.startswith(".") and name not in ours)
         if foreign and (foreign != [_DATA] or any((self.folder / _DATA).iterdir())):
             raise InputError(f"{self.folder} holds {foreign[0]}, which no extraction made; name a new folder")
         return None
@@ -217,8 +221,12 @@ class ShardFolder:
         """A file of the folder, whole or not at all."""
         temporary = self.folder / f"{name}{_TEMPORARY}"
         with self._writing(name):
-            temporary.write_text(content, encoding="utf-8")
-            os.replace(temporary, self.folder / name)
+            try:
+                temporary.write_text(content, encoding="utf-8")
+                os.replace(temporary, self.folder / name)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
 
     @contextmanager
     def _writing(self, what: str = "") -> Iterator[None]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -30,6 +31,7 @@ from emomm.recordings import decoding
 from emomm.recordings import extraction
 from emomm.recordings import shards
 from emomm.recordings.extraction import main
+from emomm.recordings.extraction_card import extraction_card
 from emomm.recordings.inputs import read_input
 from emomm.recordings.shards import ShardFolder
 from emomm.speech_encoders import SpeechEncoder
@@ -403,6 +405,33 @@ def test_a_full_disk(job, whole, tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "o" / "data").iterdir())) == 3 and not (tmp_path / "o" / "README.md").exists()
     assert main(arguments) == 0
     assert_same(tmp_path / "o", whole)
+
+
+def test_a_full_disk_or_a_kill_at_the_start(job, whole, tmp_path, monkeypatch):
+    arguments = [*job[1], "--output", str(tmp_path / "o"), "--frame_rate", "10"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.os, "replace", full)
+        assert main(arguments) == 2
+    assert not list((tmp_path / "o").glob("*.temporary"))
+    (tmp_path / "o" / "extraction.json.temporary").write_text("{")
+    (tmp_path / "o" / "README.md.temporary").write_text("-")
+    assert main(arguments) == 0
+    assert_same(tmp_path / "o", whole)
+
+
+def test_a_card_of_any_name(job, whole):
+    from huggingface_hub import DatasetCard
+
+    found = read_input(str(job[0] / "list.csv"))
+    made = SpeechFeatures.from_dict(json.loads((whole / "speech_encoder.json").read_text()))
+    for name in ("study: part #1", 'a "b" \\ \u00e9'):
+        text = extraction_card(made, replace(found, name=name), [None], 1.0, [])
+        assert yaml.safe_load(text.split("---")[1])["pretty_name"] == f"voice features of {name}"
+        assert DatasetCard(text).data.pretty_name == f"voice features of {name}"
 
 
 def test_a_shard_that_is_torn(job, whole, tmp_path, capsys):

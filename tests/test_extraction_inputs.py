@@ -1,6 +1,8 @@
 """From a folder, table, data set or release to recordings: which they are, what is said of them, where they lie."""
 
 import json
+import math
+import os
 
 import datasets
 import numpy as np
@@ -185,6 +187,8 @@ def test_jsonl_of_mixed_types_and_segments(audio):
         ("x.csv", "path,valence\na.wav,high\n", "column valence must hold numbers"),
         ("x.csv", "path,utterance_id\na.wav,1\nb.wav,1\n", "utterance_id '1' is given 2 times"),
         ("x.csv", "path,utterance_id\na.wav,1\nb.wav,\n", "row 1 has no utterance_id"),
+        ("x.csv", "path,label,label\na.wav,b,c\n", "two columns are called label"),
+        ("x.csv", "path;label\na.wav;b\n", "separated by semicolons; save it with commas"),
         ("x.jsonl", '{"path": "a.wav"}\n{"path"\n', "line 2: no JSON"),
         ("x.jsonl", '["a.wav"]\n', "line 1: no object"),
         ("x.parquet", "text", "can't read"),
@@ -317,3 +321,110 @@ def test_batches_are_read_in_order_and_ahead(audio):
     reading = decoded(found, [[0]] * 50, workers=2)
     next(reading)
     reading.close()  # what nobody waits for any more is not read
+
+
+# ---- what is odd
+
+
+def jsonl(folder, *told):
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, told)))
+    return read_input(str(folder / "list.jsonl"))
+
+
+def test_a_folder_that_cannot_be_read(audio, monkeypatch):
+    original = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="cannot read the folder .*audio/b: Permission denied"):
+        read_input(str(audio))
+
+
+def test_another_split(data_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for folder, name in (("a", "train-0.parquet"), ("b", "test.parquet"), ("c", "part-0.parquet")):
+        (tmp_path / folder).mkdir()
+        data_set.to_parquet(tmp_path / folder / name)
+    with pytest.raises(InputError, match="no split 'dev'; its splits: train "):
+        read_input(str(tmp_path / "a"), "dev")
+    with pytest.raises(InputError, match="no split 'dev'; its splits: train "):
+        read_input(str(tmp_path / "a" / "train-0.parquet"), "dev")
+    with pytest.raises(InputError, match="no split 'train'; its splits: test "):
+        read_input(str(tmp_path / "b"))
+    assert len(read_input(str(tmp_path / "b" / "test.parquet"))) == len(read_input(str(tmp_path / "c"))) == 3
+
+
+def test_numbers_that_are_not_finite(audio):
+    path = "audio/top.ogg"
+    nan, inf = math.nan, math.inf
+    parts = [(nan, nan), (nan, 0.2), (0.1, inf), (inf, nan), (0.1, -inf), (1e308, nan)]
+    told = [{"path": path, "start": start, "end": end, "speaker": nan} for start, end in parts]
+    told[0]["speaker"], told[1]["speaker"] = 1.0, inf
+    found = jsonl(audio.parent, *told)
+    assert column(found, "speaker") == ["1", *[None] * 5]
+    assert lengths_of(found, [0, 1, 2]) == [0.6, 0.2, 0.5]
+    assert all_seconds(found, range(6), 1) == pytest.approx([0.6, 0.2, 0.5, 0, 0, 0])
+    for row in (3, 4, 5):
+        with pytest.raises(AudioError, match="there is nothing from "):
+            read_recording(found, row)
+    assert column(jsonl(audio.parent, {"path": path, "speaker": "x"}, {"path": path, "speaker": nan}), "speaker") == [
+        "x",
+        None,
+    ]
+
+
+def test_recordings_beside_a_release(tmp_path):
+    folder = iemocap(tmp_path / "corp" / "IEMOCAP_full_release").parent
+    (folder / "mine").mkdir()
+    soundfile.write(folder / "mine" / "1.wav", tone(), RATE)
+    notes = read_input(str(folder)).notes
+    assert "1 recordings lie outside of the release (IEMOCAP_full_release) and are not taken" in notes
+
+
+def test_names_and_values_that_arrow_cannot_hold(audio):
+    found = jsonl(audio.parent, {"path": "audio/top.ogg", "label": "\ud83d", "id": 2**63}, {"path": "\ud83d.wav"})
+    assert column(found, "label") == ["\\ud83d", None] and lengths_of(found, [0]) == [0.6]
+    with pytest.raises(AudioError, match="no such file"):
+        read_recording(found, 1)
+    (audio / "a" / os.fsdecode(b"caf\xe9.wav")).touch()
+    with pytest.raises(InputError, match="caf.*xe9.wav.* is not in UTF-8; rename"):
+        read_input(str(audio))
+
+
+def test_samples_without_a_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    pq.write_table(pa.table({"audio": [{"array": [0.0] * 8000}]}), tmp_path / "x.parquet")
+    found = read_input(str(tmp_path / "x.parquet"))
+    assert recording_seconds(found, 0) == 0.0
+    with pytest.raises(AudioError, match="needs its sampling rate"):
+        read_recording(found, 0)
+
+
+def test_too_long_a_path(audio):
+    with pytest.raises(InputError, match="there is no xxx"):
+        read_input("x" * 300)
+    found = jsonl(audio.parent, {"path": "x" * 300, "start": 0.1}, {"path": "audio/top.ogg"})
+    assert all_seconds(found, range(2), 1) == pytest.approx([0.0, 0.6])
+    assert isinstance(next(decoded(found, [[0]], 1))[1][0], AudioError)
+
+
+def test_no_way_of_this_machine_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    gone = "/home/alice/secret/gone.wav"
+    pq.write_table(pa.table({"audio": [{"path": gone}]}), tmp_path / "x.parquet")
+    for found in (jsonl(tmp_path, {"path": gone}), read_input(str(tmp_path / "x.parquet"))):
+        assert found.shown(0) == "gone.wav"
+        with pytest.raises(AudioError, match="^gone.wav: there is no such file"):
+            read_recording(found, 0)
+    assert jsonl(tmp_path, {"path": "C:\\alice\\x.wav"}).shown(0) == "x.wav"
+
+
+@pytest.mark.parametrize("value", ["/home/alice/x/0.wav", "C:\\alice\\0.wav", "/my files/0.wav", "file:///a/0.wav"])
+def test_columns_of_paths_stay_behind(tmp_path, value):
+    found = jsonl(tmp_path, {"path": "0.wav", "filename": value, "text": "/a/b", "ipa": "/haus/"})
+    assert rows(found) == [{"utterance_id": "0", "transcript": "/a/b", "ipa": "/haus/"}]
+    assert "columns not taken along: filename" in found.notes

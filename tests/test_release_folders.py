@@ -1,6 +1,7 @@
 """Release folders as the labs ship them: whole rows, every quirk, and errors that name file and line."""
 
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -383,6 +384,20 @@ def test_no_recordings_at_all(tmp_path, corpus, audio):
     for folder in tmp_path.glob(audio):
         shutil.rmtree(folder)
     with pytest.raises(InputError, match=r"none of the \d labelled utterances has a recording in .* are 0 wav files"):
+        read_release(tmp_path)
+
+
+def test_a_folder_of_recordings_that_cannot_be_read(tmp_path, monkeypatch):
+    msp_improv(tmp_path)
+    original = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("S01A"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="cannot read the folder .*S01A: Permission denied"):
         read_release(tmp_path)
 
 

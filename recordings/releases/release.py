@@ -176,17 +176,47 @@ def number(text: str) -> float:
     return value
 
 
+def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """(a folder, the names of its files) for `folder` and all below it, by name; nothing where it isn't there. Links
+    are followed, each folder once; what is hidden (`.DS_Store`, `._*` as macOS leaves them) is passed over.
+
+    Raises:
+        InputError: a folder that can't be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        if not (missing and error.filename == os.fspath(folder)):
+            raise InputError(
+                f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or move it away, as "
+                "there may be recordings in it"
+            ) from error
+
+    seen = set()
+    for parent, folders, names in os.walk(os.fspath(folder), followlinks=True, onerror=refuse):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # lost+found is the file system's, on every disk, and its owner's alone to read
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "lost+found")
+        yield parent, sorted(name for name in names if not name.startswith("."))
+
+
 def files_by_stem(folder: Path, suffix: str) -> tuple[dict[str, Path], int]:
     """{name without ending: file} of all files below `folder` with that ending, whatever its case, and how many are
-    left out as second files of a name. Hidden files (`.DS_Store`, `._*` as macOS leaves them) don't count.
+    left out as second files of a name.
+
+    Raises:
+        InputError: a folder that can't be read.
     """
     found: dict[str, Path] = {}
     doubles = 0
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
+    for parent, names in walked(folder):
+        for name in names:
             stem, ending = os.path.splitext(name)
-            if ending.lower() != suffix or name.startswith("."):
+            if ending.lower() != suffix:
                 continue
             if stem in found:
                 doubles += 1
