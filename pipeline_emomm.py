@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from itertools import islice
-from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -134,10 +133,12 @@ class EmoMMPipeline(Pipeline):
         beside = {name: value for name, value in beside.items() if value is not None}
         if sampling_rate is not None:
             kwargs["sampling_rate"] = sampling_rate
-        if isinstance(inputs, (Dataset, GeneratorType)):
+        # An open file is an iterator too, and a data set of `datasets` is none of torch's.
+        one_by_one = isinstance(inputs, (Dataset, Iterator)) and not hasattr(inputs, "read")
+        if one_by_one or hasattr(inputs, "column_names"):
             if beside:
                 raise ValueError(f"{', '.join(beside)}: of a generator or data set, give each in a dictionary with it")
-            return super().__call__(inputs, **kwargs)
+            return super().__call__((row for row in inputs), **kwargs)
         columns = {**({} if inputs is None else {"inputs": inputs}), **beside}
         if not columns:
             raise ValueError("nothing is given: a recording, its text, or its audio_features")
@@ -236,8 +237,10 @@ class EmoMMPipeline(Pipeline):
             found.features = self.processor.checked(features)
         wanted = (hears and features is None) or (reads and transcribe and is_missing(text))
         if wanted and row.get("audio") is not None:
-            rate = row.get("sampling_rate") or sampling_rate
-            found.waveform = read_waveform(row["audio"], SAMPLING_RATE, rate)
+            audio, rate = row["audio"], row.get("sampling_rate") or sampling_rate
+            if isinstance(audio, Mapping) and audio.get("sampling_rate") is None:
+                audio = {**audio, "sampling_rate": rate}
+            found.waveform = read_waveform(audio, SAMPLING_RATE, rate)
             found.notes += found.waveform.notes
         return found
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -55,6 +58,7 @@ def predict(
 
     Returns the number of rows. Raises InputError for a model or corpus that can't be read or don't fit each other.
     """
+    prepare_output(output)
     loaded, processor = load_model(model, trust_remote_code)
     rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
     _check_fit(loaded.config, processor, rows, model)
@@ -71,10 +75,23 @@ def predict(
         "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels)),
     }
     table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(labels)})
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(output, lambda path: pq.write_table(table, path))
+    _write(Path(output), lambda path: pq.write_table(table, path))
     return len(rows)
+
+
+def prepare_output(output: str | Path) -> None:
+    """Makes the folder of a file that is to be written. Raises InputError, before any work, where it can't be."""
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
+
+
+def _write(output: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write_whole(output, write)
+    except OSError as error:
+        raise InputError(f"can't write {output} ({error.strerror or error}); give another --output") from error
 
 
 def predict_recordings(
@@ -149,10 +166,8 @@ def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
     """The results of `predict_recordings` as a JSON file, a list."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=2, ensure_ascii=False)
-    write_whole(path, lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
+    _write(Path(path), lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
 
 
 def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
@@ -162,9 +177,16 @@ def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClas
         if trust_remote_code:  # asked for by name: the auto classes prefer the installed package's
             model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
             processor_class = get_class_from_dynamic_module("processing_emomm.EmoMMProcessor", model)
-        loaded, processor = model_class.from_pretrained(model), processor_class.from_pretrained(model)
-    except (OSError, ValueError) as error:
+        kind = EmoMMConfig.get_config_dict(model)[0].get("model_type")
+        if kind != "emomm":
+            raise InputError(f"model {model!r} is no EmoMM model; its configuration says {kind!r}")
+        loaded, said = model_class.from_pretrained(model, output_loading_info=True)
+        processor = processor_class.from_pretrained(model)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"model {model!r} could not be loaded: {error}") from error
+    missing = sorted(said["missing_keys"])
+    if missing:  # transformers would make random ones
+        raise InputError(f"model {model!r} lacks {len(missing)} of its weights, such as {missing[0]}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return loaded.eval().to(device), processor
 
@@ -174,7 +196,7 @@ def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec
     specs = resolve_specs({}, paths)
     if corpus in specs:
         return specs[corpus]
-    if not Path(corpus).exists():
+    if not os.path.exists(corpus):
         raise InputError(f"corpus {corpus!r} is neither known ({', '.join(sorted(specs))}) nor a path")
     labels = [config.id2label[i] for i in range(config.num_labels)]
     return CorpusSpec.from_dict(Path(corpus).stem, {"path": corpus, "labels": labels, "test_only": True})
@@ -186,7 +208,7 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
     if None not in (config.speech_encoder, corpus.spec.speech_encoder):
         made_by = SpeechFeatures.from_dict(config.speech_encoder)
         try:
-            made_by.refuse_other(SpeechFeatures.from_dict(corpus.spec.speech_encoder))
+            made_by.refuse_other_states(SpeechFeatures.from_dict(corpus.spec.speech_encoder))
         except WrongEncoder as error:
             raise InputError(f"{model!r} and {corpus.name}: {error}") from error
     if corpus.audio_dim != config.audio_dim:
@@ -225,4 +247,4 @@ def _probabilities(
     return probabilities
 
 
-__all__ = ["load_model", "predict", "predict_recordings", "readable", "write_results"]
+__all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "write_results"]

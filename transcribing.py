@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import pipeline
 
 from .waveforms import SAMPLING_RATE
 from .waveforms import Waveform
 
 _PIECE = 30 * SAMPLING_RATE  # samples: as much as Whisper takes at a time
-_LOOP = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)  # the same five times in a row
+# What no one says: a phrase five times in a row, a word ten times, a character twenty times.
+_LOOP = re.compile(r"(\w+\W+\w[^\n]{0,60}?)\1{4,}|\b(\w+\W+)\2{9,}|(\S)\3{19,}")
 _TOKENS = 12  # a second, more than anyone speaks
 
 
@@ -36,7 +38,7 @@ class Transcriber:
                 device=device,
                 trust_remote_code=trust_remote_code,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"the transcriber {name!r} can't be loaded ({str(error).splitlines()[0]})") from error
         rate = self._pipeline.feature_extractor.sampling_rate
         if rate != SAMPLING_RATE:

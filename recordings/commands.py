@@ -29,8 +29,12 @@ def predict_command(argv: list[str]) -> int:
         raise InputError(f"--text is given {len(options.text)} times for {len(recordings)} recordings: once for each.")
     speak()
     from ..predicting import predict_recordings
+    from ..predicting import prepare_output
     from ..predicting import readable
     from ..predicting import write_results
+
+    if options.output is not None:
+        prepare_output(options.output)
 
     results = predict_recordings(
         options.model,
@@ -125,8 +129,8 @@ def _is_recording(name: str) -> bool:
     """Whether it names a recording, there or not, and no corpus."""
     ending = Path(name).suffix.lower()
     if name.startswith(("http://", "https://")) or ending in _RECORDINGS:
-        return not Path(name).is_dir()
-    return ending not in _DATA and Path(name).is_file()
+        return not os.path.isdir(name)  # unlike Path's, these don't raise for names that are too long
+    return ending not in _DATA and os.path.isfile(name)
 
 
 def space_command(argv: list[str]) -> int:

@@ -30,6 +30,7 @@ KEPT = 600
 """Seconds after which an uploaded recording is deleted."""
 
 _PORT = 7860
+_EMPTY = "[EMPTY]"  # what stands for missing words; typed, it is none
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _PAGE_CSS = """
 .gradio-container .html-container { padding: 0; }
@@ -142,6 +143,7 @@ def recognise(models: Models, recording: Any, words: str | None) -> Answer:
         ValueError: a recording or encoder that can't be used, or nothing to go by; the message is for the user.
     """
     main, words = models.main, (words or "").strip() or None
+    words = None if words == _EMPTY else words
     _check_given(models, recording, words)
     waveform = features = None
     if recording is not None and models.hears:
@@ -223,7 +225,7 @@ def shown(models: Models, recording: str | None, words: str | None) -> tuple[str
     try:
         answer = recognise(models, recording, words)
     except (ValueError, OSError) as error:
-        return demo_html.error(_for_user(error, recording)), ""
+        return demo_html.error(_for_user(error, recording, models.options)), ""
     result = answer.columns[0][1]
     parts = [demo_html.words(result)]
     if models.hears:
@@ -231,11 +233,13 @@ def shown(models: Models, recording: str | None, words: str | None) -> tuple[str
     return demo_html.side_by_side(answer.columns, answer.notes), f'<div class="emomm">{"".join(parts)}</div>'
 
 
-def _for_user(error: Exception, recording: str | None) -> str:
-    """The message, without the place where the upload lies and without the number of the only input."""
+def _for_user(error: Exception, recording: str | None, options: Options) -> str:
+    """The message, without places on this machine and without the number of the only input."""
     if recording and not Path(recording).is_file():
         return f"The recording is gone (uploads are deleted after {KEPT // 60} minutes): add it again."
     message = re.sub(r"^(input|utterance) 0:? ", "", str(error))
+    for name in filter(None, vars(options).values()):
+        message = message.replace(name, public_name(name)) if os.path.isdir(name) else message
     return message.replace(str(recording), Path(recording).name) if recording else message
 
 
@@ -315,7 +319,8 @@ def public_name(name: str) -> str:
     if not os.path.isdir(name):
         return name
     path = Path(name).resolve()
-    return "/".join(path.parts[-4:]) if path.name == "model" else path.name
+    of_run = path.name == "model" and (path.parent / "run.json").is_file()
+    return "/".join(path.parts[-4:]) if of_run else path.name
 
 
 def launch_options() -> dict[str, Any]:

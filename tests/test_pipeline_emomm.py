@@ -9,6 +9,7 @@ import sys
 import types
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -35,6 +36,7 @@ from emomm.sharing.model_card import _recording_code
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_features import WrongEncoder
 from emomm.text_encoders import load_encoder
+from emomm.transcribing import _LOOP
 from emomm.transcribing import pieces
 from emomm.waveforms import AudioError
 from emomm.waveforms import Waveform
@@ -182,7 +184,8 @@ def test_all_the_ways_to_give_a_recording(pipes, encoder, tmp_path, monkeypatch)
     pipe, sound = pipes["cross_attention"], SOUNDS[0]
     soundfile.write(tmp_path / "one.wav", sound, RATE, subtype="FLOAT")
     content = (tmp_path / "one.wav").read_bytes()
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(content))
+    answer = type("Answer", (io.BytesIO,), {"length": 0})  # nothing of what was announced is left
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: answer(content))
     (features,) = encoder([sound])
     expected = pipe(sound, text="sad", sampling_rate=RATE)
     for given in (
@@ -324,7 +327,7 @@ def test_another_encoder_is_refused_by_name_and_before_anything_runs(pipes, fold
         ("gated", {"inputs": SOUNDS[:2], "text": ["sad"]}, "text: 1 given, for 2 utterances"),
         ("gated", {"inputs": SOUNDS[0], "text": ["a", "b"]}, "inputs: one given, for 2 utterances"),
         ("gated", {"inputs": SOUNDS[0], "text": 3}, "its text is 3; it must be a string"),
-        ("gated", {"inputs": iter(()), "text": ["a"]}, "inputs: one given"),
+        ("gated", {"inputs": iter(()), "text": ["a"]}, "text: of a generator or data set, give each in a dictionary"),
         ("gated", {}, "nothing is given"),
         ("audio", {"audio_features": [np.ones(WIDTH), np.ones(11)]}, r"utterance 1: audio_features has shape \(11,\)"),
         ("audio", {"inputs": SOUNDS[0], "top_k": 0}, "top_k is 0"),
@@ -525,3 +528,30 @@ def test_a_real_recording_through_whisper(place, folders, tmp_path):
     close(found["scores"], pipe(audio_features=shipped, text=found["transcript"])["scores"], 2e-3)
     with pytest.raises(WrongEncoder, match=r"made by openai/whisper-base .*not by speech \(wav2vec2"):
         pipe(flac, text="sad", speech_encoder=str(place / "speech"))
+
+
+def test_a_rate_beside_an_array_in_a_dictionary(pipes):
+    pipe, sound = pipes["cross_attention"], SOUNDS[0]
+    same = pipe({"audio": sound}, text="sad", sampling_rate=RATE)
+    assert pipe({"array": sound}, text="sad", sampling_rate=RATE)["scores"] == same["scores"]
+
+
+def test_iterators_and_data_sets_come_one_by_one(pipes):
+    pipe = pipes["cross_attention"]
+    rows = [{"array": sound, "sampling_rate": RATE, "text": "sad"} for sound in SOUNDS[:2]]
+    due = [each["label"] for each in pipe(rows)]
+    assert [each["label"] for each in pipe(map(dict, rows))] == due
+    plain = [{**row, "array": row["array"].tolist()} for row in rows]
+    assert [each["label"] for each in pipe(datasets.Dataset.from_list(plain))] == due
+
+
+@pytest.mark.parametrize(
+    "words", ["Noooooo, stop it!", "1000000 dollars", "Well...... I see", "ha ha ha ha", "no no no no no"]
+)
+def test_ordinary_words_are_no_loop(words):
+    assert not _LOOP.search(words)
+
+
+@pytest.mark.parametrize("words", ["I am so sorry. " * 6, "you " * 12, "a" * 30, "Vielen Dank. " * 5])
+def test_loops_are_found(words):
+    assert _LOOP.search(words)

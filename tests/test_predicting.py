@@ -1,6 +1,7 @@
 """`emomm predict` on recordings, and a corpus of another encoder refused by name."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 from tiny_emotion_models import tiny_emotion_model
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
@@ -15,6 +18,7 @@ from tiny_speech_encoders import tiny_speech_encoder
 from emomm import predicting
 from emomm.cli import main
 from emomm.errors import InputError
+from emomm.predicting import load_model
 from emomm.predicting import predict
 from emomm.predicting import predict_recordings
 from emomm.predicting import readable
@@ -119,3 +123,28 @@ def test_a_corpus_of_another_encoder_is_refused_by_name(place, tmp_path, monkeyp
     with pytest.raises(InputError, match=r"own: the features of this model were made by speech .*not by another \("):
         predict(str(place / "model"), "own", tmp_path / "q.parquet", corpus(tmp_path / "wrong", described["another"]))
     assert not (tmp_path / "q.parquet").exists()
+
+
+def test_broken_models_are_one_message(place, tmp_path, capsys):
+    """Weights that are missing would be random ones, and another kind of model gives no emotions."""
+    broken = Path(shutil.copytree(place / "model", tmp_path / "broken"))
+    (weights,) = [
+        path for path in broken.glob("*.safetensors") if any(name.startswith("classifier") for name in load_file(path))
+    ]
+    spare = {name: value for name, value in load_file(weights).items() if not name.startswith("classifier")}
+    save_file(spare, weights, metadata={"format": "pt"})
+    (broken / "model.safetensors.index.json").unlink(missing_ok=True)
+    (tmp_path / "torn").mkdir()
+    for path in (place / "model").iterdir():
+        content = b"torn" if path.suffix == ".safetensors" else path.read_bytes()
+        (tmp_path / "torn" / path.name).write_bytes(content)
+    for model, said in (
+        (broken, r"weights|could not be loaded"),
+        (tmp_path / "torn", "could not be loaded"),
+        (place / "speech", "is no EmoMM model; its configuration says 'wav2vec2'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            load_model(str(model), False)
+    assert main(["predict", str(place / "model"), "x" * 300]) == 2
+    assert main(["predict", str(place / "model"), str(place / "one.wav"), "--output", "/proc/no/such.json"]) == 2
+    assert "can't write /proc/no/such.json" in capsys.readouterr().err
