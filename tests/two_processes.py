@@ -1,6 +1,7 @@
 """What each process of test_distributed.py does: `two_processes.py FOLDER RECIPE`, started by torchrun."""
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -66,8 +67,12 @@ def main(folder: Path, recipe: str) -> None:
     results["best"] = {key: value.tolist() for key, value in trainer.model.state_dict().items()}
     (folder / f"rank-{rank}.json").write_text(json.dumps(results))
     del trainer
+    gc.collect()
     torch.distributed.barrier()  # a rank that ends while the other still talks to it may abort
     torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # with this many trainers behind it, torch now and then aborts in the interpreter's own end
 
 
 if __name__ == "__main__":
