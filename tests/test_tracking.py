@@ -17,6 +17,7 @@ from small_jobs import start
 from small_jobs import write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from emomm import tracking
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.job import run as run_job
@@ -418,6 +419,22 @@ def test_nothing_of_this_machine_and_no_row_is_told(quickstart):
         content = path.read_bytes()
         assert not [text for text in hidden if text.encode() in content], path
         assert path.name not in ("output.log", "requirements.txt", "wandb-metadata.json")
+
+
+def test_settings_are_told_without_places(tmp_path):
+    given = {
+        "output_dir": str(tmp_path),
+        "_name_or_path": "user/name",
+        "hub_token": "hf_secret",
+        "text_model_name": str(tmp_path / "my-encoder"),
+        "corpora": {"own": {"path": str(tmp_path / "rows.parquet"), "sizes": [3, 0.5, None]}},
+        "resume": True,
+    }
+    assert tracking._public(given) == {
+        "text_model_name": "my-encoder",
+        "corpora": {"own": {"path": "rows.parquet", "sizes": [3, 0.5, None]}},
+        "resume": True,
+    }
 
 
 def test_a_finished_job_has_one_summary_still(quickstart):
