@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
@@ -100,6 +101,13 @@ def read_run(folder: Path) -> OfflineRun:
 
 
 def read_runs(folder: Path) -> list[OfflineRun]:
-    """All offline folders below `folder/wandb`, oldest first."""
-    runs = [read_run(path) for path in (folder / "wandb").glob("offline-run-*")]
+    """All offline folders below `folder/wandb`, oldest first. W&B's own process may still be writing: it is given 5 s,
+    and 30 s to say what the run is."""
+    started = time.monotonic()
+    while True:
+        runs = [read_run(path) for path in (folder / "wandb").glob("offline-run-*")]
+        patience = 30 if any(not run.id for run in runs) else 5 if any(run.exit_code is None for run in runs) else 0
+        if time.monotonic() - started >= patience:
+            break
+        time.sleep(0.2)
     return sorted(runs, key=lambda run: run.started)  # their names tell whole seconds
