@@ -71,6 +71,10 @@ class CurriculumTrainingArguments(TrainingArguments):
     stop_after_epoch: int | None = field(
         default=None, metadata={"help": "End after so many epochs; the schedules stay those of num_train_epochs."}
     )
+    epoch_steps: int | None = field(
+        default=None,
+        metadata={"help": "Optimiser steps of every epoch; None: as many as one pass over the training rows takes."},
+    )
     lr_schedule: str | None = field(
         default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
     )
@@ -84,6 +88,8 @@ class CurriculumTrainingArguments(TrainingArguments):
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
         super().__post_init__()
         self.curriculum()  # raises ValueError for what is not known
+        if self.epoch_steps is not None and self.epoch_steps < 1:
+            raise ValueError(f"epoch_steps must be at least 1, got {self.epoch_steps}")
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor bypasses the model's loss: set label_smoothing in EmoMMConfig")
         if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
@@ -133,6 +139,7 @@ class CurriculumSampler(Sampler[int]):
         speakers: (n,) where every batch is to hold one speaker's rows alone, else None.
         difficulty: (n,), for the curricula that order by it.
         preset_order: (n,), for `preset_order`.
+        batches: of every epoch; by default those of one pass over all training rows.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class CurriculumSampler(Sampler[int]):
         speakers: np.ndarray | None = None,
         difficulty: np.ndarray | None = None,
         preset_order: np.ndarray | None = None,
+        batches: int | None = None,
     ):
         self.labels = np.asarray(labels)
         self.batch_size = batch_size
@@ -154,7 +162,7 @@ class CurriculumSampler(Sampler[int]):
         self.difficulty, self.preset_order = difficulty, preset_order
         self.confidence: np.ndarray | None = None
         self.epoch = 0
-        self.batches = epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
+        self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch, from 0, that the next iteration gives."""
@@ -220,15 +228,17 @@ class CurriculumTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None) -> CurriculumSampler:
         if self.sampler is None:
+            of_step = self.args.world_size * self.args.gradient_accumulation_steps
             self.sampler = CurriculumSampler(
                 self._train_labels(),
                 self.args.train_batch_size,
-                self.args.world_size * self.args.gradient_accumulation_steps,
+                of_step,
                 self.args.curriculum(),
                 self.model.config.num_labels,
                 self._columns["speakers"] if self.args.speaker_batches else None,
                 self._columns["difficulty"],
                 self._columns["preset_order"],
+                None if self.args.epoch_steps is None else self.args.epoch_steps * of_step,
             )
         return self.sampler
 

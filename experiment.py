@@ -110,6 +110,7 @@ class Run:
         inputs: everything that can change its result, besides the seed and the fold: the settings, a hash of each
             corpus, the number of processes.
         stop_after_epoch: end there, with the schedules of all epochs. Goes with a fold without validation rows.
+        epoch_steps: optimiser steps of every epoch, where they are not those of one pass over the training rows.
     """
 
     settings: Settings
@@ -118,6 +119,7 @@ class Run:
     folder: Path
     inputs: dict[str, Any]
     stop_after_epoch: int | None = None
+    epoch_steps: int | None = None
 
     @cached_property
     def identity(self) -> str:
@@ -329,6 +331,7 @@ class Experiment:
             "post_curriculum_dropout": settings.post_curriculum_dropout,
             "seed": run.seed,
             "stop_after_epoch": run.stop_after_epoch,
+            "epoch_steps": run.epoch_steps,
             "eval_strategy": "epoch" if run.fold.validation else "no",
             "save_seconds": settings.save_seconds,
             "report_to": "none",  # see tracking.Tracker, which is added as a callback

@@ -26,8 +26,12 @@ FINAL = "final"
 
 
 def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
-    """Trains on all rows of the training corpora with the experiment's settings, for as many epochs as validation
-    chose: the median of its runs' best epochs, with the learning rate of a full run up to there.
+    """Trains on all rows of the training corpora with the experiment's settings, for as many optimiser steps as
+    validation chose: the median of its runs'.
+
+    The run that chose the median gives the length of an epoch too. So the learning rate, the curriculum and dropout
+    change at the very steps at which they did in that run; all rows being more than its own, a pass over them takes
+    more than one such epoch.
 
     No rows are held out and nothing is selected, so nothing is tested. An interrupted training goes on, and what was
     trained before from the same runs is kept. Every process of the job calls it.
@@ -55,7 +59,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
         write_json(run.folder / "run.json", about)
         write_json(run.folder / "environment.json", environment())
     state.wait_for_everyone()
-    logger.info("%s: training on all sessions for %d epochs", run, run.stop_after_epoch)
+    logger.info("%s: training on all sessions for %d steps", run, run.stop_after_epoch * run.epoch_steps)
     try:
         experiment.train(run)
     except RunFailed as error:
@@ -92,23 +96,34 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
             f"experiment {settings.name!r}: lr_scheduler is plateau, which follows validation, and a model that is "
             "trained on all sessions has no validation rows: give --final_model false"
         )
-    chosen = [outcome["best_epoch"] for outcome in finished_runs(runs)]
-    epochs = statistics.median_low(chosen)
+    chosen = [
+        (outcome["best_epoch"] * steps, outcome["best_epoch"], steps)
+        for outcome, steps in zip(finished_runs(runs), _epoch_steps(experiment, runs), strict=True)
+    ]
+    total, epochs, epoch_steps = statistics.median_low(chosen)
     sizes = {corpus.name: len(corpus) for corpus in data.corpora}
     train = tuple(Part(corpus.name, np.arange(sizes[corpus.name], dtype=np.int64)) for corpus in data.train)
     names = " + ".join(part.corpus for part in train)
     description = (
-        f"trained on all sessions of {names} for {epochs} of {settings.num_epochs} epochs, the median of the epochs "
-        f"that validation chose in {len(chosen)} runs; no rows held out, nothing selected, not tested"
+        f"trained on all sessions of {names} for {total} steps, the median of those that validation chose in "
+        f"{len(chosen)} runs: {epochs} of {settings.num_epochs} epochs of {epoch_steps} steps; no rows held out, "
+        "nothing selected, not tested"
     )
     return Run(
         settings,
         settings.seeds[0],
         Fold(FINAL, train, (), (), description),
         runs[0].folder.parent.parent / FINAL,
-        {**runs[0].inputs, "stop_after_epoch": epochs},
+        {**runs[0].inputs, "stop_after_epoch": epochs, "epoch_steps": epoch_steps},
         stop_after_epoch=epochs,
+        epoch_steps=epoch_steps,
     )
+
+
+def _epoch_steps(experiment: Experiment, runs: list[Run]) -> list[int]:
+    """Optimiser steps of an epoch of each run."""
+    processes = process_state().num_processes
+    return [experiment.steps(run, processes) // experiment.settings.num_epochs for run in runs]
 
 
 __all__ = ["FINAL", "finished_runs", "train_final_model"]

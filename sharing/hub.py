@@ -170,7 +170,7 @@ def gather(wanted: Push, source: Path) -> Path:
             settings=settings,
             specs=known,
             pooled=pooled_predictions(entry, wanted.folder),
-            model={**model, "stop_after_epoch": run.get("stop_after_epoch")},
+            model={**model, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
             config=json.loads((staging / "config.json").read_text()),
             environment=json.loads(environment.read_text()) if environment.exists() else results["environment"],
             job_environment=results["environment"],

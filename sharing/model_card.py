@@ -299,9 +299,10 @@ def _training(facts: CardFacts) -> str:
         runs = count(len(facts.entry["runs"]), "run")
         epochs = f"{facts.model['stop_after_epoch']} of {settings.num_epochs} epochs"
         return (
-            f"Trained on all sessions of {in_words(settings.training_corpora)} for {epochs}: the median of those that "
-            f"validation chose in the {runs} above. The learning rate follows the schedule of all and stops there. No "
-            "rows were held out and nothing was selected."
+            f"Trained on all sessions of {in_words(settings.training_corpora)} for {facts.model['steps']} steps: the "
+            f"median of those that validation chose in the {runs} above ({epochs} of {facts.model['epoch_steps']} "
+            "steps). Learning rate and curriculum follow the schedule of all epochs and stop there. No rows were held "
+            "out and nothing was selected."
         )
     held_out = facts.model["parts"]["validation"]["rows"]
     return (

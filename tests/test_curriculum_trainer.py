@@ -179,6 +179,22 @@ def test_steps_rows_and_log_of_every_curriculum(tmp_path, kind, by_speaker):
         assert (len(pool) < ROWS) == (epoch < {"none": 0, "class_balance": 1}.get(kind, 2))
 
 
+@pytest.mark.parametrize(("steps", "by_speaker"), [(3, True), (STEPS + 2, False)])
+def test_epochs_of_a_given_length(tmp_path, steps, by_speaker):
+    """Shorter and longer than a pass: every epoch has that many steps, by which all schedules go."""
+    trainer = new_trainer(
+        tmp_path, epoch_steps=steps, speaker_batches=by_speaker, gradient_accumulation_steps=2, lr_schedule="step",
+        lr_scheduler_kwargs={"step_size": 1, "gamma": 0.5},
+    )  # fmt: skip
+    trainer.train()
+    codes = np.unique(SPEAKERS, return_inverse=True)[1] if by_speaker else None
+    assert trainer.state.global_step == trainer.state.max_steps == 4 * steps
+    for epoch in range(4):
+        order = epoch_order(np.arange(ROWS), 2 * steps, BATCH, 5, epoch, codes).reshape(2 * steps, BATCH)
+        assert trainer.seen.rows[epoch * 2 * steps : (epoch + 1) * 2 * steps] == order.tolist()
+    assert [rate for (rate,) in map(set, trainer.seen.rates)] == [0.01 * 0.5 ** (i // steps) for i in range(4 * steps)]
+
+
 def test_confidence_is_a_pass_in_evaluation_mode(tmp_path):
     """With dropout on in training: the largest probability of each row, in row order, by the weights of that epoch."""
     trainer = new_trainer(
@@ -509,6 +525,7 @@ def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path):
         ({"lr_schedule": "step", "lr_scheduler_kwargs": {"step_size": 0}}, "step_size"),
         ({"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patients": 2}}, "patients"),
         ({"label_smoothing_factor": 0.1}, "EmoMMConfig"),
+        ({"epoch_steps": 0}, "epoch_steps must be at least 1"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):

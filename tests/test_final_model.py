@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import statistics
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -43,44 +43,38 @@ def weights(folder):
     return load_file(folder / "model" / "model-00001-of-00002.safetensors")
 
 
-def best_epochs(job):
-    return [read(path)["best_epoch"] for path in sorted(job.glob("*/seed-*/*/metrics.json"))]
-
-
 def learning_rates(folder):
     return [entry["learning_rate"] for entry in read(folder / "history.json") if "learning_rate" in entry]
 
 
-def test_it_is_trained_on_all_rows_for_the_median_epoch(finished):
+def test_it_is_trained_on_all_rows_for_the_median_of_the_chosen_steps(finished):
     job, settings, folder = finished
     said = read(folder / "metrics.json")
-    chosen = best_epochs(job)
-    epochs = statistics.median_low(chosen)
-    assert len(chosen) == 4
+    experiment, runs = plan_experiment(settings, job)
+    lengths = [epoch_steps(experiment, run) for run in runs]
+    chosen = [(read(run.folder / "metrics.json")["best_epoch"], each) for run, each in zip(runs, lengths, strict=True)]
+    epochs, steps = sorted(chosen, key=lambda pair: pair[0] * pair[1])[1]  # the lower of the middle ones of four
     assert folder == job / "both-of-them" / "final"
     assert said["parts"]["train"]["rows"] == 48 and said["parts"]["train"]["speaker_count"] == 4
     assert said["parts"]["validation"]["rows"] == said["parts"]["test"]["rows"] == 0
     assert (said["seed"], said["fold"], said["status"]) == (3, "final", "done")
     assert (said["validation"], said["test"], said["best_epoch"]) == (None, {}, None)
-    assert f"for {epochs} of 4 epochs, the median of the epochs that validation chose in 4 runs" in said["protocol"]
-    assert read(folder / "run.json")["stop_after_epoch"] == epochs
-    experiment, runs = plan_experiment(settings, job)
-    full = experiment.steps(replace(runs[0], fold=_whole(experiment)), 1)
-    assert said["steps"] == full // 4 * epochs
+    assert said["steps"] == epochs * steps
+    assert f"for {said['steps']} steps, the median of those that validation chose in 4 runs" in said["protocol"]
+    assert f": {epochs} of 4 epochs of {steps} steps; no rows held out" in said["protocol"]
+    about = read(folder / "run.json")
+    assert (about["stop_after_epoch"], about["epoch_steps"]) == (epochs, steps)
     assert not (folder / "predictions.parquet").exists() and not list(folder.glob("checkpoint-*"))
-    # The cosine of all four epochs, cut off: it does not reach 0. A step's rate is logged after the step.
-    rates = 0.005 * (1 + np.cos(np.pi * np.arange(full + 1) / full))
+    # The cosine of all four epochs, cut off: it does not reach 0.
     logged = learning_rates(folder)
-    assert len(logged) == epochs
-    at = [np.abs(rates - rate).argmin() for rate in logged]
-    assert np.allclose(rates[at], logged, atol=1e-9) and np.ptp(np.diff([0, *at])) <= 1
+    ends = steps * np.arange(1, epochs + 1) - 1  # the rate that the last step of an epoch was made with
+    np.testing.assert_allclose(logged, 0.005 * (1 + np.cos(np.pi * ends / (4 * steps))), atol=1e-9)
 
 
-def _whole(experiment):
-    from emomm.protocols import Fold
-    from emomm.protocols import Part
-
-    return Fold("whole", (Part(experiment.data.corpora[0].name, np.arange(48)),), (), (), "")
+def epoch_steps(experiment, run):
+    """Batches of four rows of one speaker that a pass over the fold's training rows takes."""
+    speakers = experiment.data.speakers[experiment.data.rows(run.fold.train)]
+    return sum(-(-count // 4) for count in Counter(speakers.tolist()).values())
 
 
 def test_it_is_tracked_to_its_end(copied, caplog):

@@ -48,7 +48,8 @@ def pushed(tmp_path_factory):
 
 def without_numbers(text: str) -> str:
     """The card, with a # for what differs between machines and versions."""
-    text = re.sub(r"for \d+ of", "for # of", text)
+    text = re.sub(r"for \d+ steps", "for # steps", text)
+    text = re.sub(r"\(\d+ of (\d+) epochs of \d+ steps\)", r"(# of \1 epochs of # steps)", text)
     text = re.sub(r"\| epochs \| \d+ of", "| epochs | # of", text)
     text = re.sub(r"\| steps \| \d+ of", "| steps | # of", text)
     text = re.sub(r"\| time \| \d+ s on [^|]*\|", "| time | # |", text)
