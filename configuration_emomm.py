@@ -50,10 +50,12 @@ class EmoMMConfig(PreTrainedConfig):
         loss_temperature (`float`, defaults to 1.0): the logits are divided by it in the loss, above 0.
         label_smoothing (`float`, defaults to 0.0): share of the target spread over all classes, in [0, 1).
         class_weights (`list[float]`, *optional*): weight of each class in the loss.
+        vad_loss_weight (`float`, defaults to 0.0): weight of the loss of valence, arousal and dominance beside that of
+            the classes; above 0 the model has a head for them, at 0 it has none.
     """
 
     model_type = "emomm"
-    keys_to_ignore_at_inference = ["embedding", "attentions", "gates"]
+    keys_to_ignore_at_inference = ["vad", "embedding", "attentions", "gates"]
     sub_configs_defaults = {"text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True)}
 
     modality: str = "both"
@@ -79,6 +81,7 @@ class EmoMMConfig(PreTrainedConfig):
     loss_temperature: float | int = 1.0
     label_smoothing: float | int = 0.0
     class_weights: list[float | int] | None = None
+    vad_loss_weight: float | int = 0.0
 
     @property
     def uses_audio(self) -> bool:
@@ -89,6 +92,11 @@ class EmoMMConfig(PreTrainedConfig):
     def uses_text(self) -> bool:
         """Whether the model reads the words."""
         return self.modality != "audio"
+
+    @property
+    def gives_vad(self) -> bool:
+        """Whether the model rates valence, arousal and dominance."""
+        return self.vad_loss_weight > 0
 
     def validate_choices(self):
         """Raises ValueError for a name that is not among those allowed."""
@@ -106,6 +114,7 @@ class EmoMMConfig(PreTrainedConfig):
         _within("dropout", self.dropout, 0, 1)
         _within("label_smoothing", self.label_smoothing, 0, 1)
         _within("focal_gamma", self.focal_gamma, 0, float("inf"))
+        _within("vad_loss_weight", self.vad_loss_weight, 0, float("inf"))
         if not 0 < self.loss_temperature < float("inf"):
             raise ValueError(f"loss_temperature={self.loss_temperature!r} is out of range; it must be above 0")
 

@@ -271,14 +271,15 @@ class CurriculumTrainer(Trainer):
         """As in `Trainer`, but the loss is that of all rows at once.
 
         The Trainer's mean over batches depends on how they are cut, with class weights, and with several processes,
-        where the last batches are filled with rows that were there before.
+        where the last batches are filled with rows that were there before. Of a model that gives V/A/D too, it is the
+        loss of the classes alone.
         """
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         if output.predictions is not None and output.label_ids is not None:
-            config = self.model.config
+            config, logits = self.model.config, logits_of(output.predictions)
             weights = None if config.class_weights is None else torch.tensor(config.class_weights)
             loss = emotion_loss(
-                torch.from_numpy(output.predictions),
+                torch.from_numpy(logits),
                 torch.from_numpy(output.label_ids),
                 config.loss,
                 config.focal_gamma,
@@ -469,6 +470,11 @@ class _EpochControl(TrainerCallback):
             self.trainer._keep_if_better(metrics)
 
 
+def logits_of(predictions: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
+    """The logits (n, classes) among what `Trainer.predict` gives: they come first."""
+    return predictions[0] if isinstance(predictions, tuple) else predictions
+
+
 def newest_checkpoint(folder: str | Path) -> str | None:
     """The newest resume state in a run's folder. All of them are whole: they get their name when they are."""
     found = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
@@ -485,4 +491,11 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-__all__ = ["CurriculumSampler", "CurriculumTrainer", "CurriculumTrainingArguments", "newest_checkpoint", "write_whole"]
+__all__ = [
+    "CurriculumSampler",
+    "CurriculumTrainer",
+    "CurriculumTrainingArguments",
+    "logits_of",
+    "newest_checkpoint",
+    "write_whole",
+]

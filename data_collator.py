@@ -15,12 +15,12 @@ class EmoMMDataCollator:
     """Turns rows into the inputs of `EmoMMForEmotionClassification`.
 
     A row is a dict with any of: `audio_features` (dim,) or (frames, dim); `text_features` (dim,) or (tokens, dim);
-    `input_ids` (tokens,); `labels` (or `label`), a class number; `sample_weights`, a float. None, or an empty array,
-    says that the row lacks that modality. Other keys are left out of the batch.
+    `input_ids` (tokens,); `labels` (or `label`), a class number; `sample_weights`, a float; `vad` (3,), ratings. None,
+    or an empty array, says that the row lacks that modality. Other keys are left out of the batch.
 
     The batch holds float32 features of shape (batch, dim) without a mask where every row has one vector, else
     (batch, longest, dim) with `audio_mask` or `text_mask` (batch, longest); `input_ids` and `attention_mask`
-    (batch, longest) int64; `labels` (batch,) int64; `sample_weights` (batch,) float32.
+    (batch, longest) int64; `labels` (batch,) int64; `sample_weights` (batch,) and `vad` (batch, 3) float32.
 
     Args:
         pad_token_id (`int`, defaults to 0): what pads `input_ids`.
@@ -45,9 +45,9 @@ class EmoMMDataCollator:
         for name in ("labels", "label"):
             if name in names:
                 batch["labels"] = torch.as_tensor(np.array([row[name] for row in features], dtype=np.int64))
-        if "sample_weights" in names:
-            weights = np.array([row["sample_weights"] for row in features], dtype=np.float32)
-            batch["sample_weights"] = torch.from_numpy(weights)
+        for name in ("sample_weights", "vad"):
+            if name in names:
+                batch[name] = torch.from_numpy(np.array([row[name] for row in features], dtype=np.float32))
         return batch
 
     @staticmethod

@@ -24,6 +24,7 @@ from .curriculum import difficulty_weights
 from .curriculum import epoch_batches
 from .curriculum_trainer import CurriculumTrainer
 from .curriculum_trainer import CurriculumTrainingArguments
+from .curriculum_trainer import logits_of
 from .curriculum_trainer import write_whole
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
@@ -35,8 +36,10 @@ from .feature_store import encoder_fingerprint
 from .fusions import FusionOutput
 from .fusions import get_fusion
 from .fusions import load_fusion_module
+from .metrics import RATINGS
 from .metrics import emotion_scores
 from .metrics import scalar_scores
+from .metrics import vad_scores
 from .modeling_emomm import EmoMMForEmotionClassification
 from .processing_emomm import EmoMMProcessor
 from .protocols import Fold
@@ -259,14 +262,17 @@ class Experiment:
         )
         return processor.tokenize(self.data.transcripts())
 
-    def rows(self, indices: np.ndarray, sample_weights: np.ndarray | None = None) -> EmotionRows:
-        """Some rows as a data set for the Trainer."""
+    def rows(
+        self, indices: np.ndarray, sample_weights: np.ndarray | None = None, vad: np.ndarray | None = None
+    ) -> EmotionRows:
+        """Some rows as a data set for the Trainer; with weights and ratings, where they are trained on."""
         return EmotionRows(
             audio=None if self.audio is None else self.audio.take(indices),
             text=None if self.text is None else self.text.take(indices),
             tokens=None if self.tokens is None else [self.tokens[i] for i in indices],
             labels=self.data.label_ids[indices],
             sample_weights=sample_weights,
+            vad=vad,
         )
 
     # ---- model and arguments ----------------------------------------------------------------------------------------
@@ -283,7 +289,7 @@ class Experiment:
             weights = [float(settings.class_weights[name]) for name in labels]
         same = ("modality", "audio_projection_dim", "text_max_length", "text_pooling", "freeze_text_encoder")
         same += ("fusion_type", "fusion_hidden_dim", "num_attention_heads", "hidden_dim", "dropout")
-        same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing")
+        same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing", "vad_loss_weight")
         return self._checked(
             EmoMMConfig,
             **{name: getattr(settings, name) for name in same},
@@ -378,7 +384,7 @@ class Experiment:
         trainer = CurriculumTrainer(
             model=model,
             args=args,
-            train_dataset=self.rows(train_rows, weights),
+            train_dataset=self.rows(train_rows, weights, data.vad[train_rows] if settings.vad_loss_weight else None),
             eval_dataset=self.rows(validation_rows) if run.fold.validation else None,
             data_collator=EmoMMDataCollator(
                 pad_token_id=0 if self.tokens is None else self.tokenizer.pad_token_id, allow_missing=self.may_lack
@@ -414,8 +420,8 @@ class Experiment:
         tables = []
         for part in run.fold.test:  # the test rows are read here for the first time
             rows = data.rows((part,))
-            result["test"][part.corpus], probabilities = self._predict(trainer, rows)
-            tables.append(self._prediction_table(rows, probabilities, difficulty))
+            result["test"][part.corpus], probabilities, vad = self._predict(trainer, rows)
+            tables.append(self._prediction_table(rows, probabilities, vad, difficulty))
         if args.should_save:
             self._write(run, trainer, result, pa.concat_tables(tables) if tables else None)
             tracker.finished(result, tables, run.folder / "model")
@@ -431,15 +437,24 @@ class Experiment:
         return self.data.needs_difficulty or own or not self.settings.difficulty_from_corpus
 
     def _scores(self, output: EvalPrediction) -> dict[str, float]:
-        return scalar_scores(emotion_scores(output.label_ids, output.predictions.argmax(-1), self.data.labels))
+        predicted = logits_of(output.predictions).argmax(-1)
+        return scalar_scores(emotion_scores(output.label_ids, predicted, self.data.labels))
 
-    def _predict(self, trainer: CurriculumTrainer, rows: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-        """Scores and class probabilities (rows, classes) of some rows."""
-        logits = trainer.predict(self.rows(rows)).predictions
-        if not np.isfinite(logits).all():
+    def _predict(
+        self, trainer: CurriculumTrainer, rows: np.ndarray
+    ) -> tuple[dict[str, Any], np.ndarray, np.ndarray | None]:
+        """Scores, class probabilities (rows, classes) and, of a model that gives it, V/A/D (rows, 3) of some rows."""
+        config = trainer.model.config
+        unread = [name for name in config.keys_to_ignore_at_inference if name != "vad"]
+        predictions = trainer.predict(self.rows(rows), ignore_keys=unread).predictions
+        logits, vad = logits_of(predictions), predictions[1] if config.gives_vad else None
+        if not np.isfinite(logits).all() or (vad is not None and not np.isfinite(vad).all()):
             raise RunFailed("training diverged: the model's outputs are not finite; lower learning_rate")
         probabilities = torch.from_numpy(logits).float().softmax(dim=-1).numpy()
-        return emotion_scores(self.data.label_ids[rows], logits.argmax(-1), self.data.labels), probabilities
+        scores = emotion_scores(self.data.label_ids[rows], logits.argmax(-1), self.data.labels)
+        if vad is not None:
+            scores["vad"] = vad_scores(self.data.vad[rows], vad)
+        return scores, probabilities, vad
 
     def _part_card(self, parts) -> dict[str, Any]:
         rows = self.data.rows(parts)
@@ -453,7 +468,7 @@ class Experiment:
         }
 
     def _prediction_table(
-        self, rows: np.ndarray, probabilities: np.ndarray, difficulty: np.ndarray | None
+        self, rows: np.ndarray, probabilities: np.ndarray, vad: np.ndarray | None, difficulty: np.ndarray | None
     ) -> pa.Table:
         names = np.array(self.data.labels, dtype=object)
         flat = pa.array(probabilities.astype(np.float32).reshape(-1))
@@ -468,6 +483,9 @@ class Experiment:
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(names)),
             "difficulty": hard.astype(np.float32),
         }
+        if vad is not None:
+            columns |= {name: self.data.vad[rows, i] for i, name in enumerate(RATINGS)}
+            columns |= {f"predicted_{name}": vad[:, i].astype(np.float32) for i, name in enumerate(RATINGS)}
         return pa.table(columns).replace_schema_metadata({"labels": json.dumps(self.data.labels)})
 
     def _write(

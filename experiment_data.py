@@ -91,6 +91,13 @@ class ExperimentData:
             given = getattr(settings, name)
             if isinstance(given, (dict, list)) and sorted(given) != sorted(known):
                 raise InputError(f"{where}: {name} must name each class once: {', '.join(known)}; got {list(given)}")
+        if settings.vad_loss_weight > 0:
+            for corpus in self.train:
+                if np.isnan(corpus.vad).all():
+                    raise InputError(
+                        f"{where}: vad_loss_weight is {settings.vad_loss_weight:g}, but {corpus.name} has no rated "
+                        "valence, arousal or dominance to learn from: set it to 0"
+                    )
         self._check_difficulty(where)
 
     def _check_audio(self, where: str) -> None:

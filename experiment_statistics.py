@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import significance
+from .metrics import RATINGS
 from .metrics import SCALARS
 from .metrics import brier_score
 from .metrics import calibration_error
 from .metrics import emotion_scores
 from .metrics import summarise
+from .metrics import vad_scores
 from .protocols import natural_key
 
 TESTED = ("accuracy", "uar")
@@ -43,6 +45,8 @@ class PooledRows:
         predictions: (K, n) predicted class numbers, -1 where the seed has not tested the row.
         probabilities: (K, n, C) float32, NaN where the seed has not tested the row.
         folds: (K, n) name of the fold that tested it, "" where none did.
+        ratings: (n, 3) V/A/D, NaN where unrated; None where the models give none.
+        predicted_ratings: (K, n, 3), NaN where the seed has not tested the row.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +58,8 @@ class PooledRows:
     predictions: np.ndarray
     probabilities: np.ndarray
     folds: np.ndarray
+    ratings: np.ndarray | None = None
+    predicted_ratings: np.ndarray | None = None
 
     @property
     def complete(self) -> np.ndarray:
@@ -93,7 +99,11 @@ def _columns(table: pa.Table, classes: int) -> dict[str, np.ndarray]:
     for name in ("label", "prediction"):
         columns[name] = pc.index_in(table[name], names).to_numpy().astype(np.int64)
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return {**columns, "probabilities": flat.reshape(-1, classes)}
+    columns["probabilities"] = flat.reshape(-1, classes)
+    if f"predicted_{RATINGS[0]}" in table.column_names:
+        for name, prefix in (("ratings", ""), ("predicted_ratings", "predicted_")):
+            columns[name] = np.stack([table[f"{prefix}{rating}"].to_numpy() for rating in RATINGS], axis=-1)
+    return columns
 
 
 def _pool(
@@ -109,6 +119,8 @@ def _pool(
     predictions = np.full((len(seeds), len(ids)), -1)
     probabilities = np.full((len(seeds), len(ids), len(labels)), np.nan, np.float32)
     folds = np.full((len(seeds), len(ids)), "", dtype=object)
+    ratings = every["ratings"][first] if "ratings" in every else None
+    predicted_ratings = None if ratings is None else np.full((len(seeds), len(ids), 3), np.nan, np.float32)
     start = 0
     for run, columns in pieces:
         seed, rows = seeds.index(run.seed), place[start : start + len(columns["label"])]
@@ -118,6 +130,8 @@ def _pool(
         predictions[seed, rows] = columns["prediction"]
         probabilities[seed, rows] = columns["probabilities"]
         folds[seed, rows] = run.fold
+        if predicted_ratings is not None:
+            predicted_ratings[seed, rows] = columns["predicted_ratings"]
     return PooledRows(
         labels,
         ids,
@@ -128,6 +142,8 @@ def _pool(
         predictions,
         probabilities,
         folds,
+        ratings,
+        predicted_ratings,
     )
 
 
@@ -140,7 +156,8 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
         (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds, all as in `summarise`. `ci95` is
         [low, high] around `pooled` (not `mean`), from `significance.intervals`; None where that has none. `ece` and
         `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric: score averaged over
-        seeds}}, in natural order.
+        seeds}}, in natural order. Where the models give V/A/D and the corpus is rated, "vad" is {"valence": {"n",
+        "ccc": {"mean", "std", "pooled", "ci95", "ci_method", "ci_units"}, "rmse": {"mean", "std", "pooled"}}, ...}.
     """
     return {corpus: _corpus_statistics(corpus, rows) for corpus, rows in pooled.items()}
 
@@ -173,7 +190,40 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         "speakers": len(np.unique(rows.speakers)),
         "by_speaker": _by(rows.speakers, rows),
         "by_session": _by(rows.sessions, rows),
+        **({} if rows.ratings is None or np.isnan(rows.ratings).all() else {"vad": _vad_statistics(rows)}),
     }
+
+
+def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
+    """Of each of valence, arousal and dominance that is rated."""
+    runs, seeds = [], []
+    for predicted, folds in zip(rows.predicted_ratings, rows.folds, strict=True):
+        seeds.append(vad_scores(rows.ratings[folds != ""], predicted[folds != ""]))
+        runs += [
+            vad_scores(rows.ratings[folds == fold], predicted[folds == fold])
+            for fold in dict.fromkeys(folds[folds != ""])
+        ]
+    bounds = significance.concordance_intervals(rows.ratings, rows.predicted_ratings, rows.speakers)
+    found = {}
+    for i, name in enumerate(RATINGS):
+        rated = int((~np.isnan(rows.ratings[:, i])).sum())
+        if not rated:
+            continue
+        found[name] = {"n": rated}
+        for score in ("ccc", "rmse"):
+            of_runs = [run[name][score] for run in runs if run[name]["n"]]
+            found[name][score] = {
+                "mean": float(np.mean(of_runs)),
+                "std": float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else 0.0,
+                "pooled": float(np.mean([seed[name][score] for seed in seeds if seed[name]["n"]])),
+            }
+        said = bounds[name]
+        found[name]["ccc"] |= {
+            "ci95": None if said["low"] is None else [said["low"], said["high"]],
+            "ci_method": said["method"],
+            "ci_units": said["units"],
+        }
+    return found
 
 
 def _runs(corpus: str, rows: PooledRows) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 SCALARS = ("accuracy", "uar", "f1_macro", "f1_weighted")
+RATINGS = ("valence", "arousal", "dominance")
 
 _DESCRIPTION = "Accuracy (WA), UAR (UA), macro and weighted F1, recall per class and confusion matrix."
 _INPUTS = "predictions, references: class numbers, one a row, in the order of the class names."
@@ -138,6 +139,40 @@ def _checked_probabilities(references: np.ndarray, probabilities: np.ndarray) ->
             f"{probabilities.shape[1] - 1}"
         )
     return references, probabilities
+
+
+def concordance(ratings: np.ndarray, predicted: np.ndarray) -> float:
+    """Concordance correlation coefficient (Lin 1989): 2 cov / (var + var + (mean - mean)²), from -1 to 1.
+
+    0 where neither varies. (n,) each, without NaN; variances and covariance divide by n.
+    """
+    ratings, predicted = np.asarray(ratings, np.float64), np.asarray(predicted, np.float64)
+    below = ratings.var() + predicted.var() + (ratings.mean() - predicted.mean()) ** 2
+    above = 2 * ((ratings - ratings.mean()) * (predicted - predicted.mean())).mean()
+    return float(above / below) if below > 0 else 0.0
+
+
+def vad_scores(ratings: np.ndarray, predicted: np.ndarray) -> dict[str, dict[str, Any]]:
+    """How well valence, arousal and dominance are told.
+
+    Args:
+        ratings: (n, 3) on 1-5, NaN where unrated.
+        predicted: (n, 3).
+
+    Returns:
+        {"valence": {"n", "ccc", "rmse"}, "arousal": ..., "dominance": ...}: the rows that are rated, `concordance` and
+        root mean square error in points; None where none is rated.
+    """
+    found = {}
+    for i, name in enumerate(RATINGS):
+        rated = ~np.isnan(ratings[:, i])
+        true, guess = ratings[rated, i].astype(np.float64), predicted[rated, i].astype(np.float64)
+        found[name] = {
+            "n": int(rated.sum()),
+            "ccc": concordance(true, guess) if rated.any() else None,
+            "rmse": float(np.sqrt(np.mean((true - guess) ** 2))) if rated.any() else None,
+        }
+    return found
 
 
 class EmotionMetric(evaluate.Metric):

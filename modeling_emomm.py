@@ -28,6 +28,7 @@ class EmoMMOutput(ModelOutput):
     Args:
         loss: scalar, where `labels` are given.
         logits: (batch, classes) scores before the softmax.
+        vad: (batch, 3) valence, arousal and dominance on 1-5; of a model with `vad_loss_weight`.
         embedding: (batch, hidden) what the classifier sees.
         attentions: for each modality (batch, heads, length of the others): where its query looked; cross attention.
         gates: (batch, modalities) the share of each modality; gated and adaptive fusion.
@@ -35,6 +36,7 @@ class EmoMMOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    vad: Tensor | None = None
     embedding: Tensor | None = None
     attentions: tuple[Tensor, ...] | None = None
     gates: Tensor | None = None
@@ -81,6 +83,25 @@ def emotion_loss(
         return rows.mean()
     norm = class_weights[labels].sum()
     return rows.sum() / norm.where(norm > 0, 1)
+
+
+def vad_loss(predicted: Tensor, ratings: Tensor, sample_weights: Tensor | None = None) -> Tensor:
+    """Mean squared error of valence, arousal and dominance over what is rated: a scalar, in squared points of 1-5.
+
+    By row, unlike the concordance correlation that it is reported in: so the rows' weights hold, and a batch of one
+    speaker or with few ratings is as good as another. 0 where nothing in the batch is rated.
+
+    Args:
+        predicted: (batch, 3).
+        ratings: (batch, 3), NaN where unrated.
+        sample_weights: (batch,).
+    """
+    rated = ~ratings.isnan()
+    # Not NaN where unrated: a NaN that is left out of the sum still makes the gradient NaN.
+    errors = torch.where(rated, predicted.float() - ratings.nan_to_num().float(), 0.0).square()  # (batch, 3)
+    if sample_weights is not None:
+        errors = errors * sample_weights.to(errors.dtype)[:, None]
+    return errors.sum() / rated.sum().clamp(min=1)
 
 
 def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
@@ -155,6 +176,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             )
         else:
             self.classifier = nn.Linear(width, config.num_labels)
+        self.vad_head = nn.Linear(config.hidden_dim or width, 3) if config.gives_vad else None
         if config.class_weights is not None:
             self.register_buffer("class_weights", torch.tensor(config.class_weights, dtype=torch.float32))
         else:
@@ -257,6 +279,17 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         states = [state if state is not None else _absent(known, dim) for state, dim in zip(states, dims, strict=True)]
         return self.fusion(states)
 
+    def _scores(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (batch, classes), and V/A/D (batch, 3) from the same hidden layer, of a model that gives it."""
+        if self.vad_head is None:
+            return self.classifier(embedding), None
+        hidden, last = embedding, self.classifier
+        if self.config.hidden_dim:
+            *layers, last = self.classifier
+            for layer in layers:
+                hidden = layer(hidden)
+        return last(hidden), 1 + 4 * self.vad_head(hidden).float().sigmoid()
+
     def forward(
         self,
         audio_features: Tensor | None = None,
@@ -266,6 +299,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         text_features: Tensor | None = None,
         text_mask: Tensor | None = None,
         labels: Tensor | None = None,
+        vad: Tensor | None = None,
         sample_weights: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> EmoMMOutput | tuple:
@@ -278,6 +312,8 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             text_features: (batch, tokens, text_dim) states of the text encoder, in place of `input_ids`.
             text_mask: (batch, tokens) for `text_features`.
             labels: (batch,) class numbers.
+            vad: (batch, 3) ratings of valence, arousal and dominance on 1-5, NaN where unrated; for a model that
+                gives them. Counted in the loss beside `labels`.
             sample_weights: (batch,) weights of the rows in the loss.
 
         Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
@@ -301,7 +337,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             embedding, attentions, gates = fused.embedding, fused.attentions, fused.gates
         else:
             embedding = (audio if self.config.modality == "audio" else text).pooled
-        logits = self.classifier(embedding)
+        logits, rated = self._scores(embedding)
         loss = None
         if labels is not None:
             loss = emotion_loss(
@@ -314,7 +350,11 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 self.class_weights,
                 sample_weights,
             )
-        output = EmoMMOutput(loss=loss, logits=logits, embedding=embedding, attentions=attentions, gates=gates)
+            if rated is not None and vad is not None:
+                loss = loss + self.config.vad_loss_weight * vad_loss(rated, vad, sample_weights)
+        output = EmoMMOutput(
+            loss=loss, logits=logits, vad=rated, embedding=embedding, attentions=attentions, gates=gates
+        )
         return output if return_dict is not False else output.to_tuple()
 
 

@@ -116,6 +116,7 @@ class EmoMMPipeline(Pipeline):
         Returns for each utterance a dictionary:
             label, score: the likeliest class and its probability.
             scores: `{"label", "score"}` of the classes, the likeliest first.
+            vad: `{"valence", "arousal", "dominance"}` on 1-5, of a model that gives them; else None.
             transcript: the words that were read, or None; transcribed: whether they were made from the recording.
             words: `{"word", "start", "end", "weight"}`, with the characters of the transcript.
             moments: `{"start", "end", "weight"}` in seconds, one for each frame of the voice features.
@@ -289,6 +290,7 @@ class EmoMMPipeline(Pipeline):
         return {
             "utterances": model_inputs["utterances"],
             "probabilities": outputs.logits.detach().float().softmax(dim=-1),
+            "vad": None if outputs.vad is None else outputs.vad.detach(),
             "gates": gates,
             **weights,
         }
@@ -310,10 +312,11 @@ class EmoMMPipeline(Pipeline):
         notes = list(utterance.notes)
         words = self._words(utterance, _weights_of(outputs["tokens"], row), notes)
         moments = self._moments(utterance, _weights_of(outputs["frames"], row), notes)
-        gates = None if outputs["gates"] is None else outputs["gates"][row].tolist()
+        vad, gates = (None if outputs[name] is None else outputs[name][row].tolist() for name in ("vad", "gates"))
         return {
             **scores[0],
             "scores": scores[:top_k],
+            "vad": None if vad is None else dict(zip(("valence", "arousal", "dominance"), vad, strict=True)),
             "transcript": utterance.text,
             "transcribed": utterance.transcribed,
             "words": words,

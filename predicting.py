@@ -24,6 +24,7 @@ from .corpus_specs import resolve_specs
 from .curriculum_trainer import write_whole
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
+from .metrics import RATINGS
 from .modeling_emomm import EmoMMForEmotionClassification
 from .pipeline_emomm import EmoMMPipeline
 from .processing_emomm import EmoMMProcessor
@@ -62,7 +63,7 @@ def predict(
     loaded, processor = load_model(model, trust_remote_code)
     rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
     _check_fit(loaded.config, processor, rows, model)
-    probabilities = _probabilities(loaded, processor, rows, batch_size)
+    probabilities, vad = _predictions(loaded, processor, rows, batch_size)
     labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
     names = np.array(labels, dtype=object)
     columns = {
@@ -74,6 +75,8 @@ def predict(
         "prediction": names[probabilities.argmax(axis=1)],
         "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels)),
     }
+    if vad is not None:
+        columns |= {f"predicted_{name}": vad[:, i] for i, name in enumerate(RATINGS)}
     table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(labels)})
     _write(Path(output), lambda path: pq.write_table(table, path))
     return len(rows)
@@ -143,6 +146,8 @@ def readable(results: Sequence[dict[str, Any]]) -> str:
         width = max(len(each["label"]) for each in result["scores"])
         for each in result["scores"]:
             lines.append(f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip())
+        if result["vad"] is not None:
+            lines.append(f"  {', '.join(f'{name} {value:.1f}' for name, value in result['vad'].items())} (of 1 to 5)")
         if result["transcript"] is not None:
             lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
         words = [
@@ -222,10 +227,13 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
 
 
 @torch.no_grad()
-def _probabilities(
+def _predictions(
     model: EmoMMForEmotionClassification, processor: EmoMMProcessor, corpus: Corpus, batch_size: int
-) -> np.ndarray:
-    """(rows, classes) float32. Rows go through in the order of their length, so that little is padded."""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities (rows, classes), and V/A/D (rows, 3) of a model that gives it; float32.
+
+    Rows go through in the order of their length, so that little is padded.
+    """
     tokens = processor.tokenize(corpus.transcripts) if model.config.uses_text else None
     collate = EmoMMDataCollator(
         0 if processor.tokenizer is None else processor.tokenizer.pad_token_id, processor.allow_missing
@@ -233,6 +241,7 @@ def _probabilities(
     lengths = np.array([len(row) for row in tokens]) if tokens is not None else corpus.audio.length
     order = np.argsort(lengths, kind="stable")
     probabilities = np.empty((len(corpus), model.config.num_labels), dtype=np.float32)
+    vad = np.empty((len(corpus), 3), dtype=np.float32) if model.config.gives_vad else None
     for start in tqdm(range(0, len(order), batch_size), desc="predicting", unit="batch", disable=None):
         rows = order[start : start + batch_size]
         features = [
@@ -243,8 +252,11 @@ def _probabilities(
             for i in rows
         ]
         batch = {name: value.to(model.device) for name, value in collate(features).items()}
-        probabilities[rows] = model(**batch).logits.float().softmax(dim=-1).cpu().numpy()
-    return probabilities
+        outputs = model(**batch)
+        probabilities[rows] = outputs.logits.float().softmax(dim=-1).cpu().numpy()
+        if vad is not None:
+            vad[rows] = outputs.vad.cpu().numpy()
+    return probabilities, vad
 
 
 __all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "write_results"]

@@ -88,6 +88,7 @@ class EmotionRows(Dataset):
         tokens: token ids of each row where the encoder is fine-tuned: a list of int64 arrays, or None.
         labels: (n,) class numbers, or None for prediction alone.
         sample_weights: (n,) weights of the rows in the loss, or None (training alone has them).
+        vad: (n, 3) ratings, NaN where unrated, for a model that learns them, or None.
     """
 
     def __init__(
@@ -97,13 +98,15 @@ class EmotionRows(Dataset):
         tokens: list[np.ndarray] | None = None,
         labels: np.ndarray | None = None,
         sample_weights: np.ndarray | None = None,
+        vad: np.ndarray | None = None,
     ):
-        columns = {"audio": audio, "text": text, "tokens": tokens, "labels": labels, "sample_weights": sample_weights}
+        columns = {"audio": audio, "text": text, "tokens": tokens, "labels": labels}
+        columns |= {"sample_weights": sample_weights, "vad": vad}
         lengths = {name: len(column) for name, column in columns.items() if column is not None}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"every column must have the same number of rows, got {lengths}")
         self.audio, self.text, self.tokens = audio, text, tokens
-        self.labels, self.sample_weights = labels, sample_weights
+        self.labels, self.sample_weights, self.vad = labels, sample_weights, vad
         self._length = next(iter(lengths.values()))
 
     def __len__(self) -> int:
@@ -121,4 +124,6 @@ class EmotionRows(Dataset):
             row["labels"] = self.labels[i]
         if self.sample_weights is not None:
             row["sample_weights"] = self.sample_weights[i]
+        if self.vad is not None:
+            row["vad"] = self.vad[i]
         return row

@@ -123,6 +123,9 @@ class Settings:
     class_weights: str | dict[str, float] = _loss(
         "none", "Weight of each class in the loss: a rule, or weights by name.", choices=("none", "balanced"), above=0
     )
+    vad_loss_weight: float = _loss(
+        0.0, "Weight of the loss of valence, arousal and dominance; above 0 the model gives them too.", min=0
+    )
 
     use_curriculum_learning: bool = _curriculum(True, "Start with a part of the training rows.")
     curriculum_type: str = _curriculum("difficulty", "Which rows come first.", choices=CURRICULUM_TYPES)

@@ -6,6 +6,7 @@ cover and the tests reject.
 """
 
 import functools
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from scipy import special
 from scipy import stats
 
+from .metrics import RATINGS
 from .metrics import SCALARS
 
 RESAMPLES = 2000
@@ -122,28 +124,37 @@ def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarr
 
 
 def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
-    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets.
+    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
+    rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
+    return resample_sums(tallies, rows, scores_of_tallies, units)
+
+
+def resample_sums(
+    sums: np.ndarray, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray], units: str = "speakers"
+) -> Resampled:
+    """`resample` for any scores of sums over rows: sums (..., seeds, units, a, b), rows (..., units) of each unit.
+
+    `score` takes sums (..., a, b) to scores (..., M), NaN where there is no row.
 
     A bootstrap over S speakers varies too little: by (S - 1) / S in the variance where all have as many rows, by more
     where not, since the long ones draw the score to themselves. Leaving a speaker out makes up for that: it divides a
     deviation by 1 - share of the rows. The bootstrap's `scale` does the same; for even speakers it is S / (S - 1).
     """
-    size = tallies.shape[-3]
-    total = tallies.sum(-3, keepdims=True)
-    estimate = mean_over_seeds(scores_of_tallies(total))[..., 0, :]
-    rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
+    size = sums.shape[-3]
+    total = sums.sum(-3, keepdims=True)
+    estimate = mean_over_seeds(score(total))[..., 0, :]
     effective = rows.sum(-1) ** 2 / np.maximum((rows**2).sum(-1), 1)
     df = np.maximum(effective - 1, 1)
     if units == "speakers" and size >= SPEAKERS_FOR_BOOTSTRAP:
-        flat = tallies.reshape(*tallies.shape[:-2], -1)
-        resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *tallies.shape[-2:])
+        flat = sums.reshape(*sums.shape[:-2], -1)
+        resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *sums.shape[-2:])
         share = rows / rows.sum(-1, keepdims=True)
         leverage = (share**2 / (1 - share) ** 2).sum(-1) / (share**2).sum(-1)
         scale, method = (size - 1) / size * leverage / RESAMPLES, "bootstrap"
     else:
         scale = np.full_like(df, (size - 1) / size if size > 1 else np.nan)
-        resampled, method = total - tallies, "jackknife"
-    return Resampled(estimate, mean_over_seeds(scores_of_tallies(resampled)), scale, df, method, units)
+        resampled, method = total - sums, "jackknife"
+    return Resampled(estimate, mean_over_seeds(score(resampled)), scale, df, method, units)
 
 
 @functools.lru_cache(maxsize=1)
@@ -214,6 +225,73 @@ def intervals(
 
 def _bounds(low: float, high: float) -> dict[str, float | None]:
     return {"low": None, "high": None} if np.isnan(low) else {"low": float(low), "high": float(high)}
+
+
+# ---- valence, arousal and dominance ---------------------------------------------------------------------------------
+
+
+def moments(ratings: np.ndarray, predicted: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """What `concordances` needs to know of each unit.
+
+    Args:
+        ratings: (n, 3), NaN where unrated.
+        predicted: (seeds, n, 3), NaN where a seed has not tested the row.
+        units: (n,) number of the unit that a row belongs to, from 0.
+
+    Returns:
+        (seeds, units, 3, 6) float64 sums over the rated rows: 1, x, y, x², y², xy of the ratings x and predictions y.
+    """
+    size = int(units.max()) + 1
+    found = np.zeros((len(predicted), size, 3, 6))
+    for seed, guess in enumerate(predicted):
+        for i in range(3):
+            rated = ~(np.isnan(ratings[:, i]) | np.isnan(guess[:, i]))
+            x, y = ratings[rated, i].astype(np.float64) - 3, guess[rated, i].astype(np.float64) - 3  # about the middle
+            for kind, values in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y)):
+                found[seed, :, i, kind] = np.bincount(units[rated], values, size)
+    return found
+
+
+def concordances(sums: np.ndarray) -> np.ndarray:
+    """`metrics.concordance` from `moments`: (..., 3, 6) to (..., 3), NaN where there is no row."""
+    rows = sums[..., 0]
+    n = np.maximum(rows, 1)
+    x, y, xx, yy, xy = (sums[..., kind] / n for kind in range(1, 6))
+    below = xx - x * x + yy - y * y + (x - y) ** 2
+    same = below < 1e-12
+    return np.where(rows > 0, np.where(same, 0, 2 * (xy - x * y)) / np.where(same, 1, below), np.nan)
+
+
+def concordance_intervals(
+    ratings: np.ndarray, predicted: np.ndarray, speakers: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Concordance of valence, arousal and dominance, averaged over seeds, with 95 % intervals as `intervals` has them.
+
+    The bounds are those of Fisher's z: atanh(estimate) ± t · se / (1 - estimate²), brought back to [-1, 1]. Arguments
+    as in `moments`; speakers (n,) are names or numbers.
+
+    Returns:
+        {"valence": {"pooled", "low", "high", "method", "units"}, ...}; low and high are None where there is nothing to
+        tell the width from.
+    """
+    names, units = np.unique(speakers, return_inverse=True)
+    kind = "speakers" if len(names) >= SPEAKERS_FOR_INTERVAL else "rows"
+    sums = moments(ratings, predicted, units if kind == "speakers" else np.arange(len(ratings)))
+    resampled = resample_sums(sums, sums[..., 0].mean((-1, -3)), concordances, kind)
+    estimate = resampled.estimate
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = _standard_error(resampled.values - estimate[..., None, :], resampled.scale)
+        half = _quantile(resampled) * error / (1 - estimate**2)
+        low, high = np.tanh(np.arctanh(estimate) - half), np.tanh(np.arctanh(estimate) + half)
+    return {
+        name: {
+            "pooled": float(estimate[i]),
+            **_bounds(low[i], high[i]),
+            "method": resampled.method,
+            "units": resampled.units,
+        }
+        for i, name in enumerate(RATINGS)
+    }
 
 
 # ---- paired tests ---------------------------------------------------------------------------------------------------

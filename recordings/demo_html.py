@@ -114,7 +114,9 @@ def _bars(result: Mapping[str, Any], order: Sequence[str]) -> str:
     )
     gates = result.get("gates")
     shares = "" if gates is None else f"Shares: voice {percent(gates['audio'])}, words {percent(gates['text'])}."
-    return f'<ul class="bars">{rows}</ul>' + (f'<p class="quiet">{shares}</p>' if shares else "")
+    vad = ", ".join(f"{name} {value:.1f}" for name, value in (result.get("vad") or {}).items())
+    notes = [shares, f"{vad.capitalize()} (of 1 to 5)." if vad else ""]
+    return f'<ul class="bars">{rows}</ul>' + "".join(f'<p class="quiet">{note}</p>' for note in notes if note)
 
 
 def words(result: Mapping[str, Any]) -> str:

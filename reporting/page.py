@@ -290,7 +290,7 @@ def _results(data: ReportData, artist: _Artist) -> Section:
                 )
             )
     comparisons = report_tables.comparisons_table(data)
-    section.tables += [comparisons] if comparisons.rows else []
+    section.tables += [table for table in (comparisons, report_tables.vad_table(data)) if table.rows]
     return section
 
 

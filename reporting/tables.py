@@ -252,6 +252,31 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
 
 
+def vad_table(data: ReportData) -> Table:
+    """How well valence, arousal and dominance are told, of the experiments whose models give them."""
+    rows, plain = [], []
+    for each in data.experiments:
+        for corpus, tested in each.tested.items():
+            for name, found in tested.statistics.get("vad", {}).items():
+                ccc, rmse = found["ccc"], found["rmse"]
+                bounds = ccc["ci95"]
+                interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+                head = [each.name, corpus, name, found["n"]]
+                cells = [f"{ccc['pooled']:.3f}{interval}", f"{ccc['mean']:.3f} ± {ccc['std']:.3f}"]
+                rows.append([*head, *(Marked(cell, "") for cell in cells), rmse["pooled"]])
+                numbers = [ccc["pooled"], *(bounds or (None, None)), ccc["mean"], ccc["std"]]
+                plain.append([*head, *numbers, ccc["ci_method"], ccc["ci_units"]])
+                plain[-1] += [rmse["pooled"], rmse["mean"], rmse["std"]]
+    columns = ["experiment", "tested on", "rating", "rated rows", "CCC", "CCC of runs ± std", "RMSE"]
+    plain_columns = ["experiment", "tested_on", "rating", "rated_rows", "ccc", "ccc_low", "ccc_high"]
+    plain_columns += ["ccc_mean_of_runs", "ccc_std_of_runs", "ci_method", "ci_units"]
+    plain_columns += ["rmse", "rmse_mean_of_runs", "rmse_std_of_runs"]
+    note = "CCC: concordance correlation, with its 95 % interval; RMSE in points of the scale from 1 to 5. Both are "
+    note += "pooled over folds and averaged over seeds."
+    title = "Valence, arousal and dominance"
+    return Table("valence-arousal-dominance", title, columns, rows, note, (plain_columns, plain))
+
+
 def cross_corpus_table(matrix: CrossCorpus) -> Table:
     """UAR, trained on × tested on."""
     rows = [[name, *map(float, row)] for name, row in zip(matrix.trained, matrix.uar, strict=True)]

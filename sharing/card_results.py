@@ -138,6 +138,15 @@ def result_row(facts: CardFacts, corpus: str) -> dict[str, Any]:
     }
 
 
+def vad_rows(facts: CardFacts) -> list[list[str]]:
+    """Concordance and error of valence, arousal and dominance, of a model that gives them."""
+    return [
+        [corpus, name, str(found["n"]), _with_interval(found["ccc"]), f"{found['rmse']['pooled']:.3f}"]
+        for corpus in facts.tested
+        for name, found in facts.entry["statistics"][corpus].get("vad", {}).items()
+    ]
+
+
 def _with_interval(figures: dict[str, Any]) -> str:
     interval = figures["ci95"]
     return f"{figures['pooled']:.3f}" + ("" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]")
@@ -205,5 +214,6 @@ __all__ = [
     "protocol",
     "protocol_of",
     "result_row",
+    "vad_rows",
     "whose_numbers",
 ]

@@ -25,6 +25,7 @@ from .card_results import interval_note
 from .card_results import protocol
 from .card_results import protocol_of
 from .card_results import result_row
+from .card_results import vad_rows
 from .card_results import whose_numbers
 
 TEMPLATE = Path(__file__).resolve().parent / "templates" / "model_card.md"
@@ -57,6 +58,8 @@ def model_card(facts: CardFacts) -> ModelCard:
         runs=count(len(facts.entry["runs"]), "run"),
         interval_note=interval_note(facts),
         figures=list(facts.figures),
+        gives_vad=facts.config.get("vad_loss_weight", 0) > 0,
+        vad=vad_rows(facts),
         by_speaker=by_speaker(facts),
         by_gender=by_gender(facts),
         hears=hears,

@@ -1,5 +1,7 @@
 """One run: what its test rows may not touch, and what is found before it trains."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +13,9 @@ from tiny_encoders import tiny_encoder
 
 from emomm import job
 from emomm.errors import InputError
+from emomm.metrics import RATINGS
+from emomm.metrics import vad_scores
+from emomm.predicting import predict
 from emomm.settings import load_recipe
 from emomm.synthetic import Generator
 from emomm.synthetic import generate
@@ -46,6 +51,7 @@ def test_test_rows_never_influence_training(tmp_path):
         "curriculum_epochs": 2,
         "num_epochs": 3,
         "class_weights": "balanced",
+        "vad_loss_weight": 0.5,
     }
     for name, table in tables.items():
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -63,6 +69,33 @@ def test_test_rows_never_influence_training(tmp_path):
     assert one["metrics"]["test"] != two["metrics"]["test"]
     one, two = files("clean", "session-2"), files("noise", "session-2")
     assert not np.array_equal(one["weights"]["classifier.0.weight"], two["weights"]["classifier.0.weight"])
+
+
+def test_a_model_of_ratings_from_the_corpus_to_its_predictions(tmp_path):
+    """Rated rows train it, in training alone; it is scored where there are ratings, and gives them to who loads it."""
+    encoder = tiny_encoder(tmp_path / "encoder", hidden=16)
+    fields = {"text_model_name": encoder, "vad_loss_weight": 1.0, "num_epochs": 4}
+    settings = {"generator": {**SMALL["corpora"]["synthetic"]["generator"], "missing_vad": 0.3}}
+    assert job.run(load_recipe(write_recipe(tmp_path, **fields, corpora={"synthetic": settings}))).failed == []
+    results = json.loads((tmp_path / "small" / "results.json").read_text())
+    for run in results["experiments"][0]["runs"]:
+        folder = tmp_path / "small" / "small" / "seed-1" / run["fold"]
+        table = pq.read_table(folder / "predictions.parquet")
+        rated, given = (
+            np.stack([table[prefix + name].to_numpy() for name in RATINGS], axis=-1) for prefix in ("", "predicted_")
+        )
+        assert 0 < np.isnan(rated).any(axis=1).sum() < len(rated) and ((given > 1) & (given < 5)).all()
+        for name, expected in vad_scores(rated, given).items():
+            assert run["test"]["synthetic"]["vad"][name] == pytest.approx(expected)
+        assert run["validation"]["vad"]["valence"]["n"] > 0
+    assert set(results["experiments"][0]["statistics"]["synthetic"]["vad"]) == set(RATINGS)
+    rows = generate(Generator.from_dict("synthetic", settings["generator"]))
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    assert predict(str(folder / "model"), str(tmp_path / "rows.parquet"), str(tmp_path / "said.parquet")) == 48
+    said = pq.read_table(tmp_path / "said.parquet")
+    by_id = dict(zip(said["utterance_id"].to_pylist(), said["predicted_valence"].to_pylist(), strict=True))
+    for name, value in zip(table["utterance_id"].to_pylist(), table["predicted_valence"].to_pylist(), strict=True):
+        assert by_id[name] == pytest.approx(value, abs=5e-3)  # stored in float16 while training
 
 
 @pytest.mark.parametrize(

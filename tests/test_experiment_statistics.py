@@ -11,9 +11,11 @@ from emomm.experiment_statistics import RunPredictions
 from emomm.experiment_statistics import compare_experiments
 from emomm.experiment_statistics import experiment_statistics
 from emomm.experiment_statistics import pool_runs
+from emomm.metrics import RATINGS
 from emomm.metrics import SCALARS
 from emomm.metrics import brier_score
 from emomm.metrics import calibration_error
+from emomm.metrics import concordance
 from emomm.metrics import emotion_scores
 from emomm.metrics import summarise
 from emomm.significance import IGNORES_DEPENDENCE
@@ -111,6 +113,42 @@ def test_statistics_are_those_of_the_arrays():
     assert found["by_session"]["3"]["uar"] == pytest.approx(np.mean(of_session))
     assert found["by_session"]["3"]["n"] == 48
     json.dumps(found, allow_nan=False)
+
+
+def test_ratings_are_pooled_and_scored():
+    corpus = corpus_of(6)
+    rng = np.random.default_rng(0)
+    ratings = rng.uniform(1, 5, (len(corpus["label"]), 3)).astype(np.float32)
+    ratings[:, 2], ratings[::5, 0] = np.nan, np.nan
+    place = {name: i for i, name in enumerate(corpus["utterance_id"])}
+    runs, guesses = [], {1: np.empty_like(ratings), 2: np.empty_like(ratings)}
+    for each in loso(corpus):
+        rows = np.array([place[name] for name in each.table["utterance_id"].to_pylist()])
+        guess = (0.5 * np.nan_to_num(ratings[rows], nan=3) + rng.uniform(0, 2, (len(rows), 3))).astype(np.float32)
+        guesses[each.seed][rows] = guess
+        table = each.table
+        for i, name in enumerate(RATINGS):
+            table = table.append_column(name, pa.array(ratings[rows, i]))
+            table = table.append_column(f"predicted_{name}", pa.array(guess[:, i]))
+        runs.append(RunPredictions(each.seed, each.fold, table.replace_schema_metadata(each.table.schema.metadata)))
+    found = experiment_statistics(pool_runs(runs))["IEMO"]["vad"]
+    assert list(found) == ["valence", "arousal"] and found["valence"]["n"] == len(ratings) - len(ratings[::5])
+    for i, name in enumerate(found):
+        rated = ~np.isnan(ratings[:, i])
+        of_seed = [concordance(ratings[rated, i], guess[rated, i]) for guess in guesses.values()]
+        of_run = [
+            concordance(ratings[chosen, i], guess[chosen, i])
+            for guess in guesses.values()
+            for session in "123"
+            if (chosen := rated & (corpus["session"] == session)).any()
+        ]
+        ccc = found[name]["ccc"]
+        assert ccc["pooled"] == pytest.approx(np.mean(of_seed)) and ccc["mean"] == pytest.approx(np.mean(of_run))
+        assert ccc["std"] == pytest.approx(np.std(of_run, ddof=1)) and ccc["ci_units"] == "speakers"
+        assert ccc["ci95"][0] < ccc["pooled"] < ccc["ci95"][1]
+        errors = [np.sqrt(np.mean((ratings[rated, i] - guess[rated, i]) ** 2)) for guess in guesses.values()]
+        assert found[name]["rmse"]["pooled"] == pytest.approx(np.mean(errors))
+    assert "vad" not in experiment_statistics(pool_runs(loso(corpus)))["IEMO"]
 
 
 def test_a_job_under_way_has_statistics_but_compares_complete_seeds_alone():

@@ -11,11 +11,13 @@ from sklearn import metrics as reference
 from emomm.metrics import EmotionMetric
 from emomm.metrics import brier_score
 from emomm.metrics import calibration_error
+from emomm.metrics import concordance
 from emomm.metrics import emotion_scores
 from emomm.metrics import reliability
 from emomm.metrics import scalar_scores
 from emomm.metrics import scores_of_confusion
 from emomm.metrics import summarise
+from emomm.metrics import vad_scores
 
 LABELS = ("neutral", "happy", "sad", "anger")
 
@@ -217,3 +219,29 @@ def test_reliability_counts_every_row_once():
 def test_probabilities_refuse(references, probabilities, message):
     with pytest.raises(ValueError, match=message):
         brier_score(references, probabilities)
+
+
+# ---- valence, arousal and dominance ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_concordance_is_correlation_times_bias_correction(seed):
+    """Lin 1989, equation 3: the coefficient is Pearson's times C_b."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(3, 1, 50)
+    guess = 0.4 * true + rng.normal(seed, 0.5, 50)
+    v, u = true.std() / guess.std(), (true.mean() - guess.mean()) / np.sqrt(true.std() * guess.std())
+    expected = stats.pearsonr(true, guess).statistic * 2 / (v + 1 / v + u**2)
+    assert concordance(true, guess) == pytest.approx(expected)
+    mirrored = 2 * true.mean() - true
+    assert concordance(true, true) == pytest.approx(1) and concordance(true, mirrored) == pytest.approx(-1)
+    assert concordance(true, np.full(50, 3.0)) == 0 and concordance(np.ones(3), np.ones(3)) == 0
+
+
+def test_ratings_are_scored_where_they_are():
+    ratings = np.array([[1.0, np.nan, np.nan], [5.0, 2.0, np.nan], [3.0, 4.0, np.nan]])
+    predicted = np.array([[2.0, 1.0, 1.0], [4.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    found = vad_scores(ratings, predicted)
+    assert found["valence"] == {"n": 3, "ccc": pytest.approx(0.8), "rmse": pytest.approx(np.sqrt(2 / 3))}
+    assert found["arousal"] == {"n": 2, "ccc": 0.0, "rmse": pytest.approx(np.sqrt(2))}
+    assert found["dominance"] == {"n": 0, "ccc": None, "rmse": None}

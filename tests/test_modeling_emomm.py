@@ -29,6 +29,7 @@ from emomm.fusions import FusionOutput
 from emomm.fusions import register_fusion
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.modeling_emomm import emotion_loss
+from emomm.modeling_emomm import vad_loss
 
 AUDIO_DIM, TEXT_DIM, CLASSES = 12, 16, 4
 SENTENCES = ["I am so happy today!", "leave me alone", "sad", "What a day, what a day."]
@@ -404,6 +405,62 @@ def test_the_model_takes_its_loss_from_its_configuration():
     assert outputs(model, {key: batch[key] for key in ("audio_features", "audio_mask", "text_features", "text_mask")})[
         "logits"
     ].equal(output.logits)
+
+
+# Valence, arousal and dominance
+
+
+def rated_batch(rows: int = 4) -> dict[str, torch.Tensor]:
+    """A batch whose rows are rated, but the second not in arousal and the third not at all."""
+    vad = np.linspace(1, 5, 3 * rows).reshape(rows, 3).astype(np.float32)
+    vad[1, 1], vad[2] = np.nan, np.nan
+    return EmoMMDataCollator()([row | {"vad": vad[i]} for i, row in enumerate(rows_of([(2, 3)] * rows))])
+
+
+def test_the_loss_of_ratings_is_the_mean_over_what_is_rated():
+    batch = rated_batch()
+    predicted = torch.full((4, 3), 2.5, requires_grad=True)
+    weights = torch.tensor([0.5, 2.0, 7.0, 1.0])
+    total, count = 0.0, 0
+    for row in range(4):
+        for i in range(3):
+            rating = batch["vad"][row, i].item()
+            if not math.isnan(rating):
+                total, count = total + weights[row].item() * (rating - 2.5) ** 2, count + 1
+    loss = vad_loss(predicted, batch["vad"], weights)
+    assert count == 8 and loss.item() == pytest.approx(total / count)
+    loss.backward()
+    assert torch.isfinite(predicted.grad).all() and predicted.grad[2].eq(0).all() and predicted.grad[1, 1] == 0
+    assert vad_loss(predicted, torch.full((4, 3), math.nan)).item() == 0
+
+
+@pytest.mark.parametrize("hidden", [0, 20])
+@pytest.mark.parametrize("setting", [{"modality": "audio"}, {"fusion_type": "gated"}], ids=str)
+def test_a_model_of_ratings_gives_them_and_learns_them(tmp_path, setting, hidden):
+    model = model_of(vad_loss_weight=0.5, hidden_dim=hidden, **setting)
+    batch = rated_batch()
+    output = outputs(model, batch)
+    assert output.vad.shape == (4, 3) and ((1 < output.vad) & (output.vad < 5)).all()
+    rest = {name: value for name, value in batch.items() if name != "vad"}
+    without = outputs(model, rest)
+    assert_close(output.loss, without.loss + 0.5 * vad_loss(output.vad, batch["vad"]))
+    assert_close(output.logits, without.logits, 0)
+    assert_close(output.logits, model.classifier(output.embedding))  # the same classes as without the head
+    model.save_pretrained(tmp_path)
+    assert_close(outputs(AutoModel.from_pretrained(tmp_path), batch).vad, output.vad, 0)
+    goal = np.array([4.5, 1.5, 3.0], np.float32)
+    some_steps(model, [row | {"vad": goal} for row in rows_of([(2, 3)] * 4)], 400)
+    left = (outputs(model, rest).vad - torch.from_numpy(goal)).abs().mean()
+    assert left < 0.3 * (output.vad - torch.from_numpy(goal)).abs().mean()
+
+
+def test_a_model_without_ratings_has_no_head_for_them():
+    model = model_of()
+    assert model.vad_head is None and not any("vad" in name for name in model.state_dict())
+    output = outputs(model, rated_batch())
+    assert output.vad is None and len(output.to_tuple()) == 4
+    with pytest.raises(ValueError, match="vad_loss_weight=-1"):
+        config(vad_loss_weight=-1)
 
 
 # Text encoders

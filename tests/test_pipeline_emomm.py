@@ -49,7 +49,7 @@ CASES = {
     "cross_attention": {"text_pooling": "mean"},
     "concat": {"fusion_type": "concat", "text_pooling": "mean"},
     "gated": {"fusion_type": "gated", "text_pooling": "cls"},
-    "adaptive": {"fusion_type": "adaptive", "text_pooling": "mean"},
+    "adaptive": {"fusion_type": "adaptive", "text_pooling": "mean", "vad_loss_weight": 0.5},
     "audio": {"modality": "audio", "hidden_dim": 0},
     "words": {"modality": "text", "hidden_dim": 0, "text_pooling": "mean"},
     "words_cls": {"modality": "text", "text_pooling": "cls"},
@@ -135,7 +135,12 @@ def test_the_scores_are_the_models(pipes, encoder, name):
     (features,) = encoder([SOUNDS[0]])
     assert features.shape == (5, WIDTH)  # the mean of five by five frames
     with torch.no_grad():
-        logits = model(**processor(audio_features=features, text=WORDS[0])).logits
+        outputs = model(**processor(audio_features=features, text=WORDS[0]))
+    if name == "adaptive":
+        assert found["vad"] == dict(zip(("valence", "arousal", "dominance"), outputs.vad[0].tolist(), strict=True))
+    else:
+        assert found["vad"] is None
+    logits = outputs.logits
     expected = dict(zip(LABELS, logits.softmax(-1)[0].tolist(), strict=True))
     assert {each["label"]: each["score"] for each in found["scores"]} == pytest.approx(expected, abs=1e-6)
     assert [each["score"] for each in found["scores"]] == sorted(expected.values(), reverse=True)

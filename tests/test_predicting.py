@@ -75,11 +75,13 @@ def test_results_as_people_read_them():
     words = [{"word": word, "start": 0, "end": 1, "weight": weight} for word, weight in (("so", 0.1), ("“sad!”", 0.9))]
     result = {"label": "sad", "score": 0.75, "scores": scores, "transcript": "so “sad!”", "transcribed": True}
     result |= {"words": words, "moments": [{"start": 0, "end": 0.2, "weight": 1.0}], "weights_by": "attention"}
-    text = readable([{"recording": "a.wav", **result, "gates": None, "notes": ["silent"]}])
+    vad = {"valence": 1.84, "arousal": 2.0, "dominance": 3.26}
+    text = readable([{"recording": "a.wav", **result, "vad": vad, "gates": None, "notes": ["silent"]}])
     assert text.splitlines() == [
         "a.wav: sad (75.0%)",
         "  sad      75.0%  ##############################",
         "  neutral  25.0%  ##########",
+        "  valence 1.8, arousal 2.0, dominance 3.3 (of 1 to 5)",
         "  heard: so “sad!”",
         "  words that counted (attention): sad 90%, so 10%",
         "  moments that counted (attention): 0.0-0.2 s 100%",

@@ -10,13 +10,17 @@ from scipy import stats
 
 from emomm import significance
 from emomm.metrics import SCALARS
+from emomm.metrics import concordance
 from emomm.metrics import emotion_scores
+from emomm.significance import concordance_intervals
+from emomm.significance import concordances
 from emomm.significance import contributions
 from emomm.significance import difference_bounds
 from emomm.significance import holm
 from emomm.significance import intervals
 from emomm.significance import mcnemar_test
 from emomm.significance import mean_over_seeds
+from emomm.significance import moments
 from emomm.significance import resample
 from emomm.significance import resample_tallies
 from emomm.significance import row_swap_test
@@ -275,6 +279,60 @@ def test_mcnemar_is_exact_for_few_rows():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert holm([]) == []
+
+
+# ---- valence, arousal and dominance
+
+
+def rated(sets, speakers, seed):
+    """Ratings (sets, n, 3), predictions (sets, 1, n, 3) and speakers (n,): of each a bias and a gain of their own."""
+    rng = np.random.default_rng([speakers, seed])
+    rows = rng.integers(10, 60, speakers)
+    owner = np.repeat(np.arange(speakers), rows)
+    ratings = rng.normal(3, 0.8, (sets, len(owner), 3)) + rng.normal(0, 0.3, (sets, speakers, 3))[:, owner]
+    gain = rng.normal(0.6, 0.15, (sets, speakers, 3))[:, owner]
+    guess = 3 + gain * (ratings - 3) + rng.normal(0, 0.25, (sets, speakers, 3))[:, owner]
+    return ratings, (guess + rng.normal(0, 0.4, ratings.shape))[:, None], owner
+
+
+def test_concordance_of_moments_is_that_of_the_rows():
+    ratings, guess, owner = (each if each.ndim == 1 else each[0] for each in rated(1, 8, 0))
+    ratings[::7, 1] = np.nan
+    guess = np.concatenate([guess, guess[:, ::-1]])
+    found = concordances(moments(ratings, guess, owner).sum(1))
+    for seed in range(2):
+        for i in range(3):
+            there = ~np.isnan(ratings[:, i])
+            assert found[seed, i] == pytest.approx(concordance(ratings[there, i], guess[seed, there, i]))
+
+
+def test_the_interval_of_concordance_by_hand():
+    ratings, guess, owner = (each if each.ndim == 1 else each[0] for each in rated(1, 8, 0))
+    found = concordance_intervals(ratings, guess, owner)["arousal"]
+    whole = concordance(ratings[:, 1], guess[0, :, 1])
+    left = [concordance(ratings[owner != out, 1], guess[0, owner != out, 1]) for out in range(8)]
+    counts = np.bincount(owner)
+    error = np.sqrt(7 / 8 * np.sum((np.array(left) - whole) ** 2))
+    half = stats.t.ppf(0.975, counts.sum() ** 2 / (counts**2).sum() - 1) * error / (1 - whole**2)
+    assert found["pooled"] == pytest.approx(whole) and found["method"] == "jackknife"
+    ends = np.tanh(np.arctanh(whole) + np.array([-half, half]))
+    assert (found["low"], found["high"]) == pytest.approx(tuple(ends))
+    few = concordance_intervals(ratings, guess, owner % 4)["arousal"]
+    assert few["units"] == "rows" and few["high"] - few["low"] < found["high"] - found["low"]
+
+
+@pytest.mark.parametrize("speakers", [5, 10, 25])
+def test_intervals_of_concordance_cover(speakers):
+    """The score over all such speakers: that of 20 000 of them."""
+    ratings, guess, _ = rated(1, 20_000, 1)
+    truth = [concordance(ratings[0, :, i], guess[0, 0, :, i]) for i in range(3)]
+    inside = []
+    for seed in range(2, 12):
+        ratings, guess, owner = rated(30, speakers, seed)
+        for one, other in zip(ratings, guess, strict=True):
+            found = concordance_intervals(one, other, owner).values()
+            inside += [each["low"] <= true <= each["high"] for each, true in zip(found, truth, strict=True)]
+    assert 0.91 < np.mean(inside) < 0.985, np.mean(inside)
 
 
 # Error rates: benchmarks/error_rates.py has the full table
