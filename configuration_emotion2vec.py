@@ -38,6 +38,9 @@ class Emotion2VecConfig(PreTrainedConfig):
         layer_norm_eps (`float`, defaults to 1e-5): of the blocks' layer norms and of the one before them.
         normalize (`bool`, defaults to `True`): whether the model brings each whole recording to mean 0 and variance 1.
         initializer_range (`float`, defaults to 0.02): standard deviation of newly made weights.
+        trained_with_labels (`bool`, *optional*): whether the weights were trained with the emotion labels of corpora,
+            as those of the plus models were; None where that is not known. Written down for who uses the frames: the
+            head, which tells it, is not part of `Emotion2VecModel`.
         id2label (`dict[int, str]`, defaults to the nine classes of the plus models): what the logits stand for.
     """
 
@@ -60,6 +63,7 @@ class Emotion2VecConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     normalize: bool = True
     initializer_range: float | int = 0.02
+    trained_with_labels: bool | None = None
 
     def __post_init__(self, **kwargs: Any):
         if self.id2label is None and kwargs.get("num_labels") in (None, len(EMOTIONS)):

@@ -1,25 +1,48 @@
 """Extractors that saw the labels of corpora: numbers on those are contaminated."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # Extractors that were trained with the labels of corpora, and those corpora: (extractor, names of ours, in words).
 SEEN_WITH_LABELS = (
-    (r"emotion2vec[-_ ]?(plus|\+)", r"iemo(cap)?|meld|mspp|msp[-_ ]?podcast", "IEMOCAP, MELD and MSP-Podcast"),
+    (
+        r"emotion2vec[-_ ]?(plus|\+|base[-_ ]?finetuned)",
+        r"iemo(cap)?|meld|mspp|msp[-_ ]?podcast",
+        "IEMOCAP, MELD and MSP-Podcast",
+    ),
+    (r"emotion-msp-dim", r"mspp|msp[-_ ]?podcast", "MSP-Podcast"),  # audEERING's wav2vec2
 )
+# The name alone, or no name that tells: it may be one of those that did.
 _UNCLEAR = r"emotion2vec(?!_base)"
+_EMOTION2VEC = SEEN_WITH_LABELS[0]
 
 
-def contamination(corpus: str, extractor: str) -> str | None:
-    """A warning where the extractor of a corpus' features saw that corpus with its labels, or may have."""
-    for pattern, names, in_words in SEEN_WITH_LABELS:
-        if not re.fullmatch(names, corpus, re.IGNORECASE):
+def contamination(corpus: str, extractor: str, made_by: Mapping[str, Any] | None = None) -> str | None:
+    """A warning where the extractor of a corpus' features saw that corpus with its labels, or may have.
+
+    Args:
+        corpus: its name; one that names a public corpus in it (`iemocap_improvised`) is taken for that.
+        extractor: what made the features, in words.
+        made_by: the same as `SpeechFeatures.to_dict` has it, where it is known. Of emotion2vec it tells whether the
+            weights were trained with labels, whatever the folder that they lie in is called.
+    """
+    made_by = made_by or {}
+    native, labelled = made_by.get("model_type") == "emotion2vec", made_by.get("trained_with_labels")
+    for seen in SEEN_WITH_LABELS:
+        pattern, names, in_words = seen
+        if not re.search(rf"(?<![a-z])({names})(?![a-z])", corpus, re.IGNORECASE):
             continue
-        if re.search(pattern, extractor, re.IGNORECASE):
+        known = re.search(pattern, extractor, re.IGNORECASE) or (seen is _EMOTION2VEC and native and labelled)
+        if known:
             return (
                 f"The numbers on {corpus} are contaminated: {extractor} was trained with the labels of {in_words}, so "
                 "that its features know the test rows. They say little about speech that it has not seen."
             )
-        if re.search(_UNCLEAR, extractor, re.IGNORECASE):
+        if seen is not _EMOTION2VEC or (native and labelled is False):
+            continue
+        named_base = re.search("emotion2vec_base", extractor, re.IGNORECASE)
+        if re.search(_UNCLEAR, extractor, re.IGNORECASE) or (native and not named_base):
             return (
                 f"The numbers on {corpus} may be contaminated: its features are by {extractor}, and the emotion2vec+ "
                 f"models were trained with the labels of {in_words} (emotion2vec_base was not)."

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 from typing import NamedTuple
@@ -18,9 +19,13 @@ from .metrics import SCALARS
 from .metrics import brier_score
 from .metrics import calibration_error
 from .metrics import emotion_scores
+from .metrics import spread_of
 from .metrics import summarise
 from .metrics import vad_scores
 from .protocols import natural_key
+from .score_intervals import calibration_intervals
+from .score_intervals import concordance_intervals
+from .score_intervals import recall_intervals
 
 TESTED = ("accuracy", "uar")
 
@@ -97,7 +102,11 @@ def _columns(table: pa.Table, classes: int) -> dict[str, np.ndarray]:
         for name in ("utterance_id", "corpus", "speaker", "session")
     }
     for name in ("label", "prediction"):
-        columns[name] = pc.index_in(table[name], names).to_numpy().astype(np.int64)
+        numbers = pc.index_in(table[name], names)
+        if numbers.null_count:
+            odd = table[name].filter(numbers.is_null())[0].as_py()
+            raise ValueError(f"a {name} is {odd!r}, which is none of the classes {', '.join(names.to_pylist())}")
+        columns[name] = numbers.to_numpy().astype(np.int64)
     flat = table["probabilities"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     columns["probabilities"] = flat.reshape(-1, classes)
     if f"predicted_{RATINGS[0]}" in table.column_names:
@@ -151,20 +160,24 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
     """Scores, intervals and calibration of one experiment, from `pool_runs`.
 
     Returns:
-        {corpus: {metric: {"mean", "std", "pooled", "ci95", "ci_method", "ci_units"}, ..., "ece", "brier", "rows",
-        "seeds", "speakers", "by_speaker", "by_session"}}, for each metric of `SCALARS`. `mean` and `std` are over runs
-        (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds, all as in `summarise`. `ci95` is
-        [low, high] around `pooled` (not `mean`), from `significance.intervals`; None where that has none. `ece` and
-        `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric: score averaged over
-        seeds}}, in natural order. Where the models give V/A/D and the corpus is rated, "vad" is {"valence": {"n",
-        "ccc": {"mean", "std", "pooled", "ci95", "ci_method", "ci_units"}, "rmse": {"mean", "std", "pooled"}}, ...}.
+        {corpus: {metric: {"mean", "std", "std_over_folds", "std_over_seeds", "pooled", "ci95", "ci_method",
+        "ci_units"}, ..., "recall": {class: {"pooled", "ci95", "ci_method", "ci_units"} or None}, "ece", "ece_ci95",
+        "brier", "brier_ci95", "rows", "seeds", "speakers", "by_speaker", "by_session"}}, for each metric of `SCALARS`.
+        `mean` and `std` are over runs (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds,
+        all as in `summarise`. `ci95` is [low, high] around `pooled` (not `mean`), from `significance`; None where that
+        has none. `ece` and `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric:
+        score averaged over seeds}}, in natural order. Where the models give V/A/D and the corpus is rated, "vad" is
+        {"valence": {"n", "ccc": {as a metric}, "rmse": {"mean", "std", "std_over_folds", "pooled"}}, ...}.
     """
     return {corpus: _corpus_statistics(corpus, rows) for corpus, rows in pooled.items()}
 
 
 def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
     spread = summarise(_runs(corpus, rows))[corpus]
-    bounds = significance.intervals(rows.references, rows.predictions, rows.speakers, len(rows.labels))
+    given = rows.references, rows.predictions, rows.speakers
+    bounds = significance.intervals(*given, len(rows.labels))
+    recalls = recall_intervals(*given, rows.labels)
+    calibrated = calibration_intervals(rows.references, rows.probabilities, rows.speakers)
     calibration = []
     for predicted, probabilities in zip(rows.predictions, rows.probabilities, strict=True):
         tested = predicted >= 0
@@ -172,19 +185,15 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         calibration.append((calibration_error(*given), brier_score(*given)))
     ece, brier = np.mean(calibration, axis=0)
     return {
-        **{
-            metric: {
-                "mean": spread[metric]["mean"],
-                "std": spread[metric]["std"],
-                "pooled": spread[metric]["pooled"],
-                "ci95": None if bounds[metric]["low"] is None else [bounds[metric]["low"], bounds[metric]["high"]],
-                "ci_method": bounds[metric]["method"],
-                "ci_units": bounds[metric]["units"],
-            }
-            for metric in SCALARS
+        **{metric: {**spread[metric], **_ci(bounds[metric])} for metric in SCALARS},
+        "recall": {
+            name: None if found is None else {"pooled": found["pooled"], **_ci(found)}
+            for name, found in recalls.items()
         },
         "ece": float(ece),
+        "ece_ci95": _ci(calibrated["ece"])["ci95"],
         "brier": float(brier),
+        "brier_ci95": _ci(calibrated["brier"])["ci95"],
         "rows": len(rows.references),
         "seeds": len(rows.seeds),
         "speakers": len(np.unique(rows.speakers)),
@@ -194,16 +203,21 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
     }
 
 
+def _ci(found: dict[str, Any]) -> dict[str, Any]:
+    bounds = None if found["low"] is None else [found["low"], found["high"]]
+    return {"ci95": bounds, "ci_method": found["method"], "ci_units": found["units"]}
+
+
 def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
     """Of each of valence, arousal and dominance that is rated."""
     runs, seeds = [], []
-    for predicted, folds in zip(rows.predicted_ratings, rows.folds, strict=True):
+    for seed, predicted, folds in zip(rows.seeds, rows.predicted_ratings, rows.folds, strict=True):
         seeds.append(vad_scores(rows.ratings[folds != ""], predicted[folds != ""]))
         runs += [
-            vad_scores(rows.ratings[folds == fold], predicted[folds == fold])
+            ((seed, fold), vad_scores(rows.ratings[folds == fold], predicted[folds == fold]))
             for fold in dict.fromkeys(folds[folds != ""])
         ]
-    bounds = significance.concordance_intervals(rows.ratings, rows.predicted_ratings, rows.speakers)
+    bounds = concordance_intervals(rows.ratings, rows.predicted_ratings, rows.speakers)
     found = {}
     for i, name in enumerate(RATINGS):
         rated = int((~np.isnan(rows.ratings[:, i])).sum())
@@ -211,18 +225,12 @@ def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
             continue
         found[name] = {"n": rated}
         for score in ("ccc", "rmse"):
-            of_runs = [run[name][score] for run in runs if run[name]["n"]]
+            keys, values = zip(*((key, run[name][score]) for key, run in runs if run[name]["n"]), strict=True)
             found[name][score] = {
-                "mean": float(np.mean(of_runs)),
-                "std": float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else 0.0,
+                **spread_of(values, keys),
                 "pooled": float(np.mean([seed[name][score] for seed in seeds if seed[name]["n"]])),
             }
-        said = bounds[name]
-        found[name]["ccc"] |= {
-            "ci95": None if said["low"] is None else [said["low"], said["high"]],
-            "ci_method": said["method"],
-            "ci_units": said["units"],
-        }
+        found[name]["ccc"] |= _ci(bounds[name])
     return found
 
 
@@ -257,6 +265,7 @@ class _Tested:
     resampled: significance.Resampled
     by_speaker: np.ndarray
     by_row: np.ndarray
+    shares: np.ndarray
 
 
 def compare_experiments(experiments: Mapping[str, Mapping[str, PooledRows]]) -> dict[str, list[dict[str, Any]]]:
@@ -271,10 +280,11 @@ def compare_experiments(experiments: Mapping[str, Mapping[str, PooledRows]]) -> 
         "mcnemar": {"p", "note"}}]}, T: {"difference" (first - second, pooled), "ci95", "ci_method", "ci_units", "p",
         "p_holm", "test", "note"} and, under six speakers, "row_p" and "row_note".
 
-        `test` is "swapped speakers", a permutation test, from six speakers on; "t over speakers" with five, where no
-        swap gives a p below 2 / 2^5 = .0625; "swapped rows" under five. What does not know of speakers has the note
-        "ignores dependence": its p is too small. "row_p" is of swapped rows. McNemar's test takes the first seed of
-        each. `ci95` is None where there is one row.
+        `test` is "swapped speakers", a permutation test, from six speakers on, and `ci95` are the differences that it
+        does not reject (before Holm's correction); "t over speakers" with five, where no swap gives a p below
+        2 / 2^5 = .0625; "swapped rows" under five. What does not know of speakers has the note "ignores dependence":
+        its p is too small. "row_p" is of swapped rows. McNemar's test takes the first seed of each. `ci95` is None
+        where there is nothing to tell it from. Classes may stand in another order in the two experiments.
     """
     corpora = dict.fromkeys(corpus for pooled in experiments.values() for corpus in pooled)
     return {
@@ -284,12 +294,15 @@ def compare_experiments(experiments: Mapping[str, Mapping[str, PooledRows]]) -> 
 
 
 def _compare_corpus(pooled: dict[str, PooledRows]) -> list[dict[str, Any]]:
+    labels = next(iter(pooled.values())).labels
+    pooled = {name: _relabelled(rows, labels) for name, rows in pooled.items()}
     tested = {name: _tested(rows) for name, rows in pooled.items() if rows.complete.any()}
     pairs = [pair for pair in combinations(tested, 2) if _same_rows(*(tested[name].rows for name in pair))]
     if not pairs:
         return []
     results = [_compare(name, other, tested[name], tested[other]) for name, other in pairs]
-    _swap_speakers(results, [tested[a].by_speaker - tested[b].by_speaker for a, b in pairs])
+    differences = [tested[a].by_speaker - tested[b].by_speaker for a, b in pairs]
+    _swap_speakers(results, differences, [tested[a].shares for a, _ in pairs])
     for metric in TESTED:
         for result, p in zip(results, significance.holm([each[metric]["p"] for each in results]), strict=True):
             result[metric]["p_holm"] = p
@@ -306,6 +319,21 @@ def _tested(rows: PooledRows) -> _Tested:
         significance.resample(rows.references, predictions, speakers, classes),
         significance.contributions(of_speakers),
         significance.contributions(of_rows),
+        significance.shares_of_units(of_speakers),
+    )
+
+
+def _relabelled(rows: PooledRows, labels: tuple[str, ...]) -> PooledRows:
+    """The same rows with their classes in another order; as they are, where they are other classes."""
+    if rows.labels == labels or set(rows.labels) != set(labels):
+        return rows
+    place = np.array([labels.index(name) for name in rows.labels])
+    return replace(
+        rows,
+        labels=labels,
+        references=place[rows.references],
+        predictions=np.where(rows.predictions < 0, -1, place[rows.predictions]),
+        probabilities=rows.probabilities[..., np.argsort(place)],
     )
 
 
@@ -342,6 +370,9 @@ def _compare(name: str, other: str, first: _Tested, second: _Tested) -> dict[str
             "test": "t over speakers",
             "note": "",
         }
+        if np.isnan(p[i]):  # every speaker differs by exactly as much, which no t test can judge
+            differences = first.by_speaker[:, [column]] - second.by_speaker[:, [column]]
+            figures |= {"p": float(significance.swap_test(differences)[0]), "test": "swapped speakers"}
         if speakers < significance.SPEAKERS_FOR_SWAPS:
             row_p = significance.row_swap_test(first.by_row[:, column] - second.by_row[:, column])
             figures |= {"row_p": row_p, "row_note": significance.IGNORES_DEPENDENCE}
@@ -356,11 +387,14 @@ def _compare(name: str, other: str, first: _Tested, second: _Tested) -> dict[str
     return result
 
 
-def _swap_speakers(results: list[dict[str, Any]], differences: list[np.ndarray]) -> None:
-    """Sets p where there are six speakers or more; pairs with as many speakers share their swaps."""
+def _swap_speakers(results: list[dict[str, Any]], differences: list[np.ndarray], shares: list[np.ndarray]) -> None:
+    """Sets p and interval where there are six speakers or more; pairs with as many speakers share their swaps."""
     for speakers in {len(each) for each in differences if len(each) >= significance.SPEAKERS_FOR_SWAPS}:
         chosen = [i for i, each in enumerate(differences) if len(each) == speakers]
-        p = significance.swap_test(np.concatenate([differences[i] for i in chosen], axis=1)).reshape(-1, len(TESTED))
-        for i, of_pair in zip(chosen, p.tolist(), strict=True):
-            for metric, value in zip(TESTED, of_pair, strict=True):
-                results[i][metric] |= {"p": value, "test": "swapped speakers"}
+        together = np.concatenate([differences[i] for i in chosen], axis=1)
+        bounds = significance.swap_interval(together, np.concatenate([shares[i] for i in chosen], axis=1))
+        figures = np.stack([significance.swap_test(together), *bounds], axis=-1).reshape(-1, len(TESTED), 3)
+        for i, of_pair in zip(chosen, figures.tolist(), strict=True):
+            for metric, (p, low, high) in zip(TESTED, of_pair, strict=True):
+                results[i][metric] |= {"p": p, "ci95": [low, high], "test": "swapped speakers"}
+                results[i][metric] |= {"ci_method": "swapped speakers", "ci_units": "speakers"}

@@ -280,6 +280,12 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
     finished = planned.folder / "metrics.json"
+    if finished.exists() and planned.fold.test and not (planned.folder / "predictions.parquet").exists():
+        logger.warning("%s: its predictions.parquet is gone; it is trained again", planned)
+        state.wait_for_everyone()
+        if state.is_main_process:
+            remove_run(planned.folder)
+        state.wait_for_everyone()
     if finished.exists():
         if state.is_main_process:
             tidy(planned.folder)

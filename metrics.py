@@ -6,7 +6,6 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from scipy import stats
 
 SCALARS = ("accuracy", "uar", "f1_macro", "f1_weighted")
 RATINGS = ("valence", "arousal", "dominance")
@@ -207,18 +206,17 @@ class EmotionMetric(evaluate.Metric):
 def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """What an experiment's runs say together, for each test corpus and each of `SCALARS`.
 
-    `mean` and `std` (ddof 1; 0.0 for a single run) are over all runs, seeds × folds. `ci95` is Student's t interval of
-    the mean over the folds, each first averaged over its seeds; with a single fold over the seeds; None with a single
-    run. It takes folds as independent and knows nothing of speakers: where rows' predictions are at hand, take that of
-    `experiment_statistics`. `pooled` is the score of the confusion matrix summed over the folds of a seed, averaged
-    over the seeds.
+    `mean` and `std` (ddof 1; None for a single run) are over all runs, seeds × folds. `std_over_folds` is over the
+    folds, each first averaged over its seeds, `std_over_seeds` over the seeds' pooled scores; None where there is one.
+    `pooled` is the score of the confusion matrix summed over the folds of a seed, averaged over the seeds. `ci95` is
+    None: an interval around `pooled` needs the rows and their speakers, and `experiment_statistics` puts it there.
 
     Args:
         runs: dicts with `seed`, `fold` and `test`: {corpus: scores of emotion_scores}. A run counts for the corpora
             that it was tested on.
 
     Returns:
-        {corpus: {metric: {"mean", "std", "ci95": [low, high] or None, "pooled"}}}
+        {corpus: {metric: {"mean", "std", "std_over_folds", "std_over_seeds", "pooled", "ci95": None}}}
 
     Raises:
         ValueError: the same seed and fold twice for a corpus.
@@ -243,27 +241,28 @@ def _summarise_corpus(corpus: str, runs: list[dict[str, Any]]) -> dict[str, dict
     ]
     return {
         metric: {
-            **_spread([run["test"][corpus][metric] for run in runs], keys),
+            **spread_of([run["test"][corpus][metric] for run in runs], keys),
+            "std_over_seeds": _std([scores[metric] for scores in pooled]),
             "pooled": float(np.mean([scores[metric] for scores in pooled])),
+            "ci95": None,
         }
         for metric in SCALARS
     }
 
 
-def _spread(values: list[float], keys: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation and interval of the values of runs (seed, fold)."""
+def spread_of(values: Sequence[float], keys: Sequence[tuple[Any, Any]]) -> dict[str, float | None]:
+    """`mean`, `std` and `std_over_folds` of the values of runs (seed, fold), as `summarise` has them."""
     folds: dict[Any, list[float]] = {}
     for (_, fold), value in zip(keys, values, strict=True):
         folds.setdefault(fold, []).append(value)
-    units = [float(np.mean(of_fold)) for of_fold in folds.values()] if len(folds) > 1 else values
-    return {
-        "mean": float(np.mean(values)),
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-        "ci95": _t_interval(units) if len(units) > 1 else None,
-    }
+    over_folds = _std([float(np.mean(of_fold)) for of_fold in folds.values()])
+    return {"mean": float(np.mean(values)), "std": _std(values), "std_over_folds": over_folds}
 
 
-def _t_interval(values: list[float]) -> list[float]:
-    """Two-sided 95 % interval of the mean: mean ± t(.975, k - 1) · s / sqrt(k)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return [float(np.mean(values) - half), float(np.mean(values) + half)]
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def mean_and_std(figures: dict[str, Any]) -> str:
+    """`0.827 ± 0.040`, of a single run `0.827`."""
+    return f"{figures['mean']:.3f}" + ("" if figures["std"] is None else f" ± {figures['std']:.3f}")

@@ -21,7 +21,7 @@ Pooled = dict[str, PooledRows]
 
 
 def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
-    """The predictions of an experiment's finished runs, by test corpus; none where their files are gone.
+    """The predictions of an experiment's finished runs, by test corpus; none at all where a file of them is gone.
 
     Args:
         entry: the experiment in results.json.
@@ -30,8 +30,12 @@ def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
     runs = []
     for run in entry["runs"]:
         path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / "predictions.parquet"
-        if run["status"] == "done" and path.exists():
-            runs.append(RunPredictions(run["seed"], run["fold"], pq.read_table(path)))
+        if run["status"] != "done":
+            continue
+        if not path.exists():  # what is left would be another experiment
+            logger.warning("%s is gone: no statistics of %r; the job's command makes it again", path, entry["name"])
+            return {}
+        runs.append(RunPredictions(run["seed"], run["fold"], pq.read_table(path)))
     return pool_runs(runs) if runs else {}
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from scipy import special
 from scipy import stats
 
-from .metrics import RATINGS
 from .metrics import SCALARS
 
 RESAMPLES = 2000
@@ -115,12 +114,9 @@ def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarr
         speakers: (n,) speaker names or numbers.
         classes: how many classes there are.
     """
-    references, predictions = _checked(references, predictions, speakers, classes)
-    names, units = np.unique(speakers, return_inverse=True)
-    if len(names) < SPEAKERS_FOR_INTERVAL:
-        tallies = tally(references, predictions, np.arange(len(references)), classes)
-        return resample_tallies(tallies, units="rows")
-    return resample_tallies(tally(references, predictions, units, classes))
+    references, predictions = checked(references, predictions, speakers, classes)
+    units, kind = units_of(speakers)
+    return resample_tallies(tally(references, predictions, units, classes), kind)
 
 
 def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
@@ -149,8 +145,8 @@ def resample_sums(
         flat = sums.reshape(*sums.shape[:-2], -1)
         resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *sums.shape[-2:])
         share = rows / rows.sum(-1, keepdims=True)
-        leverage = (share**2 / (1 - share) ** 2).sum(-1) / (share**2).sum(-1)
-        scale, method = (size - 1) / size * leverage / RESAMPLES, "bootstrap"
+        leverage = (share**2 / np.maximum(1 - share, 1e-9)).sum(-1) / (share**2).sum(-1)
+        scale, method = leverage / RESAMPLES, "bootstrap"
     else:
         scale = np.full_like(df, (size - 1) / size if size > 1 else np.nan)
         resampled, method = total - sums, "jackknife"
@@ -163,35 +159,66 @@ def _bootstrap_weights(size: int) -> np.ndarray:
     return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
 
 
-def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bounds (..., M) of scores: logit(estimate) ± t · se / (estimate · (1 - estimate)), brought back to [0, 1].
+# To a scale on which the error is even to both sides, back, and the slope there.
+_SCALES: dict[str, tuple[Callable, Callable, Callable]] = {
+    "logit": (special.logit, special.expit, lambda x: 1 / (x * (1 - x))),  # scores from 0 to 1
+    "fisher": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),  # correlations
+    "log": (np.log, np.exp, lambda x: 1 / x),
+    "as it is": (np.array, np.array, np.ones_like),
+}
+
+
+def bounds_on(resampled: Resampled, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M): estimate ± t · se on one of the scales (delta method), brought back.
 
     The standard error is the resamples' (see `Resampled`). The degrees of freedom of t are the effective number of
     speakers, (Σ n)² / Σ n² with n the rows of each (Kish 1965), less one, at least 1: where few speak most, they count
-    as few. Plain percentiles of the same resamples cover less (error_rates.py). NaN where the
-    estimate is 0 or 1, or there is a single unit: there is nothing to tell the width from.
+    as few. Plain percentiles of the same resamples cover less (error_rates.py). NaN where there is a single unit, or
+    the scale has no slope at the estimate.
     """
+    to, back, slope = _SCALES[scale]
     estimate = resampled.estimate
     with np.errstate(divide="ignore", invalid="ignore"):
         error = _standard_error(resampled.values - estimate[..., None, :], resampled.scale)
-        half = _quantile(resampled) * error / (estimate * (1 - estimate))
-        middle = special.logit(estimate)
-        return special.expit(middle - half), special.expit(middle + half)
+        half = _quantile(resampled) * error * slope(estimate)
+        return back(to(estimate) - half), back(to(estimate) + half)
+
+
+def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M) of scores from 0 to 1, by `bounds_on` their logits.
+
+    Of a score of 0 or 1, which no resample tells anything of, the bounds of Clopper and Pearson (1934) for as many
+    trials as there are effective speakers, none or all of which succeeded.
+    """
+    low, high = bounds_on(resampled, "logit")
+    with np.errstate(invalid="ignore"):
+        far = 0.025 ** (1 / (resampled.df[..., None] + 1))
+    known = ~np.isnan(resampled.scale)[..., None]
+    none, all_ = (known & (resampled.estimate == end) for end in (0, 1))
+    low, high = np.where(none, 0.0, low), np.where(none, 1 - far, high)
+    return np.where(all_, far, low), np.where(all_, 1.0, high)
 
 
 def difference_bounds(first: Resampled, second: Resampled) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bounds (..., M) of the difference first - second of two experiments on the same rows: ± t · se."""
+    """95 % bounds (..., M) of the difference first - second of two experiments on the same rows: ± t · se.
+
+    For under six speakers; from there on, `swap_test` has an interval of its own. NaN as in `t_test`.
+    """
     difference = first.estimate - second.estimate
-    half = _quantile(first) * _standard_error(first.values - second.values - difference[..., None, :], first.scale)
+    error = _standard_error(first.values - second.values - difference[..., None, :], first.scale)
+    half = _quantile(first) * np.where((error > 1e-12) | (difference == 0), error, np.nan)
     return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
 
 
 def t_test(first: Resampled, second: Resampled) -> np.ndarray:
-    """p values (..., M) of the t test that goes with `difference_bounds`: below .05 where they leave out 0."""
+    """p values (..., M) of the t test that goes with `difference_bounds`: below .05 where they leave out 0.
+
+    NaN where all speakers differ by exactly as much: there is nothing to tell the error from.
+    """
     difference = first.estimate - second.estimate
     error = _standard_error(first.values - second.values - difference[..., None, :], first.scale)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(difference) / error, first.df[..., None])
+        p = 2 * stats.t.sf(np.abs(difference) / np.where(error > 1e-12, error, np.nan), first.df[..., None])
     return np.where(difference == 0, 1.0, p)
 
 
@@ -210,88 +237,34 @@ def intervals(
 
     Returns:
         {metric: {"low", "high", "method", "units"}}. `units` is "speakers", or "rows" with fewer than five speakers:
-        such an interval ignores dependence and is too narrow. low and high are None where the score is 0 or 1.
+        such an interval ignores dependence and is too narrow. `method` is "bootstrap", "jackknife", or of a score of 0
+        or 1 "exact". low and high are None where there is a single unit.
 
     Raises:
         ValueError: no rows, unequal lengths, or class numbers outside 0 to classes - 1.
     """
     resampled = resample(references, predictions, speakers, classes)
     low, high = score_bounds(resampled)
+    return {metric: interval_at(resampled, low, high, i) for i, metric in enumerate(SCALARS)}
+
+
+def units_of(speakers: np.ndarray) -> tuple[np.ndarray, str]:
+    """(n,) numbers of the units that are resampled, and what they are."""
+    names, units = np.unique(speakers, return_inverse=True)
+    return (np.arange(len(units)), "rows") if len(names) < SPEAKERS_FOR_INTERVAL else (units, "speakers")
+
+
+def interval_at(resampled: Resampled, low: np.ndarray, high: np.ndarray, i: int) -> dict[str, Any]:
+    exact = not np.isnan(low[i]) and resampled.estimate[i] in (0, 1) and low[i] != high[i]
     return {
-        metric: {**_bounds(low[i], high[i]), "method": resampled.method, "units": resampled.units}
-        for i, metric in enumerate(SCALARS)
+        **_bounds(low[i], high[i]),
+        "method": "exact" if exact else resampled.method,
+        "units": resampled.units,
     }
 
 
 def _bounds(low: float, high: float) -> dict[str, float | None]:
     return {"low": None, "high": None} if np.isnan(low) else {"low": float(low), "high": float(high)}
-
-
-# ---- valence, arousal and dominance ---------------------------------------------------------------------------------
-
-
-def moments(ratings: np.ndarray, predicted: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """What `concordances` needs to know of each unit.
-
-    Args:
-        ratings: (n, 3), NaN where unrated.
-        predicted: (seeds, n, 3), NaN where a seed has not tested the row.
-        units: (n,) number of the unit that a row belongs to, from 0.
-
-    Returns:
-        (seeds, units, 3, 6) float64 sums over the rated rows: 1, x, y, x², y², xy of the ratings x and predictions y.
-    """
-    size = int(units.max()) + 1
-    found = np.zeros((len(predicted), size, 3, 6))
-    for seed, guess in enumerate(predicted):
-        for i in range(3):
-            rated = ~(np.isnan(ratings[:, i]) | np.isnan(guess[:, i]))
-            x, y = ratings[rated, i].astype(np.float64) - 3, guess[rated, i].astype(np.float64) - 3  # about the middle
-            for kind, values in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y)):
-                found[seed, :, i, kind] = np.bincount(units[rated], values, size)
-    return found
-
-
-def concordances(sums: np.ndarray) -> np.ndarray:
-    """`metrics.concordance` from `moments`: (..., 3, 6) to (..., 3), NaN where there is no row."""
-    rows = sums[..., 0]
-    n = np.maximum(rows, 1)
-    x, y, xx, yy, xy = (sums[..., kind] / n for kind in range(1, 6))
-    below = xx - x * x + yy - y * y + (x - y) ** 2
-    same = below < 1e-12
-    return np.where(rows > 0, np.where(same, 0, 2 * (xy - x * y)) / np.where(same, 1, below), np.nan)
-
-
-def concordance_intervals(
-    ratings: np.ndarray, predicted: np.ndarray, speakers: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    """Concordance of valence, arousal and dominance, averaged over seeds, with 95 % intervals as `intervals` has them.
-
-    The bounds are those of Fisher's z: atanh(estimate) ± t · se / (1 - estimate²), brought back to [-1, 1]. Arguments
-    as in `moments`; speakers (n,) are names or numbers.
-
-    Returns:
-        {"valence": {"pooled", "low", "high", "method", "units"}, ...}; low and high are None where there is nothing to
-        tell the width from.
-    """
-    names, units = np.unique(speakers, return_inverse=True)
-    kind = "speakers" if len(names) >= SPEAKERS_FOR_INTERVAL else "rows"
-    sums = moments(ratings, predicted, units if kind == "speakers" else np.arange(len(ratings)))
-    resampled = resample_sums(sums, sums[..., 0].mean((-1, -3)), concordances, kind)
-    estimate = resampled.estimate
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = _standard_error(resampled.values - estimate[..., None, :], resampled.scale)
-        half = _quantile(resampled) * error / (1 - estimate**2)
-        low, high = np.tanh(np.arctanh(estimate) - half), np.tanh(np.arctanh(estimate) + half)
-    return {
-        name: {
-            "pooled": float(estimate[i]),
-            **_bounds(low[i], high[i]),
-            "method": resampled.method,
-            "units": resampled.units,
-        }
-        for i, name in enumerate(RATINGS)
-    }
 
 
 # ---- paired tests ---------------------------------------------------------------------------------------------------
@@ -310,6 +283,16 @@ def contributions(tallies: np.ndarray) -> np.ndarray:
     return np.stack([accuracy, uar], axis=-1).mean(-3)
 
 
+def shares_of_units(tallies: np.ndarray) -> np.ndarray:
+    """The part of accuracy and UAR that each unit can add: tallies as in `contributions` to (..., units, 2).
+
+    A unit whose rows are all right contributes so much; over the units they sum to 1.
+    """
+    full = tallies.copy()
+    full[..., 0, :] = full[..., 1, :]
+    return contributions(full)
+
+
 def swap_test(differences: np.ndarray, seed: int = 0) -> np.ndarray:
     """Two-sided paired permutation tests: how often swapping units at random gives as great a difference.
 
@@ -322,20 +305,53 @@ def swap_test(differences: np.ndarray, seed: int = 0) -> np.ndarray:
     Returns:
         (tests,) p values.
     """
-    units = len(differences)
-    if units <= ENUMERATE_UP_TO:
-        bits = np.arange(2 ** (units - 1))[:, None] >> np.arange(units) & 1  # the last unit stays: |sum| is symmetric
-        extra = 0
-    else:
-        bits = np.random.default_rng(seed).integers(0, 2, (SWAPS, units), dtype=np.int8)
-        extra = 1
-    signs = 1.0 - 2.0 * bits
+    signs, extra = _signs(len(differences), seed)
     observed = np.abs(differences.sum(0)) - 1e-12
     as_great = np.empty(differences.shape[1])
-    for start in range(0, len(as_great), 200):  # 200 tests at once: 16 MB
-        part = slice(start, start + 200)
+    for part in _parts(differences.shape[1]):
         as_great[part] = (np.abs(signs @ differences[:, part]) >= observed[part]).sum(0)
     return (as_great + extra) / (len(signs) + extra)
+
+
+def swap_interval(differences: np.ndarray, shares: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (tests,) of the differences: those that `swap_test` with the same swaps does not reject.
+
+    A true difference of x, everywhere the same, puts x · share into each unit; it is rejected where, with that taken
+    out, fewer than 5 % of the swaps give as great a difference. Of one swap, the x that it does not speak against lie
+    between two numbers; the bounds are quantiles of those. So they leave out 0 just where p < .05.
+
+    Args:
+        differences: (units, tests), as in `swap_test`.
+        shares: (units, tests), of `shares_of_units`.
+        seed: draws the swaps.
+    """
+    signs, extra = _signs(len(differences), seed)
+    total = differences.sum(0)
+    # p >= .05 takes so many swaps, besides the `extra` one that always counts
+    needed = int(np.ceil(0.05 * (len(signs) + extra) - 1e-9)) - extra
+    low, high = np.empty(differences.shape[1]), np.empty(differences.shape[1])
+    for part in _parts(differences.shape[1]):
+        swapped, kept = signs @ differences[:, part], signs @ shares[:, part]  # (swaps, tests)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.stack([(total[part] - swapped) / (1 - kept), (total[part] + swapped) / (1 + kept)])
+        # All swapped, or none: it speaks against no difference.
+        neutral = (np.abs(kept) > 1 - 1e-9) | ~np.isfinite(ends).all(0)
+        low[part] = np.partition(np.where(neutral, -np.inf, ends.min(0)), needed - 1, axis=0)[needed - 1]
+        high[part] = -np.partition(np.where(neutral, -np.inf, -ends.max(0)), needed - 1, axis=0)[needed - 1]
+    return np.maximum(low, -1), np.minimum(high, 1)
+
+
+def _signs(units: int, seed: int) -> tuple[np.ndarray, int]:
+    """(swaps, units) of 1 and -1, and how many count besides: where they are drawn, the one that was observed."""
+    if units <= ENUMERATE_UP_TO:
+        bits = np.arange(2 ** (units - 1))[:, None] >> np.arange(units) & 1  # the last unit stays: |sum| is symmetric
+        return 1.0 - 2.0 * bits, 0
+    return 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, (SWAPS, units), dtype=np.int8), 1
+
+
+def _parts(tests: int) -> list[slice]:
+    """200 tests at once: 16 MB."""
+    return [slice(start, start + 200) for start in range(0, tests, 200)]
 
 
 def row_swap_test(differences: np.ndarray, seed: int = 0) -> float:
@@ -370,7 +386,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return multipletests(p, method="holm")[1].tolist() if len(p) else []
 
 
-def _checked(
+def checked(
     references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     references, predictions = np.asarray(references), np.atleast_2d(predictions)

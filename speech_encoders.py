@@ -88,6 +88,7 @@ class SpeechEncoder:
             layers=tuple(layers),
             pooling=pooling,
             frame_rate=0.0 if pooling == "utterance" else float(frame_rate or native),
+            trained_with_labels=getattr(config, "trained_with_labels", None),
         )
 
     @classmethod
@@ -113,7 +114,8 @@ class SpeechEncoder:
             model, loaded = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **kwargs)
             extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
         except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ValueError(f"the speech encoder {name!r} can't be loaded ({str(error).splitlines()[0]})") from error
+            reason = f"the speech encoder {name!r} can't be loaded ({str(error).splitlines()[0]})"
+            raise ValueError(f"{reason}{_how_to_convert(name)}") from error
         _refuse_missing(name, model, set(loaded["missing_keys"]))
         if not hasattr(extractor, "sampling_rate"):
             raise ValueError(f"{name!r} is a {model.config.model_type} model, no speech encoder")
@@ -287,6 +289,15 @@ def batches_by_length(
         batch.append(row)
     if batch:
         yield batch
+
+
+def _how_to_convert(name: str) -> str:
+    """What to do with emotion2vec as its authors publish it, which is no format of transformers."""
+    folder = Path(name)
+    published = folder.is_dir() and not (folder / "config.json").exists() and any(folder.glob("*.pt"))
+    if not published and not name.lower().startswith(("emotion2vec/", "iic/emotion2vec")):
+        return ""
+    return "; convert emotion2vec's own files first: python convert_emotion2vec.py --checkpoint X.pt --output DIR"
 
 
 def weights_digest(model: torch.nn.Module) -> str:

@@ -35,6 +35,8 @@ class SpeechFeatures:
         pooling: `frames`, or `utterance` (their mean).
         frame_rate: frames a second, averaged to where that is less than the encoder's; 0 for utterances.
         sampling_rate: of the recordings, in Hz.
+        trained_with_labels: whether the weights were trained with the emotion labels of corpora, as emotion2vec+ was;
+            None where that is not known.
     """
 
     encoder: str
@@ -47,6 +49,7 @@ class SpeechFeatures:
     revision: str = ""
     weights: str = ""
     sampling_rate: int = 16000
+    trained_with_labels: bool | None = None
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "SpeechFeatures":
@@ -59,7 +62,12 @@ class SpeechFeatures:
                 f"a speech encoder is described by {', '.join(known)}; "
                 + (f"{', '.join(unknown)} is none of them" if unknown else f"{', '.join(missing)} is missing")
             )
+        labelled = given.get("trained_with_labels")
+        if not (labelled is None or isinstance(labelled, bool)):
+            raise ValueError(f"speech encoder: trained_with_labels is {labelled!r}, of the wrong type")
         for name, value in given.items():
+            if name == "trained_with_labels":
+                continue
             kind = {"layers": (list, tuple), "frame_rate": (int, float)}.get(name, (type(known[name].default), int))
             kind = str if name in ("encoder", "model_type", "pooling", "revision", "weights") else kind
             if not isinstance(value, kind) or isinstance(value, bool):

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import urllib.request
+import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,9 @@ def read_waveform(
         AudioError: no file, no audio, no samples, NaN or infinite values, too short or too long.
     """
     if isinstance(source, Waveform):
-        samples, rate, name = source.samples, source.sampling_rate, "the recording"
+        samples, rate, name, announced = source.samples, source.sampling_rate, "the recording", 0
     else:
-        samples, rate, name = _samples(source, source_rate, longest)
+        samples, rate, name, announced = _samples(source, source_rate, longest)
     samples, notes = _mono(samples, name)
     if not len(samples):
         raise AudioError(f"{name} holds no samples")
@@ -105,10 +106,12 @@ def read_waveform(
         raise AudioError(f"{name} is too short: {seconds:.3f} s, at least {shortest:g} s are needed")
     if seconds > longest:
         raise AudioError(f"{name} is too long: {seconds:.0f} s, at most {longest:g} s are taken; cut it")
+    if len(samples) < announced:
+        notes.append(f"cut off: {seconds:.2f} of {announced / rate:.2f} s are there")
     largest = float(np.abs(samples).max())
     if largest > 1e6:
         raise AudioError(f"{name}: its largest sample is {largest:.3g}; full scale is 1")
-    if largest < _SILENT:
+    if np.ptp(samples) < 2 * _SILENT:  # also where it is constant, but not 0
         notes.append("silent")
     elif (at_top := float((np.abs(samples) >= largest * (1 - 1e-4)).mean())) >= _CLIPPED:
         notes.append(f"clipped: {at_top:.1%} of the samples are at the largest value")
@@ -125,8 +128,9 @@ def _needs(package: Any, name: str, what: str) -> None:
         raise AudioError(f"{what} can't be read without {name}: pip install soundfile soxr")
 
 
-def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.ndarray, int, str]:
-    """The samples as they are, their rate, and the recording's name for messages."""
+def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.ndarray, int, str, int]:
+    """The samples as they are, their rate, the recording's name for messages, and how many its header announces (0
+    where it doesn't)."""
     if isinstance(source, Mapping):
         return _from_mapping(source, longest)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -150,16 +154,16 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         raise AudioError("an array of samples needs its sampling rate")
     if isinstance(source_rate, str) or not math.isfinite(source_rate):
         raise AudioError(f"the sampling rate is {source_rate!r}; it must be a number of Hz")
-    return _full_scale(array), int(source_rate), "the recording"
+    return _full_scale(array), int(source_rate), "the recording", 0
 
 
-def _from_mapping(source: Mapping[str, Any], longest: float) -> tuple[np.ndarray, int, str]:
+def _from_mapping(source: Mapping[str, Any], longest: float) -> tuple[np.ndarray, int, str, int]:
     for key in ("array", "raw"):
         if source.get(key) is not None:
             return _samples(np.asarray(source[key]), source.get("sampling_rate"), longest)
     if source.get("bytes") is not None:
-        samples, rate, _ = _samples(source["bytes"], None, longest)
-        return samples, rate, str(source.get("path") or "the recording")
+        samples, rate, _, announced = _samples(source["bytes"], None, longest)
+        return samples, rate, str(source.get("path") or "the recording"), announced
     if source.get("path") is not None:
         return _samples(source["path"], None, longest)
     raise AudioError(f"a recording as a dictionary needs array, raw, bytes or path; it has {', '.join(source) or '-'}")
@@ -179,14 +183,20 @@ def _download(url: str) -> io.BytesIO:
     return io.BytesIO(content)
 
 
-def _decode(file: Any, name: str, longest: float) -> tuple[np.ndarray, int, str]:
-    """(n, channels) float32 and the rate, by libsndfile: WAV, FLAC, OGG, MP3, AIFF, AU, W64 and others."""
+def _decode(file: Any, name: str, longest: float) -> tuple[np.ndarray, int, str, int]:
+    """(n, channels) float32, the rate, the name, and the frames that a WAV's header announces (0 where it doesn't).
+
+    By libsndfile: WAV, FLAC, OGG, MP3, AIFF, AU, W64 and others.
+    """
     _needs(soundfile, "soundfile", name)
+    announced = 0
     try:
         with soundfile.SoundFile(file) as opened:
             rate, channels = opened.samplerate, opened.channels
             if channels > _CHANNELS:
                 raise AudioError(f"{name} has {channels} channels; at most {_CHANNELS} are taken")
+            if opened.format.startswith("WAV") and isinstance(file, (Path, io.BytesIO)):
+                announced = _announced(file)
             blocks, frames = [], 0
             while True:
                 block = opened.read(max(_BLOCK // channels, 1), dtype="float32", always_2d=True)
@@ -198,7 +208,26 @@ def _decode(file: Any, name: str, longest: float) -> tuple[np.ndarray, int, str]
         if isinstance(error, AudioError):
             raise
         raise AudioError(f"{name} is no audio that can be read ({str(error).strip()})") from error
-    return np.concatenate(blocks), rate, name
+    return np.concatenate(blocks), rate, name, announced
+
+
+def _announced(file: Path | io.BytesIO) -> int:
+    """How many frames the header of a WAV file says there are, where the file was cut off too; 0 where none can tell.
+
+    What was written to a pipe has no length in its header, but the largest or none.
+    """
+    place = file.tell() if isinstance(file, io.BytesIO) else None
+    try:
+        if place is not None:
+            file.seek(0)
+        with wave.open(str(file) if place is None else file, "rb") as opened:
+            size = opened.getnframes() * opened.getsampwidth() * opened.getnchannels()
+            return opened.getnframes() if size < 2**31 - 2**10 else 0
+    except (wave.Error, EOFError, OSError, ValueError):
+        return 0
+    finally:
+        if place is not None:
+            file.seek(place)
 
 
 def _full_scale(array: np.ndarray) -> np.ndarray:

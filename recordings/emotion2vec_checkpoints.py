@@ -30,6 +30,7 @@ _LEFTOVERS = re.compile(
 # imported or run: stand-ins take its place.
 _FAMILIES = re.compile(
     r"(omegaconf|fairseq|examples|argparse|typing|enum|numpy)\..+|collections\.defaultdict"
+    r"|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path"
     r"|builtins\.(dict|list|tuple|int|float|str|bool|object)"
 )
 
@@ -74,7 +75,11 @@ def read_checkpoint(path: Path, settings_path: Path | None) -> Checkpoint:
     for key in ("state_dict", "model_state_dict", "model"):  # as FunASR unwraps them
         if isinstance(state.get(key), dict):
             state = state[key]
-    anchors = [name for name in state if isinstance(name, str) and name.endswith(ANCHOR)]
+    anchors = [
+        name
+        for name in state
+        if isinstance(name, str) and name.endswith(ANCHOR) and not _LEFTOVERS.match(name)  # as a teacher's flat copy
+    ]
     if len(anchors) != 1:
         raise InputError(
             f"{path} is no emotion2vec checkpoint: it has {len(anchors)} weights named ...{ANCHOR}, and must have one"
@@ -100,6 +105,9 @@ def read_checkpoint(path: Path, settings_path: Path | None) -> Checkpoint:
 
 def _load(path: Path) -> Any:
     """The content of a torch file, of which nothing is run."""
+    if path.is_dir():
+        inside = ", ".join(sorted(file.name for file in path.glob("*.pt"))) or "there is no .pt file in it"
+        raise InputError(f"{path} is a folder; give the checkpoint in it ({inside})")
     if not path.is_file():
         raise InputError(f"the checkpoint {path} is not there")
     try:
@@ -176,7 +184,10 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _labels_in(path: Path) -> list[str]:
     """The classes in FunASR's `tokens.txt`: `angry` of the line `生气/angry`, `unknown` of `<unk>`."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read as UTF-8 text ({error}); it must name a class a line") from error
     return ["unknown" if line == "<unk>" else line.rsplit("/", 1)[-1] for line in lines]
 
 

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         parser = Parser(prog="convert_emotion2vec.py", description=__doc__)
-        parser.add_argument("--checkpoint", required=True, type=Path, help="a published .pt file")
+        parser.add_argument(
+            "--checkpoint", required=True, type=Path, help="a published .pt file, or the folder that holds it"
+        )
         parser.add_argument("--output", required=True, type=Path, help="folder to write; must not be there yet")
         parser.add_argument(
             "--config", type=Path, help="its settings, .yaml or .json; default: the config.yaml beside it, if any"
@@ -86,7 +88,7 @@ def convert(checkpoint: str | Path, output: str | Path, settings: str | Path | N
 
     Args:
         checkpoint: fairseq's `.pt` (`{"model": ..., "cfg": ...}`) or FunASR's `model.pt` (the same, or the weights
-            alone).
+            alone), or a folder with one of them, as the Hub has it.
         output: where to; must not be there yet, or be empty.
         settings: of the model, a `.yaml` or `.json` file as FunASR's `config.yaml`, which is found by itself beside
             the checkpoint. Needed where neither the shapes of the weights nor the checkpoint tell everything.
@@ -97,9 +99,13 @@ def convert(checkpoint: str | Path, output: str | Path, settings: str | Path | N
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already; give --output a new folder")
-    read = read_checkpoint(Path(checkpoint), None if settings is None else Path(settings))
+    checkpoint = Path(checkpoint)
+    inside = list(checkpoint.glob("*.pt")) if checkpoint.is_dir() else []
+    read = read_checkpoint(inside[0] if len(inside) == 1 else checkpoint, None if settings is None else Path(settings))
     weights, labels = _without_unused_classes(read)
     config = _config_of(weights, read.settings, labels)
+    # A head was trained with labels; what pre-training alone uses is left over where nothing else came after it.
+    config.trained_with_labels = True if "proj.weight" in weights else False if read.dropped else None
     state = _translated(weights, config)
     _write(config, state, output)
     if read.dropped:
@@ -317,7 +323,8 @@ def _model_class(has_head: bool) -> type[Emotion2VecModel] | type[Emotion2VecFor
 
 
 def _write(config: Emotion2VecConfig, state: dict[str, Tensor], output: Path) -> None:
-    config.auto_map = dict(_AUTO_MAP)
+    headless = "proj.weight" not in state  # a head of random weights must not come by itself
+    config.auto_map = {name: path for name, path in _AUTO_MAP.items() if not (headless and "Audio" in name)}
     config.architectures = [_model_class("proj.weight" in state).__name__]
     config.dtype = "float32"
     here = Path(__file__).resolve().parent.parent

@@ -350,7 +350,8 @@ def _job(argv: list[str]) -> Extraction:
         "--input",
         required=True,
         default=none,
-        help="folder of audio (beside a metadata.csv or manifest.csv, if there is one), .csv or .jsonl with paths, "
+        help="folder of audio (beside a metadata.csv or manifest.csv, if there is one), .csv or .jsonl with paths "
+        "(columns start and end, in seconds, take parts of them), "
         "release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, save_to_disk folder, parquet with recordings, or a Hub "
         "id",
     )

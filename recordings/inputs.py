@@ -362,10 +362,24 @@ def _finished(
     columns, left = schema_columns(known, source)
     name = _nameable(name)
     columns = _with_ids(columns, places, source)
+    parts = _parts_noted(columns, places)
     without = [role for role in ("speaker", "label") if role not in columns.column_names]
     missing = f"no {' and no '.join(without)}: the features are for prediction; training needs both"
-    notes = [*notes, *left, *([missing] if without else [])]
+    notes = [*notes, *left, *parts, *([missing] if without else [])]
     return Recordings(name, columns, places, files, dataset, base, notes)
+
+
+def _parts_noted(columns: pa.Table, places: list[str]) -> list[str]:
+    """That `start` and `end` are taken for seconds in the recording, which may be what they are or not."""
+    named = [name for name in ("start", "end") if name in columns.column_names]
+    given = [columns[name].is_valid() for name in named]
+    count = pc.sum(pc.or_(given[0], given[-1])).as_py() if given else 0
+    if not count:
+        return []
+    note = f"{count} recordings are parts of their files: the seconds from {' to '.join(named)}"
+    if max(Counter(places).values()) == 1:
+        note += "; each file is named once, so if they are cut already, leave out these columns"
+    return [note]
 
 
 def _with_ids(columns: pa.Table, places: list[str], source: str) -> pa.Table:

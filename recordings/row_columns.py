@@ -15,7 +15,7 @@ from ..errors import InputError
 
 TEXTS = ("utterance_id", "speaker", "session", "label", "transcript", "gender", "style", "split")
 NUMBERS = ("valence", "arousal", "dominance", "difficulty", "curriculum_order", "start", "end")
-PATH_COLUMNS = ("path", "file", "file_name", "audio", "wav")
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "wav")
 """Names of the column that says where a recording lies, the likeliest first."""
 
 ABSOLUTE = r"^(?:file:/|[A-Za-z]:[\\/]|\\\\[^\\\s]|(?:~[\w.-]*)?/(?:[^/\s][^/]*/[^/\s]|[^/\s]+$))"
@@ -67,6 +67,7 @@ def schema_columns(raw: pa.Table, source: str) -> tuple[pa.Table, list[str]]:
     Raises:
         InputError: text where a number must be.
     """
+    raw = raw.drop_columns([name for name in ("", "Unnamed: 0") if name in raw.column_names])  # pandas' row numbers
     left_out = [name for name in raw.column_names if name.lower() not in PATH_COLUMNS and _has_paths(raw, name)]
     raw = raw.drop_columns(left_out)
     used: dict[str, str] = {}

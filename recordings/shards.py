@@ -12,6 +12,7 @@ first one's launcher was killed and left a process running.
 
 import errno
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from ..errors import InputError
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .inputs import Recordings
+
+logger = logging.getLogger(__name__)
 
 FAILED = "failed.jsonl"
 CARD = "README.md"
@@ -86,7 +89,29 @@ class ShardFolder:
                     file.unlink(missing_ok=True)
         self.write_text(JOB, json.dumps(job, indent=1))
         self.write_text(SIDECAR, json.dumps(features.to_dict(), indent=1))
+        self._drop_outdated(recordings)
         return self.done()
+
+    def _drop_outdated(self, recordings: Recordings) -> None:
+        """Rows whose recording was changed after their shard was written are taken out, to be done again."""
+        if recordings.files is None:
+            return
+        files = dict(zip(recordings.ids, recordings.files, strict=True))
+        dropped = 0
+        for path in self.shards():
+            written, names = path.stat().st_mtime_ns, self._column(path, "utterance_id")
+            kept = [name not in files or _changed_at(files[name]) <= written for name in names]
+            if all(kept):
+                continue
+            dropped += kept.count(False)
+            if not any(kept):
+                path.unlink()
+                continue
+            table = pq.read_table(path).filter(pa.array(kept))
+            self._write_table(path, table, "fewer rows")
+            os.utime(path, ns=(written, written))
+        if dropped:
+            logger.info("%d recordings were changed after their features were made: they are done again", dropped)
 
     def lock(self) -> None:
         """Keeps others out as long as this process runs.
@@ -144,6 +169,8 @@ class ShardFolder:
         was, now = before["features"], job["features"]
         same_weights = was["weights"] == now["weights"] != ""
         ignored = {"encoder", "revision"} if same_weights else set()  # a copy elsewhere
+        if was["num_layers"] == now["num_layers"] and _from_below(was) == _from_below(now):
+            ignored.add("layers")
         differ = [f"{name} {was.get(name)!r}, now {now[name]!r}" for name in now if was.get(name) != now[name]]
         differ = [text for text in differ if text.split()[0] not in ignored]
         if before["input"]["sha256"] != job["input"]["sha256"]:
@@ -172,14 +199,15 @@ class ShardFolder:
         Raises:
             InputError: a shard that isn't readable.
         """
-        values: list[Any] = []
-        for path in self.shards():
-            try:
-                values += pq.read_table(path, columns=[name])[name].to_pylist()
-            except (OSError, KeyError, pa.ArrowException) as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"cannot read {path} ({reason}); remove it, and its rows are done again") from error
-        return values
+        return [value for path in self.shards() for value in self._column(path, name)]
+
+    @staticmethod
+    def _column(path: Path, name: str) -> list[Any]:
+        try:
+            return pq.read_table(path, columns=[name])[name].to_pylist()
+        except (OSError, KeyError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"cannot read {path} ({reason}); remove it, and its rows are done again") from error
 
     def write_shard(
         self, columns: pa.Table, features: list[np.ndarray], seconds: list[float], notes: list[str | None]
@@ -189,7 +217,6 @@ class ShardFolder:
         Raises:
             InputError: no space left, or no place to write.
         """
-        pooling = "utterance" if features[0].ndim == 1 else "frames"
         table = columns.append_column("seconds", pa.array(seconds, pa.float32()))
         table = table.append_column("audio_notes", pa.array(notes, pa.string()))
         table = table.append_column("audio_features", _feature_column(features))
@@ -198,8 +225,15 @@ class ShardFolder:
             taken = [int(number) for process, number in names if int(process) == self.process]
             self._number = max(taken, default=-1) + 1
         target = self.folder / _DATA / f"train-{self.process}-{self._number:05d}.parquet"
+        self._write_table(target, table, f"{sum(each.nbytes for each in features) / 2**20:.1f} MB of features")
+        self._number += 1
+
+    def _write_table(self, target: Path, table: pa.Table, what: str) -> None:
+        """A shard, whole or not at all."""
+        kind = table.schema.field("audio_features").type.value_type
+        pooling = "frames" if pa.types.is_nested(kind) else "utterance"
         temporary = target.with_name(f"{target.name}{_TEMPORARY}")
-        with self._writing(f"{sum(each.nbytes for each in features) / 2**20:.1f} MB of features"):
+        with self._writing(what):
             try:
                 with open(temporary, "wb") as file:
                     pq.write_table(
@@ -215,7 +249,6 @@ class ShardFolder:
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-        self._number += 1
 
     def write_text(self, name: str, content: str) -> None:
         """A file of the folder, whole or not at all."""
@@ -238,6 +271,19 @@ class ShardFolder:
                 full = f"no space left in {self.folder}{what}: free some; the same command then continues"
                 raise InputError(full) from error
             raise InputError(f"can't write into {self.folder}{what} ({error})") from error
+
+
+def _from_below(features: dict[str, Any]) -> list[int]:
+    """The layers, counted from the first: -1 of three is 3."""
+    return [layer if layer >= 0 else features["num_layers"] + 1 + layer for layer in features["layers"]]
+
+
+def _changed_at(file: Path) -> int:
+    """When a recording was last changed, in nanoseconds; 0 where it is gone, which is said when it is read."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _feature_column(features: list[np.ndarray]) -> pa.ListArray:

@@ -25,7 +25,7 @@ from .data import confusion
 from .data import cross_corpus
 from .data import difficulty_curve
 from .data import reliability_curve
-from .tables import Table
+from .table import Table
 
 _WRONG_ON_PAGE, _WRONG_IN_FILE = 10, 200
 _CLASSES_AT_EASE = 8  # a matrix of more classes is drawn as wide as the page
@@ -103,6 +103,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
                     "seeds: 15 equal bins. The expected calibration error (ECE, best 0) and the Brier score (0 to 2, "
                     "best 0) are averaged over seeds."
                 ],
+                tables=[report_tables.calibration_scores_table(data)],
             ),
             "groups": Section(
                 "groups",
@@ -180,7 +181,8 @@ def _lead(data: ReportData) -> str:
 def _caveats(data: ReportData) -> list[str]:
     found = []
     for name, card in data.corpora.items():
-        found += [text for text in (card["caveat"], contamination(name, card["extractor"])) if text]
+        warning = contamination(name, card["extractor"], card.get("speech_encoder"))
+        found += [text for text in (card["caveat"], warning) if text]
     for label, job in data.jobs.items():
         for entry in job["experiments"]:
             if not any(run["status"] == "done" for run in entry["runs"]):
@@ -262,11 +264,13 @@ def _interval_words(data: ReportData) -> str:
     words = {
         ("bootstrap", "speakers"): "a bootstrap over speakers (2000 resamples)",
         ("jackknife", "speakers"): "leaving out a speaker at a time (jackknife, Student's t)",
+        ("exact", "speakers"): "for scores of 0 or 1, Clopper and Pearson's with as many trials as speakers",
         ("jackknife", "rows"): "leaving out a row at a time, since there are fewer than five speakers: such intervals "
         "ignore that rows of one speaker are alike, and are too narrow",
     }
     named = [words.get(each, " over ".join(each)) for each in sorted(used)]
-    return f"95 % intervals come from {'; or from '.join(named)}."
+    luck = "They are for other speakers, not for other trainings: what those change shows in the spread over seeds."
+    return f"95 % intervals come from {'; or from '.join(named)}. {luck}"
 
 
 # ---- sections -------------------------------------------------------------------------------------------------------

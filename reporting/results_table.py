@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..metrics import mean_and_std
+
 
 def results_table(results: dict[str, Any]) -> str:
     """The table at the end of a job: for each experiment and test corpus, mean ± standard deviation over runs."""
@@ -12,10 +14,7 @@ def results_table(results: dict[str, Any]) -> str:
         if not runs:
             rows.append([experiment["name"], "-", "0", *5 * ["-"]])
         for corpus, summary in experiment["summary"].items():
-            cells = [
-                f"{summary[metric]['mean']:.3f} ± {summary[metric]['std']:.3f}"
-                for metric in ("uar", "accuracy", "f1_macro", "f1_weighted")
-            ]
+            cells = [mean_and_std(summary[metric]) for metric in ("uar", "accuracy", "f1_macro", "f1_weighted")]
             tested = sum(corpus in run["test"] for run in runs)
             interval = summary["uar"]["ci95"]
             bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"

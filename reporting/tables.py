@@ -1,15 +1,11 @@
-"""The tables of a report: made from its data once, written as CSV, Markdown and LaTeX."""
+"""The tables of a report, made from its data."""
 
-import csv
-import io
 import json
-from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
-from typing import NamedTuple
 
 import numpy as np
 
+from ..metrics import mean_and_std
 from ..settings import slug_of
 from ..significance import IGNORES_DEPENDENCE
 from .data import CrossCorpus
@@ -20,119 +16,11 @@ from .data import confusion
 from .data import difficulty_curve
 from .data import reliability_curve
 from .data import rows_most_often_wrong
+from .table import Marked
+from .table import Table
 
 SIGNIFICANT = 0.05
 _METRICS = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "†": r"$\dagger$", "−": "$-$"}
-_LATEX |= {"<": "$<$", ">": "$>$"}
-
-
-class Marked(NamedTuple):
-    """A cell with a mark above its line, such as the letters of experiments that it is better than."""
-
-    text: str
-    mark: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a report.
-
-    Args:
-        name: of its files.
-        title: what it shows.
-        columns: their headings.
-        rows: cells: text, numbers (shown with three decimals), None where there is nothing, `Marked`.
-        note: what a reader must know besides.
-        plain: (columns, rows) for the CSV where it differs: numbers in full, a column each.
-        fold: to be opened by the reader, on the page.
-    """
-
-    name: str
-    title: str
-    columns: list[str]
-    rows: list[list[Any]]
-    note: str = ""
-    plain: tuple[list[str], list[list[Any]]] | None = None
-    fold: bool = False
-
-    def csv(self) -> str:
-        """Comma-separated values: numbers in full, nothing where there is nothing."""
-        columns, rows = self.plain or (self.columns, self.rows)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([[cell.text if isinstance(cell, Marked) else cell for cell in row] for row in rows])
-        return text.getvalue()
-
-    def markdown(self) -> str:
-        """A table in GitHub's Markdown, its note below."""
-
-        def cell(value: Any) -> str:
-            text, mark = shown(value)
-            text = " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
-            return f"{text}<sup>{mark}</sup>" if mark else text
-
-        lines = [self.columns, ["---:" if right else ":---" for right in self.numeric], *self.rows]
-        body = "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
-        return f"{body}\n" + (f"\n{self.note}\n" if self.note else "")
-
-    def latex(self) -> str:
-        """A table for `\\usepackage{booktabs}`."""
-
-        def cell(value: Any) -> str:
-            text, mark = shown(value)
-            return f"{_latex(text)}$^{{{_latex(mark).replace('$', '')}}}$" if mark else _latex(text)
-
-        lines = [" & ".join(cell(value) for value in row) + r" \\" for row in (self.columns, *self.rows)]
-        form = "".join("r" if right else "l" for right in self.numeric)
-        caption = _latex(f"{self.title}. {self.note}".strip())
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"  \centering",
-                f"  \\caption{{{caption}}}",
-                f"  \\label{{tab:{self.name}}}",
-                f"  \\begin{{tabular}}{{{form}}}",
-                r"    \toprule",
-                f"    {lines[0]}",
-                r"    \midrule",
-                *(f"    {line}" for line in lines[1:]),
-                r"    \bottomrule",
-                r"  \end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
-
-    def without(self, column: str) -> "Table":
-        """The table without a column, on the page and in papers; its CSV keeps it."""
-        if column not in self.columns:
-            return self
-        place = self.columns.index(column)
-        rows = [row[:place] + row[place + 1 :] for row in self.rows]
-        columns = self.columns[:place] + self.columns[place + 1 :]
-        return replace(self, columns=columns, rows=rows, plain=self.plain or (self.columns, self.rows))
-
-    @property
-    def numeric(self) -> list[bool]:
-        """Whether each column holds numbers."""
-        columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
-        return [all(isinstance(cell, int | float | Marked | None) for cell in column) for column in columns]
-
-
-def shown(cell: Any) -> Marked:
-    """A cell as it is read."""
-    if isinstance(cell, Marked):
-        return cell
-    if isinstance(cell, float) and not np.isnan(cell):
-        return Marked(f"{cell:.3f}", "")
-    return Marked("–" if cell is None or cell != cell else str(cell), "")
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 # ---- results --------------------------------------------------------------------------------------------------------
@@ -171,21 +59,32 @@ def results_table(data: ReportData) -> Table:
                 bounds = score["ci95"]
                 interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
                 cells.append(Marked(f"{score['pooled']:.3f}{interval}", better))
-                numbers += [score["pooled"], *(bounds or (None, None)), score["mean"], score["std"], better]
-            spread = f"{found['uar']['mean']:.3f} ± {found['uar']['std']:.3f}"
+                numbers += [score["pooled"], *(bounds or (None, None)), score["mean"], score["std"]]
+                numbers += [score["std_over_folds"], score["std_over_seeds"], better]
+            spread = mean_and_std(found["uar"])
             rows.append(
                 [f"{marks[each.name]}  {each.name}", corpus, found["rows"], over, *cells]
                 + [Marked(spread, ""), found["ece"], found["brier"]]
             )
             head = [marks[each.name], each.name, corpus, found["rows"], found["speakers"], found["seeds"]]
             method = [found["uar"]["ci_method"], found["uar"]["ci_units"]]
-            plain.append([*head, *numbers, *method, found["ece"], found["brier"]])
+            errors = [found["ece"], *(found["ece_ci95"] or (None, None)), found["brier"]]
+            plain.append([*head, *numbers, *method, *errors, *(found["brier_ci95"] or (None, None))])
     columns = ["experiment", "tested on", "rows", "seeds × folds", *_METRICS.values()]
     columns += ["UAR of runs ± std", "ECE", "Brier"]
-    parts = ("", "_low", "_high", "_mean_of_runs", "_std_of_runs", "_better_than")
+    parts = (
+        "",
+        "_low",
+        "_high",
+        "_mean_of_runs",
+        "_std_of_runs",
+        "_std_over_folds",
+        "_std_over_seeds",
+        "_better_than",
+    )
     plain_columns = ["mark", "experiment", "tested_on", "rows", "speakers", "seeds"]
     plain_columns += [metric + part for metric in _METRICS for part in parts]
-    plain_columns += ["ci_method", "ci_units", "ece", "brier"]
+    plain_columns += ["ci_method", "ci_units", "ece", "ece_low", "ece_high", "brier", "brier_low", "brier_high"]
     return Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
 
 
@@ -210,7 +109,7 @@ def _pairs(data: ReportData) -> list[tuple[dict[str, Any], str]]:
 def comparisons_table(data: ReportData) -> Table:
     """Every two experiments on the same rows: difference, interval, p."""
     columns = ["tested on", "first", "second", "score", "difference", "95 % interval", "p", "p (Holm)", "test"]
-    columns += ["p, swapped rows", "p, McNemar"]
+    columns += [f"p, swapped rows ({IGNORES_DEPENDENCE})", f"p, McNemar ({IGNORES_DEPENDENCE})"]
     rows, plain = [], []
     for corpus, pairs in data.comparisons.items():
         for pair in pairs:
@@ -232,8 +131,16 @@ def comparisons_table(data: ReportData) -> Table:
                     [*head, test["difference"], *(bounds or (None, None)), test["p"], test["p_holm"], method]
                     + [p_rows, mcnemar]
                 )
-    note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs. "
-    note += f"Swapped rows and McNemar's test (first seed of each): {IGNORES_DEPENDENCE} between rows of one speaker."
+    note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs; the "
+    note += "interval goes with the p before it. McNemar's test is of the first seed of each. "
+    note += f"What {IGNORES_DEPENDENCE} takes rows of one speaker for independent: its p is too small."
+    single = [each.name for each in data.experiments if any(t.statistics["seeds"] < 2 for t in each.tested.values())]
+    if single:
+        note += " Tests and intervals are for other speakers, not for other trainings: with one seed (here "
+        note += (
+            f"{', '.join(single) if len(single) < len(data.experiments) else 'every experiment'}) a difference may "
+        )
+        note += "be the luck of that seed."
     plain_columns = ["tested_on", "first", "second", "score", "difference", "low", "high", "p", "p_holm", "test"]
     plain_columns += ["p_swapped_rows", "p_mcnemar"]
     if not any(row[-2] for row in plain):  # no pair has few speakers
@@ -252,6 +159,23 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
 
 
+def calibration_scores_table(data: ReportData) -> Table:
+    """Calibration error and Brier score of every experiment, with intervals."""
+    rows = []
+    for each in data.experiments:
+        for corpus, tested in each.tested.items():
+            found = tested.statistics
+            cells = [_with_interval(found[name], found[f"{name}_ci95"]) for name in ("ece", "brier")]
+            rows.append([each.name, corpus, *cells])
+    note = "ECE: expected calibration error of the likeliest class, in 15 bins. With few rows it is too large, since "
+    note += "chance makes gaps in every bin, and its interval covers somewhat less than 95 %."
+    return Table("calibration-scores", "Calibration", ["experiment", "tested on", "ECE", "Brier score"], rows, note)
+
+
+def _with_interval(value: float, bounds: list[float] | None) -> Marked:
+    return Marked(f"{value:.3f}" + ("" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"), "")
+
+
 def vad_table(data: ReportData) -> Table:
     """How well valence, arousal and dominance are told, of the experiments whose models give them."""
     rows, plain = [], []
@@ -262,7 +186,7 @@ def vad_table(data: ReportData) -> Table:
                 bounds = ccc["ci95"]
                 interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
                 head = [each.name, corpus, name, found["n"]]
-                cells = [f"{ccc['pooled']:.3f}{interval}", f"{ccc['mean']:.3f} ± {ccc['std']:.3f}"]
+                cells = [f"{ccc['pooled']:.3f}{interval}", mean_and_std(ccc)]
                 rows.append([*head, *(Marked(cell, "") for cell in cells), rmse["pooled"]])
                 numbers = [ccc["pooled"], *(bounds or (None, None)), ccc["mean"], ccc["std"]]
                 plain.append([*head, *numbers, ccc["ci_method"], ccc["ci_units"]])
@@ -294,7 +218,7 @@ def _each(data: ReportData) -> list[tuple[ReportedExperiment, Tested]]:
 
 def classes_table(data: ReportData) -> Table:
     """Recall and precision of each class."""
-    rows = []
+    rows, plain = [], []
     for each, tested in _each(data):
         matrix = confusion(tested.rows)
         true, predicted = matrix.sum(1), matrix.sum(0)
@@ -302,9 +226,14 @@ def classes_table(data: ReportData) -> Table:
         for i, label in enumerate(tested.rows.labels):
             recall = float(matrix[i, i] / true[i]) if true[i] else None
             precision = float(matrix[i, i] / predicted[i]) if predicted[i] else None
-            rows.append([each.name, tested.corpus, label, int(count[i]), recall, precision])
+            head, found = [each.name, tested.corpus, label, int(count[i])], tested.statistics["recall"][label]
+            bounds = None if found is None else found["ci95"]
+            rows.append([*head, None if recall is None else _with_interval(recall, bounds), precision])
+            plain.append([*head, recall, *(bounds or (None, None)), precision])
     columns = ["experiment", "tested on", "class", "rows", "recall", "precision"]
-    return Table("classes", "Recall and precision by class, over all seeds", columns, rows, fold=len(rows) > 16)
+    plain_columns = ["experiment", "tested_on", "class", "rows", "recall", "recall_low", "recall_high", "precision"]
+    title = "Recall (with its 95 % interval) and precision by class, over all seeds"
+    return Table("classes", title, columns, rows, "", (plain_columns, plain), fold=len(rows) > 16)
 
 
 def confusion_table(data: ReportData) -> Table:

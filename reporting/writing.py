@@ -68,7 +68,7 @@ def render(page) -> str:
     """The HTML of a `page.Page`."""
     import jinja2
 
-    from .tables import shown
+    from .table import shown
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined

@@ -12,6 +12,7 @@ from ..corpus_specs import CorpusSpec
 from ..experiment_statistics import PooledRows
 from ..metrics import SCALARS
 from ..metrics import emotion_scores
+from ..metrics import mean_and_std
 from ..settings import Settings
 
 _VALIDATION = {
@@ -123,18 +124,16 @@ def whose_numbers(facts: CardFacts) -> str:
 
 
 def result_row(facts: CardFacts, corpus: str) -> dict[str, Any]:
-    summary, said, rows = facts.entry["summary"][corpus], facts.entry["statistics"][corpus], facts.pooled[corpus]
-    scores = _scores(rows, np.ones(len(rows.references), dtype=bool))
-    recalls = [[of_seed["recall_per_class"][name] for of_seed in scores] for name in rows.labels]
+    summary, said = facts.entry["summary"][corpus], facts.entry["statistics"][corpus]
     return {
         "corpus": corpus,
         "rows": said["rows"],
         "speakers": said["speakers"] if _knows_speakers(said) else "not known",
         **{metric: _with_interval(summary[metric]) for metric in SCALARS},
-        "spread": f"{summary['uar']['mean']:.3f} ± {summary['uar']['std']:.3f}",
-        "ece": f"{said['ece']:.3f}",
-        "brier": f"{said['brier']:.3f}",
-        "recalls": ["does not occur" if None in of_class else f"{np.mean(of_class):.3f}" for of_class in recalls],
+        "spread": mean_and_std(summary["uar"]),
+        "ece": _with_interval({"pooled": said["ece"], "ci95": said["ece_ci95"]}),
+        "brier": _with_interval({"pooled": said["brier"], "ci95": said["brier_ci95"]}),
+        "recalls": ["does not occur" if each is None else _with_interval(each) for each in said["recall"].values()],
     }
 
 

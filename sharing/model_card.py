@@ -146,7 +146,7 @@ def _eval_results(facts: CardFacts, corpus: str) -> list[EvalResult]:
                 "ci95": None if summary[metric]["ci95"] is None else [round(x, 4) for x in summary[metric]["ci95"]],
                 "ci_units": summary[metric]["ci_units"],
                 "mean_over_runs": round(summary[metric]["mean"], 4),
-                "std_over_runs": round(summary[metric]["std"], 4),
+                "std_over_runs": None if summary[metric]["std"] is None else round(summary[metric]["std"], 4),
             },
         )
         for metric, (name, kind) in _METRICS.items()
@@ -156,7 +156,8 @@ def _eval_results(facts: CardFacts, corpus: str) -> list[EvalResult]:
 def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
     if facts.settings.modality == "text":
         return []
-    found = [contamination(corpus, facts.corpora[corpus]["extractor"]) for corpus in facts.tested]
+    said = [facts.corpora[corpus] for corpus in facts.tested]
+    found = [contamination(each["name"], each["extractor"], each.get("speech_encoder")) for each in said]
     return [("Contaminated features.", warning) for warning in found if warning is not None]
 
 

@@ -39,6 +39,7 @@ NAMES = {0: "neutral", 1: "happy", 2: "sad", 3: "anger"}
         ({"class_weights": [1.0, 2.0], "id2label": NAMES}, "must be 4 finite numbers"),
         ({"class_weights": [1.0, 1.0, 1.0, -1.0], "id2label": NAMES}, "none below 0"),
         ({"class_weights": [0, 0, 0, 0], "id2label": NAMES}, "not all 0"),
+        ({"vad_loss_weight": -1}, "vad_loss_weight=-1 is out of range"),
         ({"class_weights": [1.0, 1.0, 1.0, float("nan")], "id2label": NAMES}, "must be 4 finite numbers"),
         ({"class_weights": [1.0, 1.0, 1.0, float("inf")], "id2label": NAMES}, "must be 4 finite numbers"),
     ],

@@ -23,6 +23,8 @@ def test_variable_lengths_are_padded_and_masked():
         {"audio_features": frames(1, 2, 3), "text_features": frames(7), "labels": 2, "sample_weights": 0.5},
         {"audio_features": frames(4), "text_features": frames(8, 9), "labels": 0, "sample_weights": 1.5},
     ]
+    for row, vad in zip(rows, ([1, 2, 3], [4, 5, 1]), strict=True):
+        row["vad"] = np.array(vad, np.float32)
     assert_batch(
         EmoMMDataCollator(allow_missing=False)(rows),
         audio_features=torch.tensor([[[1, -1], [2, -2], [3, -3]], [[4, -4], [0, 0], [0, 0]]], dtype=torch.float32),
@@ -31,6 +33,7 @@ def test_variable_lengths_are_padded_and_masked():
         text_mask=torch.tensor([[True, False], [True, True]]),
         labels=torch.tensor([2, 0]),
         sample_weights=torch.tensor([0.5, 1.5]),
+        vad=torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 1.0]]),
     )
 
 

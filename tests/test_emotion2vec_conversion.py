@@ -30,6 +30,8 @@ from emomm.modeling_emotion2vec import Emotion2VecModel
 from emomm.recordings import emotion2vec_conversion
 from emomm.recordings.emotion2vec_conversion import convert
 from emomm.recordings.emotion2vec_conversion import main
+from emomm.speech_encoders import SpeechEncoder
+from emomm.speech_features import SpeechFeatures
 
 ROOT = Path(__file__).resolve().parent.parent
 AUDIO = "modality_encoders.AUDIO."
@@ -211,14 +213,62 @@ def test_the_head_and_its_labels(tmp_path):
         convert(checkpoint(tmp_path / "twice", weights, tokens=["angry", "angry", "b", "c"]), tmp_path / "c")
 
 
+def test_whether_labels_were_seen_is_kept_where_the_head_is_not(tmp_path):
+    """Whatever the folder is called: frames of a fine-tuned model know the corpora that it was tuned on."""
+    _, labelled = with_head(9)
+    plain = published_names(tiny())
+    for name, weights, expected in (
+        ("e2v", labelled, True),
+        ("b", plain, None),
+        ("c", {**plain, "_ema": {"x": torch.zeros(1)}}, False),
+    ):
+        folder = convert(checkpoint(tmp_path / f"in-{name}", weights), tmp_path / name)
+        encoder = SpeechEncoder.from_pretrained(str(folder), device="cpu")
+        assert encoder.features.trained_with_labels is expected
+        assert SpeechFeatures.from_dict(json.loads(json.dumps(encoder.features.to_dict()))) == encoder.features
+    heads = json.loads((tmp_path / "b" / "config.json").read_text())["auto_map"]
+    assert set(heads) == {"AutoConfig", "AutoModel"}  # no head of random weights
+
+
+def test_the_folder_of_a_checkpoint_will_do(tmp_path):
+    weights = published_names(tiny())
+    path = checkpoint(tmp_path / "in", weights)
+    convert(path.parent, tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    torch.save(weights, path.parent / "other.pt")
+    with pytest.raises(InputError, match="in is a folder; give the checkpoint in it .model.pt, other.pt"):
+        convert(path.parent, tmp_path / "two")
+    with pytest.raises(ValueError, match="convert emotion2vec's own files first: python convert_emotion2vec.py"):
+        SpeechEncoder.from_pretrained(str(path.parent), device="cpu")
+
+
+def test_classes_that_are_not_in_utf8(tmp_path):
+    _, weights = with_head(4)
+    path = checkpoint(tmp_path / "in", weights)
+    (path.parent / "tokens.txt").write_bytes("生气/angry".encode("gbk"))
+    with pytest.raises(InputError, match="tokens.txt can't be read as UTF-8"):
+        convert(path, tmp_path / "out")
+
+
+def test_paths_among_the_settings_run_nothing(tmp_path):
+    content = {"model": published_names(tiny()), "cfg": {"model": SETTINGS, "task": {"data": Path("/data/manifest")}}}
+    assert convert(checkpoint(tmp_path / "in", content, config=None), tmp_path / "out").is_dir()
+
+
 def test_leftovers_of_pretraining_are_dropped_and_named(tmp_path, caplog):
     model = tiny()
     leftovers = {f"{AUDIO}decoder.blocks.0.0.weight": torch.zeros(2), f"{AUDIO}decoder.proj.bias": torch.zeros(2)}
-    leftovers |= {"_ema": {"blocks.0.norm1.weight": torch.zeros(2)}, "ema.x": torch.zeros(1)}
+    leftovers |= {"_ema": {"blocks.0.norm1.weight": torch.zeros(2)}}
+    teacher = {f"{where}.{name}": value for where in ("ema", "_ema") for name, value in published_names(model).items()}
     with caplog.at_level(logging.INFO, logger="emomm"):
-        path = checkpoint(tmp_path / "in", {"model": published_names(model) | leftovers})
+        path = checkpoint(tmp_path / "in", {"model": teacher | published_names(model) | leftovers})
         folder = convert(path, tmp_path / "out")
     said = next(record.getMessage() for record in caplog.records if "left out" in record.getMessage())
+    assert "ema.extra_tokens" in said or "more" in said
+    path = checkpoint(tmp_path / "fewer", {"model": published_names(model) | leftovers})
+    with caplog.at_level(logging.INFO, logger="emomm"):
+        convert(path, tmp_path / "named")
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()][-1]
     assert all(name in said for name in leftovers)
     assert torch.equal(states(AutoModel.from_pretrained(folder), ROWS), states(model, ROWS))
 

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -358,6 +360,33 @@ def test_a_copy_of_the_encoder_elsewhere_is_the_same(job, whole, tmp_path):
     arguments = [*job[1][:2], "--encoder", str(tmp_path / "copy"), "--frame_rate", "10"]
     assert main([*arguments, "--output", str(tmp_path / "o")]) == 0
     assert_same(tmp_path / "o", whole)
+
+
+def test_the_last_layer_by_its_number_is_the_same(job, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "o")
+    last = str(json.loads((whole / "speech_encoder.json").read_text())["num_layers"])
+    assert main([*job[1], "--frame_rate", "10", "--layers", last, "--output", str(tmp_path / "o")]) == 0
+    assert_same(tmp_path / "o", whole)
+
+
+def test_recordings_that_changed_are_done_again(job, tmp_path, caplog):
+    """Under the same name, of the same length: newer than their features. Others are not touched."""
+    root, arguments = job
+    shutil.copytree(root / "audio", tmp_path / "audio")
+    shutil.copyfile(root / "list.csv", tmp_path / "list.csv")
+    arguments = ["--input", str(tmp_path / "list.csv"), *arguments[2:], "--frame_rate", "10", "--output"]
+    assert main([*arguments, str(tmp_path / "o")]) == 0
+    before = features(tmp_path / "o")
+    samples, rate = soundfile.read(tmp_path / "audio" / "012.wav")
+    soundfile.write(tmp_path / "audio" / "012.wav", samples[::-1], rate)
+    later = time.time_ns() + 10**9
+    os.utime(tmp_path / "audio" / "012.wav", ns=(later, later))
+    with caplog.at_level(logging.INFO, logger="emomm"):
+        assert main([*arguments, str(tmp_path / "o")]) == 0
+    assert "1 recordings were changed after their features were made: they are done again" in caplog.text
+    after = features(tmp_path / "o")
+    assert list(after) == list(before) and not np.allclose(after["utt-012"], before["utt-012"], atol=1e-2)
+    assert all(np.array_equal(after[name], before[name]) for name in before if name != "utt-012")
 
 
 def test_overwrite(job, whole, tmp_path):

@@ -175,12 +175,27 @@ def test_jsonl_of_mixed_types_and_segments(audio):
     with pytest.raises(AudioError, match="there is nothing from 0.5 s to its end: it has 0.4 s"):
         read_recording(found, 3)
     assert "columns not taken along: more" in found.notes
+    assert "5 recordings are parts of their files: the seconds from start to end" in found.notes
+
+
+def test_times_of_files_that_are_named_once_are_asked_about(audio):
+    table = audio.parent / "list.csv"
+    table.write_text(",filename,start\n0,audio/top.ogg,0.1\n1,audio/b/2.flac,\n")
+    found = read_input(str(table))
+    (note,) = (note for note in found.notes if "parts" in note)
+    assert note.startswith("1 recordings are parts of their files: the seconds from start; each file is named once")
+    assert "" not in found.columns.column_names  # pandas' row numbers
+    assert found.segment(0)[0] == 0.1 and found.segment(1) is None
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", "label\nsad\n", "needs a column path, file, file_name, audio, wav with the paths; columns: label"),
+        (
+            "x.csv",
+            "label\nsad\n",
+            "needs a column path, file, file_name, filename, audio, wav with the paths; columns: label",
+        ),
         ("x.csv", "path\n", "x.csv has no rows"),
         ("x.csv", "path,label\na.wav\n", "line 2: not as many values"),
         ("x.csv", "path,label\na.wav,b,c\n", "line 2: not as many values"),
@@ -425,6 +440,6 @@ def test_no_way_of_this_machine_is_shown(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", ["/home/alice/x/0.wav", "C:\\alice\\0.wav", "/my files/0.wav", "file:///a/0.wav"])
 def test_columns_of_paths_stay_behind(tmp_path, value):
-    found = jsonl(tmp_path, {"path": "0.wav", "filename": value, "text": "/a/b", "ipa": "/haus/"})
+    found = jsonl(tmp_path, {"path": "0.wav", "where": value, "text": "/a/b", "ipa": "/haus/"})
     assert rows(found) == [{"utterance_id": "0", "transcript": "/a/b", "ipa": "/haus/"}]
-    assert "columns not taken along: filename" in found.notes
+    assert "columns not taken along: where" in found.notes

@@ -208,7 +208,8 @@ def test_results_follow_the_contract(whole):
         assert set(experiment["summary"]["synthetic"]) == set(SCALARS)
         for name, summary in experiment["summary"]["synthetic"].items():
             values = [run["test"]["synthetic"][name] for run in runs]
-            assert set(summary) == {"mean", "std", "ci95", "ci_method", "ci_units", "pooled"}
+            spread = {"std", "std_over_folds", "std_over_seeds"}
+            assert set(summary) == {"mean", *spread, "ci95", "ci_method", "ci_units", "pooled"}
             assert summary["mean"] == pytest.approx(np.mean(values))
             assert summary["std"] == pytest.approx(np.std(values, ddof=1))
             assert summary["ci95"] is None or summary["ci95"][0] <= summary["pooled"] <= summary["ci95"][1]

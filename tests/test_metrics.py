@@ -13,6 +13,7 @@ from emomm.metrics import brier_score
 from emomm.metrics import calibration_error
 from emomm.metrics import concordance
 from emomm.metrics import emotion_scores
+from emomm.metrics import mean_and_std
 from emomm.metrics import reliability
 from emomm.metrics import scalar_scores
 from emomm.metrics import scores_of_confusion
@@ -126,9 +127,10 @@ def test_summary_over_seeds_and_folds():
     assert uar["mean"] == pytest.approx(np.mean(values))
     assert uar["std"] == pytest.approx(np.std(values, ddof=1))
     folds = [(0.9 + 1) / 2, (0.3 + 1) / 2, (0.6 + 1) / 2]  # each fold averaged over its seeds
-    low, high = stats.ttest_1samp(folds, 0).confidence_interval(0.95)
-    assert uar["ci95"] == pytest.approx([low, high])
-    assert uar["pooled"] == pytest.approx(np.mean([(20 / 30 + 1) / 2, (16 / 30 + 1) / 2]))
+    assert uar["std_over_folds"] == pytest.approx(np.std(folds, ddof=1))
+    seeds = [(20 / 30 + 1) / 2, (16 / 30 + 1) / 2]
+    assert uar["pooled"] == pytest.approx(np.mean(seeds))
+    assert uar["std_over_seeds"] == pytest.approx(np.std(seeds, ddof=1)) and uar["ci95"] is None
 
 
 def test_pooled_weighs_folds_by_their_rows_and_averages_over_seeds():
@@ -138,17 +140,18 @@ def test_pooled_weighs_folds_by_their_rows_and_averages_over_seeds():
     assert summary["accuracy"]["mean"] == pytest.approx((1.0 + 0.1 + 0.5) / 3)
 
 
-def test_interval_over_seeds_where_there_is_one_fold():
-    accuracy = summarise([run(seed, "cross-corpus", right) for seed, right in ((1, 2), (2, 6), (3, 7))])["IEMO"][
-        "accuracy"
-    ]
-    low, high = stats.ttest_1samp([12 / 20, 16 / 20, 17 / 20], 0).confidence_interval(0.95)
-    assert accuracy["ci95"] == pytest.approx([low, high])
+def test_one_fold_has_a_spread_over_seeds_alone():
+    found = summarise([run(seed, "cross-corpus", right) for seed, right in ((1, 2), (2, 6), (3, 7))])["IEMO"]
+    expected = np.std([12 / 20, 16 / 20, 17 / 20], ddof=1)
+    assert found["accuracy"]["std"] == found["accuracy"]["std_over_seeds"] == pytest.approx(expected)
+    assert found["accuracy"]["std_over_folds"] is None
 
 
-def test_a_single_run_has_no_spread_and_no_interval():
+def test_a_single_run_has_no_spread():
     accuracy = summarise([run(1, "a", 6)])["IEMO"]["accuracy"]
-    assert accuracy == {"mean": 0.8, "std": 0.0, "ci95": None, "pooled": 0.8}
+    spread = dict.fromkeys(("std", "std_over_folds", "std_over_seeds", "ci95"))
+    assert accuracy == {"mean": 0.8, "pooled": 0.8, **spread}
+    assert mean_and_std(accuracy) == "0.800" and mean_and_std({"mean": 0.8, "std": 0.1}) == "0.800 ± 0.100"
 
 
 def test_each_corpus_is_summarised_over_the_runs_that_tested_it():

@@ -28,6 +28,7 @@ from emomm.sharing.hub import model_folder
 from emomm.sharing.hub import refuse_private
 from emomm.sharing.model_card import model_card
 from emomm.sharing.model_card import public_recipe
+from emomm.speech_features import SpeechFeatures
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPECTED = Path(__file__).resolve().parent / "expected_model_card.md"
@@ -162,6 +163,18 @@ def test_voice_or_words_alone(pushed):
     assert "Voice or words may be left out." in adaptive and "Voice or words may be" not in voice
 
 
+def test_ratings_are_in_the_card_of_a_model_that_gives_them(pushed):
+    facts, _, _ = pushed
+    assert "alence" not in variant(facts).split("## How it was trained")[0]
+    entry = copy.deepcopy(facts.entry)
+    ccc = {"pooled": 0.61234, "ci95": [0.5, 0.7]}
+    entry["statistics"][CORPUS]["vad"] = {"valence": {"n": 40, "ccc": ccc, "rmse": {"pooled": 0.5}}}
+    text = variant(facts, entry=entry, config={**facts.config, "vad_loss_weight": 0.5})
+    assert "output is a logit for each emotion, and valence, arousal and dominance from 1 to 5." in text
+    assert "\n\n### Valence, arousal and dominance\n\n| tested on | rating |" in text and "\n\n\n" not in text
+    assert f"\n| {CORPUS} | valence | 40 | 0.612 [0.500, 0.700] | 0.500 |\n\nCCC is" in text
+
+
 def test_a_fold_is_called_a_fold(pushed):
     facts, place, _ = pushed
     folder = place.parent / "seed-4" / "session-2"
@@ -192,6 +205,11 @@ def test_cross_corpus(pushed):
 @pytest.mark.parametrize(
     ("corpus", "extractor", "expected"),
     [
+        ("iemocap_improvised", "emotion2vec_plus_large", "are contaminated"),
+        ("IEMO", "emotion2vec_base_finetuned", "are contaminated"),
+        ("MSPP", "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", "are contaminated"),
+        ("IEMO", "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", None),
+        ("meldung", "emotion2vec_plus_large", None),
         ("IEMO", "emotion2vec_plus_large", "are contaminated"),
         ("iemocap", "emotion2vec+ base", "are contaminated"),
         ("MSP-Podcast", "emotion2vec_plus_seed", "are contaminated"),
@@ -206,6 +224,26 @@ def test_cross_corpus(pushed):
 def test_contamination(corpus, extractor, expected):
     found = contamination(corpus, extractor)
     assert (found is None) if expected is None else f"The numbers on {corpus} {expected}" in found
+
+
+@pytest.mark.parametrize(
+    ("folder", "labelled", "expected"),
+    [
+        ("e2v", True, "are contaminated"),
+        ("emotion2vec_base", True, "are contaminated"),
+        ("e2v", None, "may be contaminated"),
+        ("emotion2vec_base", None, None),
+        ("e2v", False, None),
+    ],
+)
+def test_contamination_by_what_the_weights_are_and_not_by_the_folders_name(folder, labelled, expected):
+    features = SpeechFeatures(folder, "emotion2vec", 768, 12, trained_with_labels=labelled)
+    found = contamination("IEMO", features.in_words(), features.to_dict())
+    assert (found is None) if expected is None else f"The numbers on IEMO {expected}" in found
+    assert contamination("emodb", features.in_words(), features.to_dict()) is None
+    assert contamination("IEMO", features.in_words(), {**features.to_dict(), "model_type": "wavlm"}) == (
+        contamination("IEMO", features.in_words())
+    )
 
 
 def test_genders(tmp_path):

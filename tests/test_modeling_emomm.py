@@ -459,8 +459,6 @@ def test_a_model_without_ratings_has_no_head_for_them():
     assert model.vad_head is None and not any("vad" in name for name in model.state_dict())
     output = outputs(model, rated_batch())
     assert output.vad is None and len(output.to_tuple()) == 4
-    with pytest.raises(ValueError, match="vad_loss_weight=-1"):
-        config(vad_loss_weight=-1)
 
 
 # Text encoders

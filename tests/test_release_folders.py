@@ -122,6 +122,13 @@ def test_iemocap_bad_line(tmp_path, line, said):
     assert said in str(error.value)
 
 
+def test_iemocap_turns_that_begin_before_the_recording(tmp_path):
+    file = iemocap(tmp_path) / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+    before = len(read_release(tmp_path).rows)
+    write(file, file.read_text().replace("[6.2901 - ", "[-0.0100 - "))
+    assert "-0.0100" in file.read_text() and len(read_release(tmp_path).rows) == before
+
+
 def test_iemocap_strange_lines_are_said(tmp_path):
     file = iemocap(tmp_path) / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     write(file, file.read_text() + "to be continued\n")
@@ -208,6 +215,14 @@ def test_msp_improv_bad_line(tmp_path, line, said):
         read_release(tmp_path)
     assert str(error.value).startswith(f"{file}, line 2: {line!r}; ")
     assert said in str(error.value)
+
+
+def test_msp_improv_transcripts_at_any_depth(tmp_path):
+    folder = msp_improv(tmp_path)
+    before = [each["transcript"] for each in read_release(tmp_path).rows]
+    (folder / "Audio" / "text").mkdir()
+    (folder / "All_human_transcriptions").rename(folder / "Audio" / "text" / "All_human_transcriptions")
+    assert [each["transcript"] for each in read_release(tmp_path).rows] == before and any(before)
 
 
 def test_msp_improv_packed_transcripts_and_doubled_recordings(tmp_path):
@@ -306,6 +321,17 @@ def test_msp_podcast_bad_line(tmp_path, line, said):
         read_release(tmp_path)
     assert str(error.value).startswith(f"{file}, line 7: {line!r}; ")
     assert said in str(error.value)
+
+
+def test_msp_podcast_partitions_without_labels_and_speakers_as_pandas_writes_them(tmp_path):
+    file = msp_podcast(tmp_path) / "Labels/labels_consensus.csv"
+    before = file.read_text()
+    assert ",30," in before
+    write(file, before.replace(",30,", ",30.0,") + "MSP-PODCAST_0009_0001.wav,,,,,,,Test3\n")
+    wav(tmp_path / "Audios/MSP-PODCAST_0009_0001.wav")
+    release = read_release(tmp_path)
+    assert "1 utterances left out: they have no label" in release.notes
+    assert [each["speaker"] for each in release.rows][:2] == ["30", "501"]
 
 
 def test_msp_podcast_bad_csv(tmp_path):

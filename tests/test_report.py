@@ -16,14 +16,15 @@ from tiny_encoders import tiny_encoder
 
 from emomm.cli import main
 from emomm.errors import InputError
+from emomm.metrics import RATINGS
 from emomm.reporting import writing as report
 from emomm.reporting.writing import write_report
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib: pip install emomm[report]")
 
 from emomm.reporting import figures
-from emomm.reporting.tables import Marked
-from emomm.reporting.tables import Table
+from emomm.reporting.table import Marked
+from emomm.reporting.table import Table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -56,7 +57,10 @@ class Page(HTMLParser):
 
 
 def real_job(folder, **fields):
-    experiments = [{"name": "voice & <b>", "modality": "audio"}, {"name": "words", "modality": "text"}]
+    experiments = [
+        {"name": "voice & <b>", "modality": "audio"},
+        {"name": "words", "modality": "text", "vad_loss_weight": 0.5},
+    ]
     encoder = tiny_encoder(folder / "encoder")
     usual = {"text_model_name": encoder, "seeds": [1, 2], "num_epochs": 3, "curriculum_epochs": 2}
     recipe = write_recipe(folder, **{"experiments": experiments, **usual, **fields})
@@ -125,6 +129,18 @@ def test_numbers_are_those_of_the_job(job, written):
         counts = [int(row["count"]) for row in csv.DictReader(file) if row["experiment"] == "words"]
     runs = [run["test"]["synthetic"]["confusion_matrix"] for run in results["experiments"][1]["runs"]]
     assert counts == [sum(run[i][j] for run in runs) for i in range(4) for j in range(4)]
+
+
+def test_ratings_of_the_experiments_that_give_them(job, written):
+    results = json.loads((job / "results.json").read_text())
+    with open(written.parent / "tables" / "valence-arousal-dominance.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["experiment"], row["rating"]) for row in rows] == [("words", name) for name in RATINGS]
+    for row in rows:
+        found = results["experiments"][1]["statistics"]["synthetic"]["vad"][row["rating"]]
+        assert float(row["ccc"]) == pytest.approx(found["ccc"]["pooled"]) and row["ci_units"] == "rows"
+        assert float(row["rmse_mean_of_runs"]) == pytest.approx(found["rmse"]["mean"])
+    assert "Valence, arousal and dominance" in Page(written).words
 
 
 def test_every_figure_and_table_has_its_files(written):

@@ -10,22 +10,20 @@ from scipy import stats
 
 from emomm import significance
 from emomm.metrics import SCALARS
-from emomm.metrics import concordance
 from emomm.metrics import emotion_scores
-from emomm.significance import concordance_intervals
-from emomm.significance import concordances
 from emomm.significance import contributions
 from emomm.significance import difference_bounds
 from emomm.significance import holm
 from emomm.significance import intervals
 from emomm.significance import mcnemar_test
 from emomm.significance import mean_over_seeds
-from emomm.significance import moments
 from emomm.significance import resample
 from emomm.significance import resample_tallies
 from emomm.significance import row_swap_test
 from emomm.significance import score_bounds
 from emomm.significance import scores_of_tallies
+from emomm.significance import shares_of_units
+from emomm.significance import swap_interval
 from emomm.significance import swap_test
 from emomm.significance import t_test
 from emomm.significance import tally
@@ -142,6 +140,42 @@ def test_bootstrap_over_speakers_agrees_with_scipy():
     assert low[1] < theirs.confidence_interval.low + 0.01 and high[1] > theirs.confidence_interval.high - 0.01
 
 
+def test_the_bootstrap_begins_at_twenty_speakers():
+    for speakers, method in ((19, "jackknife"), (20, "bootstrap")):
+        references, predictions, owner = rows_of(speakers)
+        assert resample(references, predictions, owner, 4).method == method
+
+
+def test_a_speaker_with_most_of_the_rows_does_not_break_the_bootstrap():
+    """As a jackknife of the same rows: both make up for the pull of the long one, neither beyond measure."""
+    rng = np.random.default_rng(0)
+    owner = np.concatenate([np.zeros(2000, int), np.repeat(np.arange(1, 25), 20)])
+    references = rng.integers(0, 4, len(owner))
+    ease = rng.normal(1.2, 0.4, 25)[owner]
+    predictions = np.where(rng.random(len(owner)) < special.expit(ease), references, (references + 1) % 4)
+    wide = intervals(references, predictions, owner, 4)["uar"]
+    by_jackknife = resample_tallies(tally(references, predictions[None], owner, 4), units="left out in turn")
+    low, high = score_bounds(by_jackknife)
+    assert wide["method"] == "bootstrap"
+    assert 0.4 < (wide["high"] - wide["low"]) / (high[1] - low[1]) < 1.6
+
+
+@pytest.mark.parametrize("speakers", [20, 50])
+def test_intervals_cover_where_few_speakers_have_most_rows(speakers):
+    """Zipf: the k-th speaker has 1 / k of the first one's rows. Without the share in `scale` it covers less."""
+    rng = np.random.default_rng(speakers)
+    counts = np.maximum(600 / np.arange(1, speakers + 1), 8).astype(int)
+    ease = rng.normal(0.8, 0.6, (1000, speakers))
+    right = rng.binomial(counts, special.expit(ease))
+    tallies = np.zeros((1000, 1, speakers, 3, 2))
+    tallies[:, 0, :, 0, 0], tallies[:, 0, :, 1, 0] = right, counts
+    tallies[:, 0, :, 2] = np.stack([right, counts - right], axis=-1)
+    truth = special.expit(rng.normal(0.8, 0.6, 10**6)).mean()
+    low, high = score_bounds(resample_tallies(tallies))
+    inside = ((low[:, 0] <= truth) & (truth <= high[:, 0])).mean()
+    assert 0.93 < inside < 0.97
+
+
 def test_under_five_speakers_rows_are_the_units():
     references, predictions, owner = rows_of(4)
     accuracy = intervals(references, predictions, owner, 4)["accuracy"]
@@ -173,7 +207,8 @@ def test_where_nothing_varies():
     owner = np.repeat(np.arange(6), 4)
     references = np.tile([0, 1, 2, 3], 6)
     perfect = intervals(references, references, owner, 4)
-    assert all(perfect[metric]["low"] is None and perfect[metric]["high"] is None for metric in SCALARS)
+    least = pytest.approx(0.025 ** (1 / 6))
+    assert all((perfect[metric]["low"], perfect[metric]["high"]) == (least, 1.0) for metric in SCALARS)
     constant = intervals(references, np.zeros(24, int), owner, 4)["uar"]
     assert (constant["low"], constant["high"]) == (pytest.approx(0.25), pytest.approx(0.25))
     assert intervals([0], [1], ["a"], 4)["uar"]["low"] is None
@@ -253,6 +288,35 @@ def test_five_speakers_cannot_reach_05_and_six_can():
     assert swap_test(np.ones((6, 1)))[0] == 2 / 2**6
 
 
+@pytest.mark.parametrize("speakers", [6, 9, 15])
+def test_the_interval_is_what_the_test_does_not_reject(speakers):
+    """With a difference of x taken out of every speaker in its share, p is .05 or more just inside of the bounds."""
+    references, first, owner = rows_of(speakers)
+    rng = np.random.default_rng(speakers)
+    second = np.where(rng.random(first.shape) < 0.2, rng.integers(0, 4, first.shape), first)
+    one, other = (tally(references, each, owner, 4) for each in (first, second))
+    differences, shares = contributions(one) - contributions(other), shares_of_units(one)
+    assert shares.sum(0) == pytest.approx([1, 1]) and (shares >= 0).all()
+    low, high = swap_interval(differences, shares)
+    for i, (a, b) in enumerate(zip(low, high, strict=True)):
+        assert a < differences[:, i].sum() < b
+        for x, inside in ((a + 1e-6, True), (b - 1e-6, True), (a - 1e-6, False), (b + 1e-6, False)):
+            (p,) = swap_test((differences[:, i] - x * shares[:, i])[:, None])
+            assert bool(p >= 0.05) is inside
+    same = swap_interval(np.zeros((speakers, 2)), shares)
+    assert np.abs(same).max() == 0
+
+
+def test_five_speakers_that_all_differ_alike_are_no_proof():
+    """The t test would have no error at all, and p = 0."""
+    references = np.tile([0, 1], 50)
+    owner = np.repeat(np.arange(5), 20)
+    first, second = references.copy(), references.copy()
+    second[::20] = 1 - second[::20]
+    a, b = (resample(references, each, owner, 2) for each in (first, second))
+    assert np.isnan(t_test(a, b)[0]) and np.isnan(difference_bounds(a, b)[0][0])
+
+
 @pytest.mark.parametrize(("only_first", "only_second"), [(9, 2), (30, 14), (300, 255)])
 def test_swapping_rows_for_accuracy_is_the_sign_test(only_first, only_second):
     differences = np.concatenate([np.zeros(100), np.ones(only_first), -np.ones(only_second)]) / 500
@@ -279,60 +343,6 @@ def test_mcnemar_is_exact_for_few_rows():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert holm([]) == []
-
-
-# ---- valence, arousal and dominance
-
-
-def rated(sets, speakers, seed):
-    """Ratings (sets, n, 3), predictions (sets, 1, n, 3) and speakers (n,): of each a bias and a gain of their own."""
-    rng = np.random.default_rng([speakers, seed])
-    rows = rng.integers(10, 60, speakers)
-    owner = np.repeat(np.arange(speakers), rows)
-    ratings = rng.normal(3, 0.8, (sets, len(owner), 3)) + rng.normal(0, 0.3, (sets, speakers, 3))[:, owner]
-    gain = rng.normal(0.6, 0.15, (sets, speakers, 3))[:, owner]
-    guess = 3 + gain * (ratings - 3) + rng.normal(0, 0.25, (sets, speakers, 3))[:, owner]
-    return ratings, (guess + rng.normal(0, 0.4, ratings.shape))[:, None], owner
-
-
-def test_concordance_of_moments_is_that_of_the_rows():
-    ratings, guess, owner = (each if each.ndim == 1 else each[0] for each in rated(1, 8, 0))
-    ratings[::7, 1] = np.nan
-    guess = np.concatenate([guess, guess[:, ::-1]])
-    found = concordances(moments(ratings, guess, owner).sum(1))
-    for seed in range(2):
-        for i in range(3):
-            there = ~np.isnan(ratings[:, i])
-            assert found[seed, i] == pytest.approx(concordance(ratings[there, i], guess[seed, there, i]))
-
-
-def test_the_interval_of_concordance_by_hand():
-    ratings, guess, owner = (each if each.ndim == 1 else each[0] for each in rated(1, 8, 0))
-    found = concordance_intervals(ratings, guess, owner)["arousal"]
-    whole = concordance(ratings[:, 1], guess[0, :, 1])
-    left = [concordance(ratings[owner != out, 1], guess[0, owner != out, 1]) for out in range(8)]
-    counts = np.bincount(owner)
-    error = np.sqrt(7 / 8 * np.sum((np.array(left) - whole) ** 2))
-    half = stats.t.ppf(0.975, counts.sum() ** 2 / (counts**2).sum() - 1) * error / (1 - whole**2)
-    assert found["pooled"] == pytest.approx(whole) and found["method"] == "jackknife"
-    ends = np.tanh(np.arctanh(whole) + np.array([-half, half]))
-    assert (found["low"], found["high"]) == pytest.approx(tuple(ends))
-    few = concordance_intervals(ratings, guess, owner % 4)["arousal"]
-    assert few["units"] == "rows" and few["high"] - few["low"] < found["high"] - found["low"]
-
-
-@pytest.mark.parametrize("speakers", [5, 10, 25])
-def test_intervals_of_concordance_cover(speakers):
-    """The score over all such speakers: that of 20 000 of them."""
-    ratings, guess, _ = rated(1, 20_000, 1)
-    truth = [concordance(ratings[0, :, i], guess[0, 0, :, i]) for i in range(3)]
-    inside = []
-    for seed in range(2, 12):
-        ratings, guess, owner = rated(30, speakers, seed)
-        for one, other in zip(ratings, guess, strict=True):
-            found = concordance_intervals(one, other, owner).values()
-            inside += [each["low"] <= true <= each["high"] for each, true in zip(found, truth, strict=True)]
-    assert 0.91 < np.mean(inside) < 0.985, np.mean(inside)
 
 
 # Error rates: benchmarks/error_rates.py has the full table

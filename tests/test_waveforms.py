@@ -127,6 +127,22 @@ def test_silence_is_said(level, silent):
     assert waveform.silent is silent and ("silent" in waveform.notes) is silent
 
 
+def test_a_constant_is_silence():
+    assert read_waveform(np.full(RATE, 0.5, np.float32), source_rate=RATE).notes == ("silent",)
+
+
+def test_a_wav_that_was_cut_off_is_said(tmp_path):
+    """From a path and from bytes; one that was written to a pipe announces nothing that could be missing."""
+    whole = encoded(tone(1.0))
+    half = whole[: 44 + (len(whole) - 44) // 2]
+    (tmp_path / "half.wav").write_bytes(half)
+    for source in (half, tmp_path / "half.wav", {"bytes": half, "path": "half.wav"}):
+        waveform = read_waveform(source)
+        assert waveform.notes == ("cut off: 0.50 of 1.00 s are there",) and len(waveform.samples) == RATE // 2
+    assert read_waveform(whole).notes == ()
+    assert read_waveform(wav_header(0xFFFFFFFF) + (tone() * 32767).astype("<i2").tobytes()).notes == ()
+
+
 def test_clipping_is_said():
     loud = np.clip(tone(level=2.0), -1, 1)
     share = np.mean(np.abs(loud) >= 1)

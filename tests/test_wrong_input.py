@@ -170,6 +170,7 @@ CORPORA = {
     "shared_speaker": changed("speaker", 2, 1),
     "wide": corpus(audio_features=[[0.0] * 9] * 48),
     "unrated": corpus(valence=None),
+    "without_ratings": corpus(valence=None, arousal=None, dominance=None),
     "silent_row": changed("audio_features", 20, None),
     "silent": corpus(audio_features=None),
 }
@@ -286,6 +287,11 @@ CASES = {
     "no ratings": (
         ["good.json", "--corpus", "own=unrated.parquet"],
         ["'first'", "own", "valence, arousal and dominance", "use_difficulty_scaling"],
+    ),
+    "no ratings to learn": (
+        ["good.json", "--corpus", "own=without_ratings.parquet", "--vad_loss_weight", "0.5"]
+        + ["--use_curriculum_learning", "false", "--use_difficulty_scaling", "false"],
+        ["'first'", "vad_loss_weight is 0.5", "own has no rated valence, arousal or dominance"],
     ),
     "no column of difficulties": (
         ["good.json", "--difficulty_from_corpus"],

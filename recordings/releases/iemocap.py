@@ -46,7 +46,7 @@ STYLES = {"impro": "improvised", "script": "scripted"}
 FOUR_CLASSES = {"neutral": 1708, "happy": 1636, "sad": 1084, "anger": 1103}
 
 _ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_(?P<style>impro|script)\w*_(?P<voice>[FM])[X\d]+")
-_EVALUATION = re.compile(r"\[[\d.]+ *- *[\d.]+\]\s+(?P<id>\S+)\s+(?P<label>\S+)\s+\[(?P<vad>[^\]]*)\]")
+_EVALUATION = re.compile(r"\[-?[\d.]+ *- *-?[\d.]+\]\s+(?P<id>\S+)\s+(?P<label>\S+)\s+\[(?P<vad>[^\]]*)\]")
 _RATERS = re.compile(r"\s*(%|[CA]-\w+:)")
 _WORDS = re.compile(r"(?P<id>Ses\w+)\s*\[[^\]]*\]\s*:(?P<words>.*)")
 

@@ -24,6 +24,7 @@ from .release import labelled
 from .release import number
 from .release import numbered_lines
 from .release import refuse_twice
+from .release import walked
 from .release import words_in
 from .release import wrong_line
 
@@ -88,11 +89,11 @@ def read(folder: Path) -> Release:
 
 
 def _transcript_files(folder: Path, notes: list[str]) -> dict[str, Path]:
-    """{name without ending: file} from the folders whose name says transcriptions."""
+    """{name without ending: file} from the folders, at any depth, whose name says transcriptions."""
     found: dict[str, Path] = {}
-    for entry in sorted(folder.iterdir()):
-        if "transcription" in entry.name.lower() and entry.is_dir():
-            found |= files_by_stem(entry, ".txt")[0]
+    for parent, _ in walked(folder):
+        if "transcription" in Path(parent).name.lower():
+            found = files_by_stem(Path(parent), ".txt")[0] | found
     packed = [file.name for file in sorted(folder.glob("*.zip")) if "transcription" in file.name.lower()]
     if packed and not found:
         notes.append(f"{packed[0]} is not unpacked")

@@ -55,7 +55,7 @@ COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom")
 
 _WAV = re.compile(r"MSP-PODCAST_\w+\.wav", re.IGNORECASE)
 _NAMED = re.compile(r"MSP-PODCAST_\d", re.IGNORECASE)
-_SPEAKER = re.compile(r"(?:[A-Za-z]+_?)?(\d+)")
+_SPEAKER = re.compile(r"(?:[A-Za-z]+_?)?(\d+)(?:\.0)?")  # 30.0: as pandas writes numbers beside gaps
 
 
 def label_file(folder: Path) -> Path | None:
@@ -91,15 +91,20 @@ def read(folder: Path) -> Release:
         raise InputError(f"{folder}: no {', '.join(LABEL_FILES)} with MSP-Podcast's recordings, in Labels/ or there")
     speakers, genders = _speaker_ids(folder)
     partitions = _partitions(folder)
-    rows = []
+    rows, unlabelled = [], 0
     for count, line, told in _consensus(file) if file.suffix.lower() == ".csv" else _labels_txt(file):
         stem = told["filename"].strip()[: -len(".wav")]
+        if not told["emoclass"].strip():  # a partition whose labels the lab keeps to itself
+            unlabelled += 1
+            continue
         speaker = told.get("spkrid") or speakers.get(stem, UNKNOWN)
         gender = told.get("gender") or genders.get(speaker, "")
         split = told.get("split_set") or partitions.get(stem, "")
         rows.append(_row(file, count, line, stem, {**told, "spkrid": speaker, "gender": gender, "split_set": split}))
     refuse_twice(rows, str(file))
     notes = [f"labels from {file.name}"]
+    if unlabelled:
+        notes.append(f"{unlabelled} utterances left out: they have no label")
     nameless = sum(row["speaker"] == UNKNOWN for row in rows)
     if nameless:
         notes.append(
