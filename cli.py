@@ -319,3 +319,7 @@ def _split_unknown(argv: list[str], known: set[str]) -> tuple[list[str], dict[st
             other[name] = value if equals else None
             open_name = None if equals else name
     return rest, other
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets.fingerprint import generate_random_fingerprint
 
 from .corpus_features import blocks
 from .corpus_features import check_finite
@@ -202,7 +203,10 @@ class _Normaliser:
             features["audio"] = raw_features[self._column_name("audio")]
         whole = Corpus(
             spec=self.spec,
-            dataset=datasets.Dataset(table, info=datasets.DatasetInfo(features=features)),
+            # With a fingerprint of its own: to make one, `datasets` would pickle the whole table.
+            dataset=datasets.Dataset(
+                table, info=datasets.DatasetInfo(features=features), fingerprint=generate_random_fingerprint()
+            ),
             label_ids=label_ids,
             speakers=_strings(speakers),
             sessions=_strings(sessions),
@@ -238,6 +242,12 @@ class _Normaliser:
         name = self._column_name(role)
         return None if name is None else self.table.column(name)
 
+    def _text(self, role: str) -> pa.Array:
+        try:
+            return _text(self._column(role))
+        except (ValueError, pa.ArrowException) as error:
+            raise InputError(f"corpus {self.spec.name}: column {self._column_name(role)} ({role}): {error}") from error
+
     def _wrong(self, row: int, what: str) -> InputError:
         """The error of one row."""
         return InputError(f"corpus {self.spec.name}, row {self.ids[row].as_py()!r} (number {row}): {what}")
@@ -246,7 +256,7 @@ class _Normaliser:
         column = self._column("utterance_id")
         if column is None:
             return pc.binary_join_element_wise(self.spec.name, _text(pa.array(np.arange(self.rows))), "/")
-        self.ids = _text(column)
+        self.ids = self._text("utterance_id")
         self._refuse_nulls(self.ids, "utterance_id")
         counts = self.ids.value_counts()
         first = counts.filter(pc.greater(counts.field("counts"), 1))
@@ -261,15 +271,14 @@ class _Normaliser:
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray]:
         """(n,) class numbers, -1 where the label is left out, and (n,) whether the row stays."""
-        column = self._column("label")
-        raw = _text(column)
+        raw = self._text("label")
         self._refuse_nulls(raw, "label")
         encoded = raw.dictionary_encode()
         values = encoded.dictionary.to_pylist()
         named = self._class_label_names()
         numbers = np.empty(len(values), np.int64)
         for i, value in enumerate(values):
-            names = [name for name in (value, named.get(value)) if name is not None]
+            names = [named.get(value, value)]
             mapped = next((self.spec.label_map[name] for name in names if name in self.spec.label_map), None)
             left_out = any(name in self.spec.dropped_labels for name in names)
             if mapped is None and not left_out:
@@ -290,17 +299,29 @@ class _Normaliser:
         return label_ids, kept
 
     def _class_label_names(self) -> dict[str, str]:
-        """Number -> name, where the data set itself says what its label numbers mean in terms of the label map."""
+        """Number -> name, where the data set itself says what its label numbers mean, in names that are known here.
+
+        Its order is its own (often that of the alphabet), so the numbers are then never taken for the label map's.
+        """
         features = datasets.Features.from_arrow_schema(self.table.schema)
         label = features[self._column_name("label")]
-        return {str(i): name for i, name in enumerate(label.names)} if isinstance(label, datasets.ClassLabel) else {}
+        if not isinstance(label, datasets.ClassLabel):
+            return {}
+        known = {*self.spec.label_map, *self.spec.dropped_labels}
+        if not known.intersection(label.names):
+            names = ", ".join(label.names)
+            self.notes.append(
+                f"label numbers are read by the label map; the data set's own names for them are {names}"
+            )
+            return {}
+        return {str(i): name for i, name in enumerate(label.names)}
 
     def _speakers(self) -> pa.Array:
         column = self._column("speaker")
         if column is None:
             self.notes.append("speakers are not known")
             return pa.array([f"{self.spec.speakers_of}/{UNKNOWN}"] * self.rows)
-        speakers = _text(column)
+        speakers = self._text("speaker")
         self._refuse_nulls(speakers, "speaker")
         return pc.binary_join_element_wise(self.spec.speakers_of, speakers, "/")
 
@@ -309,13 +330,13 @@ class _Normaliser:
         # The emotion2vec triple's sessions come from its ids: its speakers are no numbers.
         column = self._column("session") if rule is None or self.sequences is not None else None
         if column is not None:
-            sessions = _text(column)
+            sessions = self._text("session")
             self._refuse_nulls(sessions, "session")
             return sessions
         if rule is None:
             self.notes.append("sessions are not known")
             return pa.array([UNKNOWN] * self.rows)
-        speakers = _text(self._column("speaker"))
+        speakers = self._text("speaker")
         wrong = np.flatnonzero(~pc.match_substring_regex(speakers, r"^\d+$").to_numpy(zero_copy_only=False))
         if len(wrong):
             row = int(wrong[0])
@@ -335,7 +356,7 @@ class _Normaliser:
         column = self._column("transcript")
         if column is None:
             return pa.array([EMPTY_TRANSCRIPT] * self.rows)
-        text = pc.fill_null(pc.utf8_trim_whitespace(_text(column)), "")
+        text = pc.fill_null(pc.utf8_trim_whitespace(self._text("transcript")), "")
         return pc.if_else(pc.equal(text, ""), EMPTY_TRANSCRIPT, text)
 
     def _floats(self, role: str) -> np.ndarray | None:
@@ -385,13 +406,22 @@ class _Normaliser:
 
 
 def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column as strings; whole numbers without a fraction, so that 3 and 3.0 are the same speaker or label."""
+    """A column as strings; whole numbers without a fraction, so that 3 and 3.0 are the same speaker or label.
+
+    Null where there is nothing: NaN, or blanks alone. Raises ValueError for lists and structs.
+    """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_floating(array.type) and pc.all(pc.equal(array, pc.floor(array))).as_py():
-        array = pc.cast(array, pa.int64())
-    return pc.cast(array, pa.string())
+    if pa.types.is_nested(array.type) or pa.types.is_binary(array.type):
+        raise ValueError(f"it holds {array.type}, and must hold text or numbers")
+    if pa.types.is_floating(array.type):
+        array = pc.cast(array, pa.float64())
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+        if pc.all(pc.equal(array, pc.floor(array))).as_py():
+            array = pc.cast(array, pa.int64())
+    array = pc.cast(array, pa.string())
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(array), ""), pa.scalar(None, pa.string()), array)
 
 
 def _strings(array: pa.Array) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Where a corpus lies: the Hub, a folder, a file, an emotion2vec triple or a generator -> one raw Arrow table."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
@@ -16,6 +17,7 @@ import pyarrow.json
 import pyarrow.parquet
 from huggingface_hub import hf_hub_download
 
+from .corpus_specs import DEFAULT_COLUMNS
 from .corpus_specs import CorpusSpec
 from .errors import InputError
 from .rows import Sequences
@@ -154,11 +156,21 @@ def _read_arrow(file: Path) -> pa.Table:
         return pa.ipc.open_stream(source).read_all()
 
 
+_SPLITS = r"(train|test|validation|valid|val|dev|development|eval)([^a-z]|$)"
+_NAMES_IN_CSV = {
+    name: pa.string() for role in ("utterance_id", "speaker", "session", "label") for name in DEFAULT_COLUMNS[role]
+}
+
 READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".parquet": lambda file: pa.parquet.ParquetFile(file, memory_map=True).read(),
     ".arrow": _read_arrow,
     ".jsonl": lambda file: pa.json.read_json(file, pa.json.ReadOptions(block_size=JSON_BLOCK_BYTES)),
-    ".csv": lambda file: pa.csv.read_csv(file, parse_options=pa.csv.ParseOptions(newlines_in_values=True)),
+    ".csv": lambda file: pa.csv.read_csv(
+        file,
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        # 007 is a name; columns that are not there are passed over
+        convert_options=pa.csv.ConvertOptions(column_types=_NAMES_IN_CSV, strings_can_be_null=True),
+    ),
 }
 
 
@@ -171,11 +183,24 @@ def _data_files(spec: CorpusSpec, path: Path) -> list[Path]:
     for ending in READERS:
         files = sorted(file for file in path.rglob(f"*{ending}") if file.is_file())
         if files:
-            return [file for file in files if file.name.startswith(spec.split)] or files
+            return _of_split(spec, path, files)
     raise InputError(
         f"corpus {spec.name}: no data in {path}; expected a save_to_disk folder, files ending in "
         f"{', '.join(READERS)}, or an emotion2vec triple ({', '.join(TRIPLE)})"
     )
+
+
+def _of_split(spec: CorpusSpec, path: Path, files: list[Path]) -> list[Path]:
+    """Those whose name, or a folder they lie in, begins with the split; all where no name tells of splits."""
+    parts = {file: [part.lower() for part in file.relative_to(path).parts] for file in files}
+    chosen = [file for file in files if any(part.startswith(spec.split.lower()) for part in parts[file])]
+    other = sorted({part for file in files for part in parts[file] if re.match(_SPLITS, part)})
+    if not chosen and other:
+        raise InputError(
+            f"corpus {spec.name}: {path} has no split {spec.split!r} (there is {', '.join(other)}); name one of its "
+            'splits in the corpus\' "split", or give the file'
+        )
+    return chosen or files
 
 
 def _triple_prefix(path: Path) -> Path | None:

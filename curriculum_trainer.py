@@ -445,8 +445,9 @@ class _EpochControl(TrainerCallback):
         trainer, epoch = self.trainer, int(state.epoch or 0)
         trainer.sampler.set_epoch(epoch)
         model = trainer.accelerator.unwrap_model(trainer.model)
-        over = args.post_curriculum_dropout is not None and not trainer.sampler.curriculum.active(epoch)
-        if args.post_curriculum_dropout is not None:
+        over = not trainer.sampler.curriculum.active(epoch)
+        there_is_one = args.curriculum_type != "none" and args.curriculum_epochs > 0
+        if args.post_curriculum_dropout is not None and there_is_one:
             model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
         if not (state.epoch or 0) % 1:  # not when an epoch is resumed in its middle
             trainer.log(trainer.pool_log())

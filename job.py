@@ -17,6 +17,7 @@ import torch
 from accelerate import PartialState
 from filelock import FileLock
 from filelock import Timeout
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from .checking import nearest
@@ -300,6 +301,10 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     started = time.monotonic()
     try:
         outcome = experiment.train(planned)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{planned}: reading or writing a file failed ({error}); once that is mended, the same command goes on"
+        ) from error
     except (RunFailed, torch.OutOfMemoryError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")

@@ -4,6 +4,7 @@ The validation rows, on which epochs are chosen, are always taken from the train
 part, and no speaker is both trained on and tested.
 """
 
+import hashlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -195,6 +196,14 @@ def _index(train: Sequence[Table], test: Sequence[Table]) -> dict[str, _Corpus]:
     return corpora
 
 
+def _as_folder(name: str) -> str:
+    """A name that is a folder's too, whatever a corpus calls its sessions: as it is, or what is left and a hash."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)[:48].strip('-')}-{digest}"
+
+
 def _session_folds(corpora: dict[str, _Corpus], tested: str, trained: list[str], rule: _Rule) -> Iterator[Fold]:
     corpus = corpora[tested]
     if rule.validation == "session" and len(trained) == 1:
@@ -202,7 +211,7 @@ def _session_folds(corpora: dict[str, _Corpus], tested: str, trained: list[str],
     else:
         _check_sessions(corpus, at_least=2, purpose="leave-one-session-out")
     for number, session in enumerate(corpus.session_names):
-        name = f"session-{session}" if len(trained) == 1 else f"{tested}-session-{session}"
+        name = _as_folder(f"session-{session}" if len(trained) == 1 else f"{tested}-session-{session}")
         validating = (number + 1) % len(corpus.session_names)
         train: tuple[Part, ...] = ()
         validation: tuple[Part, ...] = ()

@@ -145,7 +145,7 @@ class Settings:
     use_difficulty_scaling: bool = _curriculum(True, "Weight each training row's loss by its difficulty.")
     use_speaker_disentanglement: bool = _curriculum(True, "Hold one speaker in each training batch.")
     post_curriculum_dropout: float | None = _curriculum(
-        None, "Dropout once the curriculum is over; null keeps it as it is.", min=0, below=1
+        None, "Dropout once the curriculum, if there is one, is over; null keeps it as it is.", min=0, below=1
     )
 
     num_epochs: int = _training(30, "Epochs of a run.", min=1)

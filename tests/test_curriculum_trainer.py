@@ -179,6 +179,12 @@ def test_steps_rows_and_log_of_every_curriculum(tmp_path, kind, by_speaker):
         assert (len(pool) < ROWS) == (epoch < {"none": 0, "class_balance": 1}.get(kind, 2))
 
 
+def test_without_a_curriculum_there_is_no_dropout_after_it(tmp_path):
+    trainer = new_trainer(tmp_path, dropout=0.1, post_curriculum_dropout=0.6, num_train_epochs=2)
+    trainer.train()
+    assert set.union(*trainer.seen.dropout) == {0.1}
+
+
 @pytest.mark.parametrize(("steps", "by_speaker"), [(3, True), (STEPS + 2, False)])
 def test_epochs_of_a_given_length(tmp_path, steps, by_speaker):
     """Shorter and longer than a pass: every epoch has that many steps, by which all schedules go."""

@@ -1,6 +1,7 @@
 """One run: what its test rows may not touch, and what is found before it trains."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -111,3 +112,41 @@ def test_wrong_training_arguments_are_found_before_any_training(tmp_path, fields
     with pytest.raises(InputError, match=message):
         job.run(load_recipe(recipe))
     assert not (tmp_path / "small").exists()
+
+
+def test_no_name_of_a_session_leads_out_of_the_jobs_folder(tmp_path):
+    """Corpora are other people's: a session can be called anything, also a path or 300 letters."""
+    names = ["x/../../../../../../pwned", "y" * 300, "2020/01"]
+    settings = {**SMALL["corpora"]["synthetic"]["generator"], "sessions": 3, "speakers": 6}
+    table = generate(Generator.from_dict("synthetic", settings))
+    sessions = [names[int(each) - 1] for each in table["session"].to_pylist()]
+    table = table.set_column(table.column_names.index("session"), "session", pa.array(sessions))
+    pq.write_table(table, tmp_path / "own.parquet")
+    corpora = {"own": {"path": str(tmp_path / "own.parquet")}}
+    recipe = write_recipe(tmp_path, "a", modality="audio", train_dataset="own", corpora=corpora, num_epochs=1)
+    assert job.run(load_recipe(recipe)).failed == []
+    folders = [path.name for path in (tmp_path / "a" / "small" / "seed-1").iterdir()]
+    assert len(folders) == 3 and all(re.fullmatch(r"session-[\w-]{1,60}", name) for name in folders)
+    assert {path.name for path in tmp_path.iterdir()} <= {"own.parquet", "a.json", "a", "store"}
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert any("2020/01" in line for line in results["protocol"])
+
+
+def test_a_run_whose_predictions_are_gone_is_made_again(tmp_path, caplog):
+    recipe = write_recipe(tmp_path, "a", modality="audio", num_epochs=1)
+    assert job.run(load_recipe(recipe)).failed == []
+    before = json.loads((tmp_path / "a" / "results.json").read_text())["experiments"][0]["summary"]
+    lost = tmp_path / "a" / "small" / "seed-1" / "session-2" / "predictions.parquet"
+    lost.unlink()
+    assert job.run(load_recipe(recipe)).failed == [] and lost.exists()
+    assert "its predictions.parquet is gone; it is trained again" in caplog.text
+    assert json.loads((tmp_path / "a" / "results.json").read_text())["experiments"][0]["summary"] == before
+
+
+def test_a_disk_that_fills_while_training_is_one_message(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("emomm.curriculum_trainer.save_file", full)
+    with pytest.raises(InputError, match="reading or writing a file failed .*No space left on device.*goes on"):
+        job.run(load_recipe(write_recipe(tmp_path, "a", modality="audio", num_epochs=1)))
