@@ -135,7 +135,8 @@ def _report_job(folder: Path) -> None:
 def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     """Raises InputError, before anything is trained, for a push that can't be."""
     if not options["push_to_hub"]:
-        given = [name for name in ("hub_model_id", "hub_private", "final_model") if options[name] is not None]
+        names = ("hub_model_id", "hub_private", "hub_license", "final_model")
+        given = [name for name in names if options[name] is not None]
         if given:
             raise InputError(f"--{given[0]} goes with --push_to_hub.")
         return
@@ -147,6 +148,11 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     from .sharing.hub import check_destination
 
     check_destination(options["hub_model_id"])
+    if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
+        raise InputError(
+            "lr_scheduler is plateau, which follows validation, and the model that is pushed is trained on all "
+            "sessions: give --final_model false"
+        )
 
 
 def _push(argv: list[str]) -> int:
@@ -171,7 +177,8 @@ def _share(folder: str | Path, experiment: str, options: dict[str, Any]) -> None
     from .sharing.hub import push
 
     final = options["final_model"] is not False
-    wanted = Push(Path(folder), experiment, options["hub_model_id"], options["hub_private"] is True, final)
+    private, licence = options["hub_private"] is True, options["hub_license"]
+    wanted = Push(Path(folder), experiment, options["hub_model_id"], private, final, licence)
     address = push(wanted)
     if is_first_process():
         print(f"pushed: {address}")
@@ -278,10 +285,15 @@ def _add_hub(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         "--hub_private", action="store_const", const=True, help="a repository that is made can be seen by you alone"
     )
     parser.add_argument(
+        "--hub_license",
+        metavar="ID",
+        help="licence of the model by the Hub's name, such as cc-by-nc-4.0; default: other, the training data's terms",
+    )
+    parser.add_argument(
         "--final_model",
         type=boolean,
         metavar="true|false",
-        help="share a model that is trained once more, on all sessions, for as many epochs as validation chose (the "
+        help="share a model that is trained once more, on all sessions, for as many steps as validation chose (the "
         "default); false: the run with the best validation UAR",
     )
 

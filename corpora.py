@@ -5,6 +5,7 @@ memory-mapped where the data lie in a `save_to_disk` folder, an Arrow file or a 
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -116,8 +117,8 @@ class Corpus:
             "speakers": len(np.unique(self.speakers)),
             "sessions": dict(zip(sessions.tolist(), sizes.tolist(), strict=True)),
             "licence": self.spec.licence,
-            "licence_url": self.spec.licence_url,
-            "extractor": self.spec.extractor,
+            "licence_url": "" if self.spec.licence_url.startswith("file:") else self.spec.licence_url,
+            "extractor": os.path.basename(said) if os.path.isabs(said := self.spec.extractor) else said,
             "speech_encoder": self.spec.speech_encoder,
             "language": self.spec.language,
             "caveat": self.spec.caveat,

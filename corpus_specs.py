@@ -253,6 +253,7 @@ _WHISPER_BASE = {
     "width": 512,
     "num_layers": 6,
     "frame_rate": 5.0,
+    "weights": "e2c0be562dc6a7a58c925dac2650d7dc520872cf60091151ab7b721bd71828a7",
 }
 _GENERATED = "is generated: there is no speech in it, and the model is of no use on real input."
 _EMODB_LABELS = {"neutral": "neutral", "happiness": "happy", "sadness": "sad", "anger": "anger"}

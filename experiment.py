@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import os
 import time
 import traceback
 from dataclasses import dataclass
@@ -294,7 +295,7 @@ class Experiment:
             EmoMMConfig,
             **{name: getattr(settings, name) for name in same},
             audio_dim=768 if self.audio is None else self.audio.dim,
-            audio_encoder="" if self.audio is None else self.data.train[0].spec.extractor,
+            audio_encoder="" if self.audio is None else public_name(self.data.train[0].spec.extractor),
             speech_encoder=None if self.audio is None else self.data.train[0].spec.speech_encoder,
             text_config=self.encoder_config,
             text_dim=text_dim,
@@ -521,6 +522,8 @@ class Experiment:
             else {
                 "name": public_name(self.settings.text_model_name),
                 "sha256": self.encoder_hash,
+                "local": os.path.isdir(self.settings.text_model_name)
+                or self.settings.text_model_name.startswith("package:"),
             },
             "notes": [*self.data.notes, *self.notes],
         }

@@ -170,6 +170,8 @@ def _write_code(config: EmoMMConfig, staging: Path) -> None:
 
 
 def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -> EmoMMProcessor:
+    if config.uses_text:  # the model takes no token types, so that `pipeline("text-classification")` gives none
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
     allow_missing = config.modality == "both" and get_fusion(config.fusion_type).handles_missing
     processor = EmoMMProcessor(
         tokenizer if config.uses_text else None,

@@ -27,7 +27,7 @@ from .errors import InputError
 # Options of `emomm run` that override no setting; here they are only offered as nearest names.
 RUN_OPTIONS = (
     "experiment", "all", "dry_run", "overwrite", "no_report",
-    "push_to_hub", "hub_model_id", "hub_private", "final_model",
+    "push_to_hub", "hub_model_id", "hub_private", "hub_license", "final_model",
 )  # fmt: skip
 RECIPES = Path(__file__).resolve().parent / "recipes"
 

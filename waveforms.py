@@ -29,8 +29,10 @@ SHORTEST = 0.1
 LONGEST = 3600.0
 """Seconds: more is refused before it is read; a header that lies about it costs no memory."""
 
-_RATES = (1000, 768000)
-_CHANNELS = 64
+RATES = (1000, 768000)
+"""Hz: the lowest and highest that are taken."""
+CHANNELS = 64
+"""The most that are taken."""
 _SILENT = 1e-4  # of full scale, -80 dB: below it a recording is silent
 _CLIPPED = 0.01  # share of the samples at the largest value, from which a recording is said to be clipped
 _BLOCK = 1 << 20  # samples read at a time
@@ -93,14 +95,14 @@ def read_waveform(
         samples, rate, name, announced = source.samples, source.sampling_rate, "the recording", 0
     else:
         samples, rate, name, announced = _samples(source, source_rate, longest)
-    samples, notes = _mono(samples, name)
-    if not len(samples):
+    if not np.size(samples):
         raise AudioError(f"{name} holds no samples")
+    samples, notes = _mono(samples, name)
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
         raise AudioError(f"{name}: {bad} of {len(samples)} samples are NaN or infinite")
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise AudioError(f"{name}: its sampling rate is {rate} Hz; it must be {_RATES[0]}-{_RATES[1]}")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"{name}: its sampling rate is {rate} Hz; it must be {RATES[0]}-{RATES[1]}")
     seconds = len(samples) / rate
     if seconds < shortest:
         raise AudioError(f"{name} is too short: {seconds:.3f} s, at least {shortest:g} s are needed")
@@ -144,6 +146,9 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         return _decode(path, str(path), longest)
     if hasattr(source, "read"):
         return _decode(source, "the recording", longest)
+    if hasattr(source, "get_all_samples"):  # as `datasets` decodes with torchcodec
+        decoded = source.get_all_samples()
+        return _samples(decoded.data.numpy().T, decoded.sample_rate, longest)
     try:
         array = np.asarray(source)
     except (TypeError, ValueError) as error:
@@ -193,8 +198,8 @@ def _decode(file: Any, name: str, longest: float) -> tuple[np.ndarray, int, str,
     try:
         with soundfile.SoundFile(file) as opened:
             rate, channels = opened.samplerate, opened.channels
-            if channels > _CHANNELS:
-                raise AudioError(f"{name} has {channels} channels; at most {_CHANNELS} are taken")
+            if channels > CHANNELS:
+                raise AudioError(f"{name} has {channels} channels; at most {CHANNELS} are taken")
             if opened.format.startswith("WAV") and isinstance(file, (Path, io.BytesIO)):
                 announced = _announced(file)
             blocks, frames = [], 0
@@ -244,7 +249,7 @@ def _mono(samples: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """(n,) the mean of the channels, which are the shorter of two axes, and a note of it."""
     if samples.ndim == 1:
         return samples, []
-    if samples.ndim != 2 or min(samples.shape) > _CHANNELS:
+    if samples.ndim != 2 or min(samples.shape) > CHANNELS:
         raise AudioError(f"{name} has shape {samples.shape}; it must be (samples,) or (samples, channels)")
     if samples.shape[0] < samples.shape[1] and samples.shape[0] > 0:
         samples = samples.T
@@ -254,4 +259,4 @@ def _mono(samples: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     return mixed, [f"mixed from {channels} channels"] if channels > 1 else []
 
 
-__all__ = ["LONGEST", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform"]
+__all__ = ["CHANNELS", "LONGEST", "RATES", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform"]

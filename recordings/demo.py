@@ -393,17 +393,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
+        import gradio  # noqa: F401 rather than when all models are loaded
+
         options, port = options_from(argv, Path(__file__).resolve().parent.parent, os.environ)
         models = load(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: pip install gradio", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 whatever foreign models and their code raise
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
         return 2
     if models.modality != "text":
         try:  # now rather than at the first question
             models.main.processor.load_speech_encoder(options.speech_encoder, models.main.device)
         except (ValueError, OSError) as error:
             logger.warning("recordings can't be read: %s", error)
-    build(models).launch(server_port=port, **launch_options())
+    try:
+        build(models).launch(server_port=port, **launch_options())
+    except (OSError, OverflowError) as error:
+        print(f"error: the page can't be served on port {port} ({error}); give another --port", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -354,6 +354,15 @@ def _announce(recognizer: LiveRecognizer, auto: bool) -> None:
     if seconds <= recognizer.hop:
         return
     kept = math.ceil(round(_HEADROOM * seconds * 10, 6)) / 10
+    if kept > recognizer.window and not auto:
+        logger.warning(
+            "%s can't keep a hop of %g s here, nor any other with a window of %g s: a window takes it %.2f s",
+            name,
+            recognizer.hop,
+            recognizer.window,
+            seconds,
+        )
+        return
     logger.warning(
         "%s can't keep a hop of %g s here: a window takes it %.2f s. It can keep a hop of %g s%s",
         name,
@@ -367,9 +376,12 @@ def _announce(recognizer: LiveRecognizer, auto: bool) -> None:
 
 
 def _results(recognizer: LiveRecognizer, arrivals: Arrivals) -> Iterator[LiveResult]:
-    said_at, said = -math.inf, 0
+    said_at, said, heard, found = -math.inf, 0, 0, 0
     for samples in arrivals:
-        yield from recognizer.results(samples, newest=arrivals.live)
+        heard += len(samples)
+        for result in recognizer.results(samples, newest=arrivals.live):
+            found += result.label is not None
+            yield result
         now = time.monotonic()
         if recognizer.skipped > said and now - said_at >= _SAY_AGAIN:
             logger.warning(
@@ -378,7 +390,15 @@ def _results(recognizer: LiveRecognizer, arrivals: Arrivals) -> Iterator[LiveRes
                 recognizer.hop,
             )
             said_at, said = now, recognizer.skipped
-    yield from recognizer.finish()
+    for result in recognizer.finish():
+        found += result.label is not None
+        yield result
+    if not heard:
+        raise InputError(f"{arrivals.name} holds no samples")
+    if not found and not recognizer.skipped:
+        seconds = heard / SAMPLING_RATE
+        short = f", less than the {SHORTEST:g} s that are needed" if seconds < SHORTEST else ""
+        logger.warning("no speech was found in the %.2f s of %s%s", seconds, arrivals.name, short)
 
 
 __all__ = ["HOP", "LEAST_SPEECH", "SMOOTHING", "WINDOW", "LiveRecognizer", "LiveResult", "recognize"]

@@ -19,6 +19,8 @@ import soundfile
 import soxr
 
 from ..errors import InputError
+from ..waveforms import CHANNELS
+from ..waveforms import RATES
 from ..waveforms import SAMPLING_RATE
 
 logger = logging.getLogger(__name__)
@@ -128,7 +130,7 @@ def pcm_blocks(stream: BinaryIO, pcm: Pcm, name: str) -> Iterator[np.ndarray]:
     """
     kind = FORMATS[pcm.format]
     frame = kind.itemsize * pcm.channels
-    rest, begun = b"", False
+    rest, begun, bad = b"", False, 0
     to_rate = _Resampler(pcm.rate)
     while piece := stream.read(_READ):
         rest += piece
@@ -145,7 +147,10 @@ def pcm_blocks(stream: BinaryIO, pcm: Pcm, name: str) -> Iterator[np.ndarray]:
         if kind.kind == "i":
             samples /= 32768
         if len(samples):
-            yield to_rate(_mono(samples.reshape(-1, pcm.channels), name))
+            samples, of_piece = without_bad(samples.reshape(-1, pcm.channels))
+            bad += of_piece
+            yield to_rate(samples.mean(axis=1, dtype=np.float32))
+    _say_bad(name, bad)
     if rest:
         logger.warning("%s ends within a sample: its last %d bytes are left out", name, len(rest))
     yield to_rate(np.zeros(0, np.float32), last=True)
@@ -196,8 +201,16 @@ def _file_blocks(path: Path) -> Iterator[np.ndarray]:
         file = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise InputError(f"{path} is no audio that can be read ({str(error).strip()})") from error
+    if not RATES[0] <= file.samplerate <= RATES[1] or file.channels > CHANNELS:
+        file.close()
+        raise InputError(
+            f"{path} has {file.channels} channels at {file.samplerate} Hz; it must have at most {CHANNELS}, at "
+            f"{RATES[0]}-{RATES[1]} Hz"
+        )
+    bad = 0
 
     def blocks() -> Iterator[np.ndarray]:
+        nonlocal bad
         to_rate = _Resampler(file.samplerate)
         with file:
             while True:
@@ -207,18 +220,18 @@ def _file_blocks(path: Path) -> Iterator[np.ndarray]:
                     raise InputError(f"{path} can't be read to its end ({str(error).strip()})") from error
                 if not len(block):
                     break
-                yield to_rate(_mono(block, str(path)))
+                block, of_block = without_bad(block)
+                bad += of_block
+                yield to_rate(block.mean(axis=1, dtype=np.float32))
+        _say_bad(str(path), bad)
         yield to_rate(np.zeros(0, np.float32), last=True)
 
     return blocks()
 
 
-def _mono(samples: np.ndarray, name: str) -> np.ndarray:
-    """(n, channels) to (n,) their mean, with silence for samples that are none: a filter would spread them."""
-    samples, bad = without_bad(samples)
+def _say_bad(name: str, bad: int) -> None:
     if bad:
-        logger.warning("%s: %d samples are NaN, infinite or far too large, and are taken as silence", name, bad)
-    return samples.mean(axis=1, dtype=np.float32)
+        logger.warning("%s: %d samples are NaN, infinite or far too large, and were taken as silence", name, bad)
 
 
 class _Resampler:
@@ -266,6 +279,11 @@ class Arrivals:
         self._error: BaseException | None = None
         self._began: float | None = None
         self._received = 0
+
+    @property
+    def name(self) -> str:
+        """Of the source, for messages."""
+        return self._source.name
 
     @property
     def live(self) -> bool:

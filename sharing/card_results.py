@@ -41,6 +41,8 @@ class CardFacts:
         environment, job_environment: versions and hardware of that training, and of the job that gave the numbers.
         genders: {corpus: {speaker: gender}}, where known.
         figures: (path in the repository, what it shows).
+        pool_size: rows that the curriculum had let in when the model's training ended; None where that is not known.
+        license: of the model, where one was given.
     """
 
     hub_model_id: str
@@ -54,6 +56,8 @@ class CardFacts:
     job_environment: dict[str, Any]
     genders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     figures: Sequence[tuple[str, str]] = ()
+    pool_size: int | None = None
+    license: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -111,6 +115,12 @@ def protocol(facts: CardFacts) -> list[str]:
 
 
 def whose_numbers(facts: CardFacts) -> str:
+    if facts.is_final and facts.settings.evaluation_mode == "cross_corpus":
+        return (
+            f"These numbers come from {count(len(facts.entry['runs']), 'run')} with a part of the training corpora "
+            "held out for validation. The model here is none of those: it was trained once more, on all rows of "
+            f"{in_words(facts.settings.training_corpora)}, and has not been tested itself."
+        )
     if facts.is_final:
         return (
             "These numbers come from the folds. The model here is none of those that were tested: it was trained once "
@@ -131,6 +141,7 @@ def result_row(facts: CardFacts, corpus: str) -> dict[str, Any]:
         "speakers": said["speakers"] if _knows_speakers(said) else "not known",
         **{metric: _with_interval(summary[metric]) for metric in SCALARS},
         "spread": mean_and_std(summary["uar"]),
+        "runs": sum(corpus in run["test"] for run in facts.entry["runs"]),
         "ece": _with_interval({"pooled": said["ece"], "ci95": said["ece_ci95"]}),
         "brier": _with_interval({"pooled": said["brier"], "ci95": said["brier_ci95"]}),
         "recalls": ["does not occur" if each is None else _with_interval(each) for each in said["recall"].values()],

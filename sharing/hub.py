@@ -1,12 +1,16 @@
 """Sharing a model: `emomm push` gathers what may leave the machine, and commits it to the Hub in one piece."""
 
+import contextlib
+import getpass
 import json
 import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,8 @@ from typing import Any
 from typing import TypeVar
 
 import httpx2
+from filelock import FileLock
+from filelock import Timeout
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub import CommitOperationDelete
 from huggingface_hub import HfApi
@@ -24,8 +30,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
+from safetensors import SafetensorError
 
 from ..checking import nearest
+from ..corpora import UNKNOWN
 from ..corpus_reading import read_genders
 from ..corpus_specs import CorpusSpec
 from ..corpus_specs import resolve_specs
@@ -33,7 +41,9 @@ from ..errors import InputError
 from ..exporting import CODE
 from ..job import SETTINGS
 from ..job import plan_experiment
+from ..metrics import SCALARS
 from ..processes import process_state
+from ..results import Pooled
 from ..results import add_statistics
 from ..results import pooled_predictions
 from ..settings import Settings
@@ -50,7 +60,7 @@ RETRY_SECONDS = (1.0, 4.0, 15.0)
 """Waits between attempts of what huggingface_hub itself tries once."""
 TIMEOUT_SECONDS = 120.0
 """How long the Hub may be silent; huggingface_hub waits forever."""
-_TRANSIENT = (408, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 409, 412, 429)  # 409 and 412: another commit came in between; and all from 500 on
 
 # Nothing but these is ever pushed.
 MODEL_FILES = re.compile(
@@ -85,7 +95,8 @@ class Push:
         experiment: name of one of its experiments.
         hub_model_id: `user/name`.
         private: whether a repository that is made is private.
-        final_model: train once more on all sessions; else the run with the best validation UAR is pushed.
+        final_model: train once more on all sessions; else the run with the best validation score is pushed.
+        license: of the model, an id that the Hub knows; None: that of the training data, whatever it is.
     """
 
     folder: Path
@@ -93,6 +104,7 @@ class Push:
     hub_model_id: str
     private: bool = False
     final_model: bool = True
+    license: str | None = None
 
     @property
     def place(self) -> Path:
@@ -103,6 +115,7 @@ class Push:
     def command(self) -> str:
         """The command that does it (again)."""
         flags = " --hub_private" * self.private + " --final_model false" * (not self.final_model)
+        flags += f" --hub_license {self.license}" if self.license else ""
         return f"emomm push {self.folder} --experiment {self.experiment!r} --hub_model_id {self.hub_model_id}{flags}"
 
 
@@ -130,8 +143,21 @@ def push(wanted: Push) -> str:
     Returns the address of the model. Raises InputError where the job is not as it must be, or the Hub did not take it.
     """
     check_destination(wanted.hub_model_id)
-    model = model_folder(wanted)
-    return upload(wanted, gather(wanted, model)) if process_state().is_main_process else ""
+    state, lock = process_state(), FileLock(wanted.folder / ".lock")
+    try:
+        if state.is_main_process and wanted.folder.is_dir():
+            lock.acquire(timeout=0)
+        model = model_folder(wanted)
+        folder = gather(wanted, model) if state.is_main_process else None
+    except Timeout as error:
+        raise InputError(f"a job or another push is writing into {wanted.folder}; wait for it") from error
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{wanted.place} could not be prepared ({error}); once that is mended: {wanted.command}"
+        ) from error
+    finally:
+        lock.release()
+    return "" if folder is None else upload(wanted, folder)
 
 
 # ---- what is pushed -------------------------------------------------------------------------------------------------
@@ -143,7 +169,9 @@ def model_folder(wanted: Push) -> Path:
     _, entry = _entry(wanted)
     if wanted.final_model:
         return train_final_model(*plan_experiment(_settings(wanted.place), wanted.folder))
-    best = max(entry["runs"], key=lambda run: run["validation"]["uar"])
+    metric = _settings(wanted.place).metric_for_best_model
+    metric = metric if metric in SCALARS else "uar"
+    best = max(entry["runs"], key=lambda run: run["validation"][metric])
     return wanted.place / f"seed-{best['seed']}" / best["fold"]
 
 
@@ -161,7 +189,11 @@ def gather(wanted: Push, source: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=".hub.", dir=place))
     try:
         _link_files(source / "model", staging)
-        figures = _figures(wanted.folder, entry, staging)
+        pooled = pooled_predictions(entry, wanted.folder)
+        if pooled.keys() != entry["statistics"].keys():
+            raise InputError(f"{place}: predictions of its runs are gone: run the job again, then push")
+        alone = _has_sessions_of_one(pooled)
+        figures = _figures(wanted.folder, entry, staging, alone)
         model = json.loads((source / "metrics.json").read_text())
         run = json.loads((source / "run.json").read_text())
         facts = CardFacts(
@@ -169,7 +201,9 @@ def gather(wanted: Push, source: Path) -> Path:
             entry=entry,
             settings=settings,
             specs=known,
-            pooled=pooled_predictions(entry, wanted.folder),
+            pooled=pooled,
+            pool_size=_last_pool(source / "history.json"),
+            license=wanted.license,
             model={**model, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
             config=json.loads((staging / "config.json").read_text()),
             environment=json.loads(environment.read_text()) if environment.exists() else results["environment"],
@@ -178,7 +212,7 @@ def gather(wanted: Push, source: Path) -> Path:
             figures=figures,
         )
         (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
-        public = public_results(results, entry)
+        public = public_results(results, entry, alone)
         (staging / "results.json").write_text(json.dumps(public, indent=2, ensure_ascii=False), encoding="utf-8")
         refuse_private(staging, _private(wanted.folder, settings))
         staging.chmod(0o755)
@@ -187,6 +221,23 @@ def gather(wanted: Push, source: Path) -> Path:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return place / "hub"
+
+
+def _has_sessions_of_one(pooled: Pooled) -> bool:
+    """Whether a session is a speaker's own, as where each speaker is left out in turn: its name is then theirs."""
+    for rows in pooled.values():
+        pairs = set(zip(rows.sessions.tolist(), rows.speakers.tolist(), strict=True))
+        people = Counter(session for session, _ in pairs)
+        if any(count == 1 for session, count in people.items() if session != UNKNOWN):
+            return True
+    return False
+
+
+def _last_pool(history: Path) -> int | None:
+    """Rows that the curriculum had let in by the last epoch; None where nothing was logged of it."""
+    entries = json.loads(history.read_text()) if history.exists() else []
+    sizes = [entry["curriculum/pool_size"] for entry in entries if "curriculum/pool_size" in entry]
+    return int(sizes[-1]) if sizes else None
 
 
 def _entry(wanted: Push) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -234,10 +285,16 @@ def _link_files(model: Path, staging: Path) -> None:
             shutil.copyfile(path, staging / path.name)
 
 
-def _figures(folder: Path, entry: dict[str, Any], staging: Path) -> list[tuple[str, str]]:
-    """The report's figures of this experiment, copied; (path, what it shows) of those that the card shows."""
+def _figures(folder: Path, entry: dict[str, Any], staging: Path, alone: bool) -> list[tuple[str, str]]:
+    """The report's figures of this experiment, copied; (path, what it shows) of those that the card shows.
+
+    Args:
+        alone: sessions are speakers: their figure is left out.
+    """
     slug, shown = slug_of(entry["name"]), []
     for kind, what in _FIGURES.items():
+        if kind == "session" and alone:
+            continue
         for corpus in (None, *entry["statistics"]):
             stem = f"{kind}-{slug}" if corpus is None else f"{kind}-{slug}-{slug_of(corpus)}"
             for path in sorted((folder / "report" / "figures").glob(f"{stem}.*")):
@@ -248,6 +305,8 @@ def _figures(folder: Path, entry: dict[str, Any], staging: Path) -> list[tuple[s
                 shutil.copyfile(path, staging / name)
                 if what is not None and path.suffix == ".png":
                     shown.append((name, what if corpus is None else f"{what}, {corpus}"))
+    if not (staging / "figures").exists():
+        logger.warning("no figures are pushed: there are none in %s; `emomm report %s` draws them", folder, folder)
     return shown
 
 
@@ -259,9 +318,20 @@ def _genders(spec: CorpusSpec) -> dict[str, str]:
         return {}
 
 
-def public_results(results: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """results.json of one experiment as it is shared: numbers and protocol; no speaker is named, and no path."""
+def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool = False) -> dict[str, Any]:
+    """results.json of one experiment as it is shared: numbers and protocol; no speaker is named, and no path.
+
+    Args:
+        alone: sessions are speakers: they and their folds are numbered.
+    """
     runs = [{key: run[key] for key in _RUN_KEYS if key in run} for run in entry["runs"]]
+    corpora = entry["corpora"]
+    if alone:
+        folds = {name: f"fold-{i}" for i, name in enumerate(dict.fromkeys(run["fold"] for run in runs), start=1)}
+        for run in runs:
+            run["fold"] = folds[run["fold"]]
+            run["protocol"] = f"{run['fold']}: one session left out"
+        corpora = [{**corpus, "sessions": len(corpus["sessions"])} for corpus in corpora]
     for run in runs:
         parts = run["parts"].items()
         run["parts"] = {name: {k: v for k, v in part.items() if k != "speakers"} for name, part in parts}
@@ -269,13 +339,17 @@ def public_results(results: dict[str, Any], entry: dict[str, Any]) -> dict[str, 
         corpus: {**said, "by_speaker": sorted(said["by_speaker"].values(), key=lambda each: each["uar"])}
         for corpus, said in entry["statistics"].items()
     }
+    if alone:
+        for said in statistics.values():
+            said["by_session"] = sorted(said["by_session"].values(), key=lambda each: each["uar"])
     return {
         "recipe": results["recipe"],
         "protocol": list(dict.fromkeys(run["protocol"] for run in runs)),
         "environment": results["environment"],
         "experiments": [
             {
-                **{key: entry[key] for key in ("name", "labels", "corpora", "text_encoder")},
+                **{key: entry[key] for key in ("name", "labels", "text_encoder")},
+                "corpora": corpora,
                 "runs": runs,
                 "summary": entry["summary"],
                 "statistics": statistics,
@@ -290,19 +364,25 @@ def _private(folder: Path, settings: Settings) -> list[str]:
     given += [*settings.corpus.values(), *(spec.get("path") for spec in settings.corpora.values())]
     paths = [text for text in given if text and os.path.isabs(text)]
     paths += [str(path) for path in (folder.resolve(), Path.cwd(), Path.home()) if len(path.parts) > 1]
-    token = get_token()
-    return [*paths, *([token] if token and len(token) >= 8 else [])]
+    above = [str(parent) for path in paths for parent in Path(path).parents if len(parent.parts) > 2]
+    token, here = get_token(), []
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        here = [f"{getpass.getuser()}@", f"@{socket.gethostname()}"]
+    return [*paths, *above, *here, *([token] if token and len(token) >= 8 else [])]
 
 
 def refuse_private(folder: Path, private: list[str]) -> None:
     """Raises InputError where a text file names a path of this machine, or holds the token."""
-    pattern = re.compile("|".join(rf"(?<![\w.:/]){re.escape(text)}(?![\w-])" for text in sorted(set(private))))
+    # Not within a URL; but after `file://`, and after a host.
+    before = r"(?:(?<![\w.:/])|(?<=file://)|(?<=\w:))"
+    ends = [(text, r"(?![\w-])" if text[-1] != "@" else "") for text in sorted(set(private))]
+    pattern = re.compile("|".join(f"{'' if text[0] == '@' else before}{re.escape(text)}{end}" for text, end in ends))
     for path in sorted(folder.rglob("*")):
         if path.suffix not in _TEXT or not path.is_file():
             continue
         found = pattern.search(path.read_text(encoding="utf-8", errors="replace"))
         if found is not None:
-            what = found.group() if found.group().startswith("/") else "the token"
+            what = found.group() if found.group()[0] == "/" or "@" in found.group() else "the token"
             raise InputError(f"nothing is pushed: {path.relative_to(folder)} holds {what}; take it out and push again")
 
 
@@ -331,17 +411,30 @@ def upload(wanted: Push, folder: Path) -> str:
 
     steps = (
         ("making the repository", lambda: api.create_repo(repo, private=wanted.private or None, exist_ok=True)),
+        ("making sure that it is private", lambda: wanted.private and _refuse_public(api, repo)),
         ("uploading", commit),
     )
     for what, step in steps:
         try:
             _insist(what, step)
-        except (HfHubHTTPError, httpx2.HTTPError, OSError, OfflineModeIsEnabled, ValueError, RuntimeError) as error:
+        except InputError:
+            raise
+        except (
+            HfHubHTTPError, httpx2.HTTPError, OSError, OfflineModeIsEnabled, ValueError, KeyError, RuntimeError
+        ) as error:  # fmt: skip
             raise InputError(
                 f"{repo} was not pushed: {what} failed ({_reason(error, repo)}). The Hub takes a push whole or "
                 f"not at all; what would be there is in {folder}. Try again: {wanted.command}"
             ) from error
     return f"{api.endpoint}/{repo}"
+
+
+def _refuse_public(api: HfApi, repo: str) -> None:
+    if not api.repo_info(repo).private:
+        raise InputError(
+            f"{repo} is there already, and public: --hub_private makes only a new repository private. Nothing was "
+            "uploaded; set it to private in its settings on the Hub, or leave out --hub_private"
+        )
 
 
 def _insist(what: str, step: Callable[[], T]) -> T:
@@ -360,7 +453,8 @@ def _insist(what: str, step: Callable[[], T]) -> T:
 
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
-        return error.response is not None and error.response.status_code in _TRANSIENT
+        code = None if error.response is None else error.response.status_code
+        return code is not None and (code in _TRANSIENT or code >= 500)
     return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
 
 

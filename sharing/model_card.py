@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
+from transformers import TrainingArguments
 
 from .. import __version__
 from ..contamination import contamination
@@ -55,7 +56,6 @@ def model_card(facts: CardFacts) -> ModelCard:
         results=[result_row(facts, corpus) for corpus in facts.tested],
         chance=f"{1 / len(facts.entry['labels']):.3f}",
         seeds=count(len(facts.settings.seeds), "seed"),
-        runs=count(len(facts.entry["runs"]), "run"),
         interval_note=interval_note(facts),
         figures=list(facts.figures),
         gives_vad=facts.config.get("vad_loss_weight", 0) > 0,
@@ -104,11 +104,11 @@ def _pathless(value: Any) -> Any:
 def _card_data(facts: CardFacts) -> ModelCardData:
     specs = [facts.specs[name] for name in facts.settings.training_corpora]
     encoder = None if facts.settings.modality == "audio" else facts.settings.text_model_name
-    on_the_hub = encoder is not None and public_name(encoder) == encoder and not encoder.startswith("package:")
+    on_the_hub = encoder is not None and not facts.entry["text_encoder"].get("local", True)
     return ModelCardData(
         language=_languages(facts) or None,
-        license="other",
-        license_name="terms-of-the-training-data",
+        license=facts.license or "other",
+        license_name=None if facts.license else "terms-of-the-training-data",
         library_name="transformers",
         pipeline_tag="text-classification" if facts.settings.modality == "text" else "audio-classification",
         tags=["emomm", "emotion-recognition", *([] if facts.settings.modality == "text" else ["speech"])],
@@ -248,6 +248,8 @@ def _code_note(facts: CardFacts) -> str:
 def _corpus_row(facts: CardFacts, name: str) -> dict[str, Any]:
     said = facts.corpora[name]
     terms = f"[{said['licence']}]({said['licence_url']})" if said["licence_url"] else said["licence"]
+    if terms == "not stated":
+        terms = "not stated: ask its owner before use"
     classes = ", ".join(f"{label} {count}" for label, count in said["classes"].items())
     hub_id = facts.specs[name].hub_id
     linked = name if hub_id is None else f"[{name}](https://huggingface.co/datasets/{hub_id})"
@@ -305,14 +307,38 @@ def _training(facts: CardFacts) -> str:
         return (
             f"Trained on all sessions of {in_words(settings.training_corpora)} for {facts.model['steps']} steps: the "
             f"median of those that validation chose in the {runs} above ({epochs} of {facts.model['epoch_steps']} "
-            "steps). Learning rate and curriculum follow the schedule of all epochs and stop there. No rows were held "
-            "out and nothing was selected."
+            f"steps). Learning rate and curriculum follow the schedule of all epochs and stop there.{_reached(facts)} "
+            "No rows were held out for validation, and nothing was selected."
         )
     held_out = facts.model["parts"]["validation"]["rows"]
     return (
         f"Trained on {facts.model['parts']['train']['rows']} rows; epoch {facts.model['best_epoch']} of "
         f"{settings.num_epochs} was the best on {held_out} validation rows."
     )
+
+
+def _reached(facts: CardFacts) -> str:
+    """What part of the rows the final model's training has seen, where that is not all of them in each epoch."""
+    rows, settings = facts.model["parts"]["train"]["rows"], facts.settings
+    said = ""
+    if facts.pool_size is not None and facts.pool_size < rows:
+        said = f" By then the curriculum had let in {facts.pool_size} of the {rows} rows."
+    accumulated = int(settings.training_arguments.get("gradient_accumulation_steps", 1))
+    of_epoch = facts.model["epoch_steps"] * settings.batch_size * accumulated * facts.environment["processes"]
+    if of_epoch < (facts.pool_size or rows):
+        said += f" An epoch passes over {of_epoch} of them, drawn anew each time."
+    return said
+
+
+def _optimiser(settings: Settings) -> str:
+    """The optimiser with what it was used with: the recipe's own values, and the Trainer's for the rest."""
+    used = {field.name: field.default for field in dataclasses.fields(TrainingArguments)} | settings.training_arguments
+    name = getattr(used["optim"], "value", used["optim"])
+    parts = [f"{name}, betas {used['adam_beta1']:g} and {used['adam_beta2']:g}, epsilon {used['adam_epsilon']:g}"]
+    parts.append(f"gradients clipped to norm {used['max_grad_norm']:g}" if used["max_grad_norm"] else "no clipping")
+    parts.append(f"warm-up {used['warmup_steps']:g}" if used["warmup_steps"] else "no warm-up")
+    parts.append("bfloat16" if used["bf16"] else "float16" if used["fp16"] else "float32")
+    return "; ".join(parts)
 
 
 def _trained(facts: CardFacts) -> list[tuple[str, str]]:
@@ -332,6 +358,7 @@ def _trained(facts: CardFacts) -> list[tuple[str, str]]:
             "learning rate",
             f"{settings.learning_rate:g}, {settings.lr_scheduler}; weight decay {settings.weight_decay:g}",
         ),
+        ("optimiser", _optimiser(settings)),
         ("curriculum", curriculum),
         ("speaker batches", "yes" if settings.use_speaker_disentanglement else "no"),
         ("rows weighted by difficulty", "yes" if settings.use_difficulty_scaling else "no"),
@@ -371,8 +398,10 @@ def _other_software(facts: CardFacts) -> list[tuple[str, str]]:
 def _cite_also(facts: CardFacts) -> str:
     names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
     cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
-    cited += [] if facts.settings.modality == "audio" else ["the text encoder"]
-    cited += [] if facts.settings.modality == "text" else ["what made the voice features"]
+    cited += [] if facts.settings.modality == "audio" else [f"the text encoder, {_encoder(facts)}"]
+    if facts.settings.modality != "text":
+        made = dict.fromkeys(facts.corpora[name]["extractor"] for name in facts.settings.training_corpora)
+        cited.append(f"what made the voice features ({in_words(list(made))})")
     return "; ".join(cited)
 
 

@@ -337,6 +337,7 @@ def test_in_a_browser(adaptive, speech, recording, tmp_path):
             browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
             for width, scheme in ((1280, "dark"), (390, "light")):
                 view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+                view.set_default_timeout(120_000)
                 view.on("console", lambda said: said.type == "error" and errors.append(said.text))
                 view.on("pageerror", lambda error: errors.append(str(error)))
                 view.on("request", lambda request: requests.append(request.url))
@@ -373,7 +374,7 @@ def test_in_a_browser(adaptive, speech, recording, tmp_path):
             assert view.evaluate("window.gradio_config.run_history") is False  # else the browser keeps what was asked
             view.get_by_role("button", name="Clear").click()
             view.locator("#recording input[type=file]").first.set_input_files(bad)
-            view.get_by_text("bad.wav").first.wait_for()
+            view.locator("#recording audio").first.wait_for(state="attached")  # its name shows only while it is sent
             view.keyboard.press("Escape")
             focus(view, "#go")
             view.keyboard.press("Enter")

@@ -320,7 +320,7 @@ def test_hops_that_are_old_are_left_out(voice, caplog):
     recognizer = LiveRecognizer(*voice, vad=None, exact=True)
 
     class Come:
-        live = True
+        live, name = True, "talk"
 
         def __iter__(self):
             yield from (sound[:24000], sound[24000:])
@@ -544,6 +544,39 @@ def test_wrong_input_by_the_command(place, capsys):
     ):
         code, lines, errors = command(place, capsys, *arguments)
         assert code == 2 and lines == [] and said in errors.splitlines()[-1]
+
+
+def test_sound_that_gives_nothing_is_said(place, capsys, tmp_path):
+    """No samples, too few, silence alone, and rates and channels that no recording has."""
+    for name, samples, rate, code, said in (
+        ("none.wav", np.zeros(0), RATE, 2, "none.wav holds no samples"),
+        ("short.wav", noise(0.06), RATE, 0, "no speech was found in the 0.06 s of"),
+        ("silent.wav", np.zeros(RATE), RATE, 0, "no speech was found in the 1.00 s of"),
+        ("slow.wav", noise(0.2), 500, 2, "slow.wav has 1 channels at 500 Hz; it must have at most 64, at 1000-768000"),
+        ("many.wav", np.zeros((RATE, 65)), RATE, 2, "many.wav has 65 channels"),
+    ):
+        soundfile.write(tmp_path / name, samples, rate)
+        found, lines, errors = command(place, capsys, str(tmp_path / name))
+        assert (found, lines) == (code, []) and said in errors and "Traceback" not in errors, (name, errors)
+
+
+def test_bad_samples_are_counted_once(tmp_path, caplog):
+    sound = noise(2.0)
+    sound[::2000] = np.nan
+    soundfile.write(tmp_path / "bad.wav", sound, RATE, subtype="FLOAT")
+    heard = np.concatenate(list(open_source(str(tmp_path / "bad.wav")).blocks))
+    (said,) = [record.message for record in caplog.records]
+    assert "16 samples are NaN, infinite or far too large" in said and np.isfinite(heard).all()
+
+
+def test_an_encoder_that_keeps_no_hop_of_the_window_says_so(voice, caplog):
+    clock = Clock()
+    recognizer = LiveRecognizer(*voice, clock=clock)
+    slow(recognizer, clock, 4.4)
+    live._announce(recognizer, auto=False)
+    assert "nor any other with a window of 3 s: a window takes it 4.40 s" in caplog.text and recognizer.window == 3
+    live._announce(recognizer, auto=True)
+    assert recognizer.hop == recognizer.window == 5.3
 
 
 def test_words_that_are_not_given_are_said(place, caplog):

@@ -3,7 +3,9 @@ is the same encoder and what another; frames averaged as by hand."""
 
 import io
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +25,15 @@ from transformers import Wav2Vec2Config
 from transformers import Wav2Vec2FeatureExtractor
 from transformers import Wav2Vec2Model
 
+from emomm.corpus_specs import BUILTIN
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_encoders import batches_by_length
 from emomm.speech_encoders import weights_digest
 from emomm.speech_features import SpeechFeatures
 from emomm.speech_features import WrongEncoder
 from emomm.speech_features import average_frames
+
+WHISPER = Path(__file__).resolve().parent.parent.parent / "shared" / "models" / "whisper-base"
 
 RATE = 16000
 LENGTHS = (16000, 4801, 9123, 4801, 12345, 1700)
@@ -334,3 +339,20 @@ def test_average_frames_as_by_hand(target):
         expected = [np.mean(group, axis=0) for _, group in sorted(groups.items())]
         np.testing.assert_allclose(average_frames(frames, 50.0, target), expected, atol=1e-6)
     assert average_frames(frames, 50.0, 50.0) is frames
+
+
+def test_the_sample_corpora_know_their_encoder_by_its_weights():
+    """Not by the name of a folder, nor by its architecture: a fine-tuned Whisper base has the same."""
+    for corpus in ("emodb", "emodb_emobank"):
+        made_by = SpeechFeatures.from_dict(BUILTIN[corpus].speech_encoder)
+        assert re.fullmatch(r"[0-9a-f]{64}", made_by.weights)
+        copy = replace(made_by, encoder="copy")
+        made_by.refuse_other(copy)
+        with pytest.raises(WrongEncoder, match="openai/whisper-base .*not by whisper-base .*weights 000000000000"):
+            made_by.refuse_other(replace(made_by, encoder="whisper-base", weights="0" * 64))
+
+
+@pytest.mark.skipif(not (WHISPER / "config.json").exists(), reason="no copy of Whisper-base beside the checkout")
+def test_the_weights_of_the_sample_corpora_are_whisper_bases():
+    made_by = SpeechFeatures.from_dict(BUILTIN["emodb"].speech_encoder)
+    assert SpeechEncoder.for_features(made_by, str(WHISPER), device="cpu").features.weights == made_by.weights

@@ -6,10 +6,12 @@ import io
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from emomm import waveforms
 from emomm.waveforms import AudioError
@@ -141,6 +143,20 @@ def test_a_wav_that_was_cut_off_is_said(tmp_path):
         assert waveform.notes == ("cut off: 0.50 of 1.00 s are there",) and len(waveform.samples) == RATE // 2
     assert read_waveform(whole).notes == ()
     assert read_waveform(wav_header(0xFFFFFFFF) + (tone() * 32767).astype("<i2").tobytes()).notes == ()
+
+
+def test_what_datasets_decodes_by_torchcodec_is_read():
+    class Decoder:  # torchcodec's, which has no array interface
+        def get_all_samples(self):
+            return SimpleNamespace(data=torch.from_numpy(np.stack([tone(), tone()])), sample_rate=RATE)
+
+    assert read_waveform(Decoder()).notes == ("mixed from 2 channels",)
+    np.testing.assert_allclose(read_waveform(Decoder()).samples, tone(), atol=1e-6)
+
+
+def test_no_samples_of_many_channels_are_none():
+    with pytest.raises(AudioError, match="holds no samples"):
+        read_waveform(np.zeros((16000, 0), np.float32), source_rate=RATE)
 
 
 def test_clipping_is_said():
