@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -130,6 +131,10 @@ def _report_job(folder: Path) -> None:
         print(write_report([folder]))
     except InputError as error:
         print(f"no report: {error}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 the job is done, and worth more than its report
+        logging.getLogger(__name__).debug("the report", exc_info=True)
+        said = " ".join(str(error).split())
+        print(f"no report: {type(error).__name__}: {said} (`emomm report {folder}` tells more)", file=sys.stderr)
 
 
 def _check_push(options: dict[str, Any], recipe: Recipe) -> None:

@@ -424,8 +424,10 @@ class Experiment:
             result["test"][part.corpus], probabilities, vad = self._predict(trainer, rows)
             tables.append(self._prediction_table(rows, probabilities, vad, difficulty))
         if args.should_save:
-            self._write(run, trainer, result, pa.concat_tables(tables) if tables else None)
+            self._write(run, trainer, pa.concat_tables(tables) if tables else None)
             tracker.finished(result, tables, run.folder / "model")
+            # Last, since it says that the run is done.
+            write_whole(run.folder / "metrics.json", lambda path: Path(path).write_text(json.dumps(result, indent=2)))
         trainer.accelerator.wait_for_everyone()
         trainer.remove_resume_states()
         trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
@@ -489,17 +491,14 @@ class Experiment:
             columns |= {f"predicted_{name}": vad[:, i].astype(np.float32) for i, name in enumerate(RATINGS)}
         return pa.table(columns).replace_schema_metadata({"labels": json.dumps(self.data.labels)})
 
-    def _write(
-        self, run: Run, trainer: CurriculumTrainer, result: dict[str, Any], predictions: pa.Table | None
-    ) -> None:
-        """The run's files; `metrics.json` last, since it says that the run is done."""
+    def _write(self, run: Run, trainer: CurriculumTrainer, predictions: pa.Table | None) -> None:
+        """The run's files but `metrics.json`."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())
         if predictions is not None:
             write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
         history = json.dumps(trainer.state.log_history)
         write_whole(run.folder / "history.json", lambda path: Path(path).write_text(history))
-        write_whole(run.folder / "metrics.json", lambda path: Path(path).write_text(json.dumps(result, indent=2)))
 
     def _encoder_weights(self) -> Path | None:
         """The frozen encoder's weights, written once in the job's folder, for all exports to link to."""

@@ -83,6 +83,9 @@ class WandB:
     def scalars(self, values: dict[str, float], step: int) -> None:
         self.opened.log(values, step=step)
 
+    def flush(self) -> None:
+        """It writes what it has every second."""
+
     def figure(self, name: str, pixels: np.ndarray, step: int) -> None:
         import wandb
 
@@ -171,6 +174,7 @@ def _wandb_settings() -> Any:
         "save_code": False,
         "x_disable_meta": True,
         "x_save_requirements": False,
+        "x_transaction_log_flush_interval": 1,  # seconds; else a kill loses up to 15
         "init_timeout": _PATIENCE,
         "finish_timeout": 300,  # what is not sent by then stays on the disk
     }
@@ -211,6 +215,9 @@ class TensorBoard:
     def scalars(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        self.writer.flush()
 
     def figure(self, name: str, pixels: np.ndarray, step: int) -> None:
         self.writer.add_image(name, pixels, step, dataformats="HWC")

@@ -141,6 +141,12 @@ class Tracker(TrainerCallback):
             return key.replace("eval_", "eval/", 1)
         return f"train/{key}"
 
+    def on_save(self, args, state, control, **kwargs):
+        """What was tracked up to here is kept: a run that is interrupted goes on from here."""
+        if self.sinks:
+            self._send_steps()
+            self._send("what is not yet on the disk", lambda sink: sink.flush())
+
     def on_train_end(self, args, state, control, **kwargs):
         if self.sinks:  # the Trainer has logged, and so sent, all steps
             self._draw("curriculum/pool", lambda: _curriculum_figure(state.log_history, self._labels))
@@ -181,6 +187,7 @@ class Tracker(TrainerCallback):
         """Ends the run at its trackers; 0 is a run that is done."""
         if self._hook is not None:
             self._hook.remove()
+        self._send_steps()
         for sink in self.sinks:
             softly(self.job_folder, f"{sink.title}: the end of this run", lambda s=sink: s.close(exit_code))
 
@@ -205,7 +212,7 @@ class Tracker(TrainerCallback):
         except ImportError as error:
             say(self.job_folder, "trackers: no figures", f" ({error}): pip install matplotlib")
         except Exception as error:  # noqa: BLE001 a run is worth more than its figure
-            say(self.job_folder, "trackers: a figure is left out", f" ({name}: {error})")
+            say(self.job_folder, "trackers: a figure is left out", f" ({name}: {' '.join(str(error).split())})")
         else:
             if pixels is not None:
                 self._send("its figures", lambda sink: sink.figure(name, pixels, self._step))

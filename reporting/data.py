@@ -1,6 +1,8 @@
 """What a report shows, read from the folders of jobs: plain data, nothing drawn and nothing trained."""
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -176,6 +178,17 @@ def _job_labels(recipes: list[str], folders: list[str]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [f"{name} ({number})" for number, name in enumerate(folders, start=1)]
+
+
+def file_stem(slug: str, corpus: str) -> str:
+    """An experiment in a corpus, as part of a file's name: `--` between the two, so that none is taken for another.
+
+    A corpus whose name is more than letters and digits of ASCII gets a hash of it besides.
+    """
+    short = slug_of(corpus)
+    if not re.fullmatch(r"[A-Za-z0-9 _-]+", corpus):
+        short = f"{short}-{hashlib.sha256(corpus.encode()).hexdigest()[:6]}".strip("-")
+    return f"{slug}--{short}" if slug else short
 
 
 def _free_slug(name: str, read: list["ReportedExperiment"]) -> str:

@@ -4,14 +4,18 @@ Each function takes plain data and gives a `Figure`; none of them knows of files
 give the same bytes.
 """
 
+import functools
 import io
 import re
+import warnings
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -61,24 +65,48 @@ _STYLE = {
     "lines.markersize": 4.5,
     "svg.hashsalt": "emomm",
     "svg.fonttype": "path",
+    "text.usetex": False,
+    "text.parse_math": False,  # a name may hold dollars
 }
+# What DejaVu lacks, above all Chinese, Japanese and Korean, where one of these is installed.
+_FALLBACKS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Hiragino Sans", "Microsoft YaHei", "SimHei")
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    """The whole style: nothing of the reader's own matplotlibrc is in it."""
+    installed = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
+    return {**matplotlib.rcParamsDefault, **_STYLE, "font.family": families}
+
+
+def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a function that draws in the report's style."""
+
+    @functools.wraps(draw)
+    def styled(*args: Any, **kwargs: Any) -> Any:
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            matplotlib.rcParams.update(_style())
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            return draw(*args, **kwargs)
+
+    return styled
 
 
 def figure(width: float, height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
     """An empty figure in the report's style, in inches, and its axes."""
-    with matplotlib.rc_context(_STYLE):
-        made = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-        return made, made.subplots(rows, **options)
+    made = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return made, made.subplots(rows, **options)
 
 
+@_styled
 def save(made: Figure, folder: Path, name: str) -> str:
     """Writes `name`.png and `name`.svg; returns the SVG."""
-    with matplotlib.rc_context(_STYLE):
-        made.get_layout_engine().execute(made)
-        made.set_layout_engine("none")  # it is laid out now; once is enough
-        FigureCanvasAgg(made).print_png(folder / f"{name}.png", metadata={"Software": None})
-        text = io.StringIO()
-        FigureCanvasSVG(made).print_svg(text, metadata={"Date": None, "Creator": None})
+    made.get_layout_engine().execute(made)
+    made.set_layout_engine("none")  # it is laid out now; once is enough
+    FigureCanvasAgg(made).print_png(folder / f"{name}.png", metadata={"Software": None})
+    text = io.StringIO()
+    FigureCanvasSVG(made).print_svg(text, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     return svg
@@ -99,6 +127,7 @@ def themed(svg: str) -> str:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
+@_styled
 def scores_figure(names: Sequence[str], values: Sequence[float], bounds: Sequence[Sequence[float] | None]) -> Figure:
     """UAR of experiments with 95 % intervals, one below the other."""
     made, axes = figure(6.4, 0.9 + 0.32 * len(names))
@@ -106,13 +135,14 @@ def scores_figure(names: Sequence[str], values: Sequence[float], bounds: Sequenc
         if bound is not None:
             axes.plot(bound, [place, place], color=BLUE, solid_capstyle="butt")
         axes.plot([value], [place], "o", color=BLUE, markersize=6)
-    axes.set_yticks(range(len(names)), [_short(name, 34) for name in names])
+    axes.set_yticks(range(len(names)), _short(names, 34))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("UAR, pooled over folds (95 % interval)")
     axes.grid(axis="y", visible=False)
     return made
 
 
+@_styled
 def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     """UAR by speaker or session, `what`: named, or as a histogram where there are more than 40."""
     values = np.array([group["uar"] for group in groups.values()])
@@ -129,7 +159,8 @@ def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     places = np.arange(len(groups))
     axes.hlines(places, 0, values, color=_GRID, linewidth=1.2)
     axes.plot(values, places, "o", color=BLUE)
-    names = [f"{_short(name, 22)} (n={group['n']})" for name, group in groups.items()]
+    shown = _short(list(groups), 22)
+    names = [f"{name} (n={group['n']})" for name, group in zip(shown, groups.values(), strict=True)]
     axes.set_yticks(places, names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(0, 1.02)
@@ -138,6 +169,7 @@ def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     return made
 
 
+@_styled
 def confusion_figure(matrix: np.ndarray, labels: Sequence[str], shares: bool) -> Figure:
     """A confusion matrix (C, C) of counts; `shares`: of each row's sum, in per cent."""
     total = matrix.sum(axis=1, keepdims=True)
@@ -150,7 +182,7 @@ def confusion_figure(matrix: np.ndarray, labels: Sequence[str], shares: bool) ->
     _heat_map(made, axes, drawn, texts, "share of the true class (%)" if shares else "rows", 100 if shares else None)
     for text in axes.texts:
         text.set_fontsize(min(10, 0.75 * 72 * max(0.42, 1.8 / size) / (0.65 * widest)))
-    names = [_short(label, 16) for label in labels]
+    names = _short(labels, 16)
     upright = size > 5 or max(map(len, names)) > 8
     axes.set_xticks(np.arange(size) + 0.5, names, rotation=90 if upright else 0)
     axes.set_yticks(np.arange(size) + 0.5, names)
@@ -159,6 +191,7 @@ def confusion_figure(matrix: np.ndarray, labels: Sequence[str], shares: bool) ->
     return made
 
 
+@_styled
 def cross_corpus_figure(matrix: CrossCorpus) -> Figure:
     """UAR of what was trained (rows) on what was tested (columns); a frame where other rows of it were trained on."""
     rows, columns = matrix.uar.shape
@@ -171,8 +204,8 @@ def cross_corpus_figure(matrix: CrossCorpus) -> Figure:
                 (column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=ORANGE, linewidth=2
             )
         )
-    axes.set_xticks(np.arange(columns) + 0.5, [_short(name, 22) for name in matrix.tested], rotation=30, ha="right")
-    axes.set_yticks(np.arange(rows) + 0.5, [_short(name, 40) for name in matrix.trained])
+    axes.set_xticks(np.arange(columns) + 0.5, _short(matrix.tested, 22), rotation=30, ha="right")
+    axes.set_yticks(np.arange(rows) + 0.5, _short(matrix.trained, 40))
     axes.set_xlabel("tested on")
     axes.set_ylabel("trained on")
     return made
@@ -181,33 +214,33 @@ def cross_corpus_figure(matrix: CrossCorpus) -> Figure:
 def _heat_map(
     made: Figure, axes: Axes, values: np.ndarray, texts: list[list[str]], unit: str, top: float | None
 ) -> None:
-    with matplotlib.rc_context(_STYLE):
-        colours = matplotlib.colormaps["Blues"]
-        mesh = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=top or max(float(np.nanmax(values)), 1))
-        axes.invert_yaxis()
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        for (row, column), value in np.ndenumerate(values):
-            if texts[row][column]:
-                red, green, blue, _ = mesh.cmap(mesh.norm(value))
-                dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18
-                written = axes.text(
-                    column + 0.5,
-                    row + 0.5,
-                    texts[row][column],
-                    ha="center",
-                    va="center",
-                    color=_ON_DARK if dark else _ON_LIGHT,
-                )
-                written.set_in_layout(False)  # inside the cell: laying out hundreds of texts takes seconds
-        bar = made.colorbar(mesh, ax=axes, label=unit, fraction=0.05, pad=0.02)
-        bar.outline.set_visible(False)
+    colours = matplotlib.colormaps["Blues"]
+    mesh = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=top or max(float(np.nanmax(values)), 1))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(values):
+        if texts[row][column]:
+            red, green, blue, _ = mesh.cmap(mesh.norm(value))
+            dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.18
+            written = axes.text(
+                column + 0.5,
+                row + 0.5,
+                texts[row][column],
+                ha="center",
+                va="center",
+                color=_ON_DARK if dark else _ON_LIGHT,
+            )
+            written.set_in_layout(False)  # inside the cell: laying out hundreds of texts takes seconds
+    bar = made.colorbar(mesh, ax=axes, label=unit, fraction=0.05, pad=0.02)
+    bar.outline.set_visible(False)
 
 
 # ---- difficulty and calibration -------------------------------------------------------------------------------------
 
 
+@_styled
 def difficulty_figure(curve: DifficultyCurve) -> Figure:
     """Accuracy and UAR by bucket of difficulty, with the rows in each."""
     made, (above, below) = figure(5.4, 4.0, 2, sharex=True, height_ratios=(4, 1))
@@ -229,6 +262,7 @@ def difficulty_figure(curve: DifficultyCurve) -> Figure:
     return made
 
 
+@_styled
 def reliability_figure(curve: dict[str, np.ndarray], ece: float, brier: float) -> Figure:
     """How often the most probable class is right, by how probable it was."""
     made, (above, below) = figure(4.6, 4.4, 2, sharex=True, height_ratios=(4, 1))
@@ -251,6 +285,7 @@ def reliability_figure(curve: dict[str, np.ndarray], ece: float, brier: float) -
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
+@_styled
 def learning_figure(curves: Curves) -> Figure | None:
     """Loss and validation UAR by epoch: mean over runs, and the band from the 10th to the 90th percentile."""
     losses = [(key, name) for key, name in (("loss", "training"), ("eval_loss", "validation")) if key in curves.series]
@@ -273,6 +308,7 @@ def learning_figure(curves: Curves) -> Figure | None:
     return made
 
 
+@_styled
 def curriculum_figure(curves: Curves, labels: Sequence[str]) -> Figure:
     """The pool, its mean difficulty and its mix of classes by epoch, mean over runs."""
     series = curves.series
@@ -301,13 +337,13 @@ def _class_mix(made: Figure, axes: Axes, epochs: np.ndarray, mix: np.ndarray, la
     if len(labels) > len(COLOURS):
         edges = np.arange(len(epochs) + 1) + epochs[0] - 0.5
         mesh = axes.pcolormesh(edges, np.arange(len(labels) + 1), mix, cmap="Blues", vmin=0)
-        axes.set_yticks(np.arange(len(labels)) + 0.5, [_short(label, 16) for label in labels], fontsize=6.5)
+        axes.set_yticks(np.arange(len(labels)) + 0.5, _short(labels, 16), fontsize=6.5)
         axes.invert_yaxis()
         axes.grid(visible=False)
         made.colorbar(mesh, ax=axes, label="share of the pool (%)").outline.set_visible(False)
         return
-    for label, share, colour, marker in zip(labels, mix, COLOURS, MARKERS, strict=False):
-        axes.plot(epochs, share, marker=marker, color=colour, markevery=_every(epochs), label=_short(label, 16))
+    for label, share, colour, marker in zip(_short(labels, 16), mix, COLOURS, MARKERS, strict=False):
+        axes.plot(epochs, share, marker=marker, color=colour, markevery=_every(epochs), label=label)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("class mix\n(% of the pool)")
     _legend(made, axes)
@@ -339,12 +375,11 @@ def _every(epochs: np.ndarray) -> int:
 
 def _legend(made: Figure, *axes: Axes) -> None:
     """A legend above the panels, where it hides nothing."""
-    with matplotlib.rc_context(_STYLE):
-        found = [panel.get_legend_handles_labels() for panel in axes]
-        handles, labels = [h for handles, _ in found for h in handles], [name for _, names in found for name in names]
-        if labels:
-            wide = max(map(len, labels)) > 14
-            made.legend(handles, labels, loc="outside upper left", ncols=2 if wide else 4)
+    found = [panel.get_legend_handles_labels() for panel in axes]
+    handles, labels = [h for handles, _ in found for h in handles], [name for _, names in found for name in names]
+    if labels:
+        wide = max(map(len, labels)) > 14
+        made.legend(handles, labels, loc="outside upper left", ncols=2 if wide else 4)
 
 
 def _p(p: float) -> str:
@@ -355,8 +390,16 @@ def _count(value: float) -> str:
     return f"{value:.0f}" if value < 10_000 else f"{value / 1000:.0f}k"
 
 
-def _short(name: str, length: int) -> str:
-    """The name, without its middle where it is too long: what tells names apart is often at their end."""
+def _short(names: Sequence[str], length: int) -> list[str]:
+    """The names, without their middles where they are too long; as much longer as it takes to tell them apart."""
+    for most in range(length, max(map(len, names), default=0) + 1):
+        found = [_without_middle(name, most) for name in names]
+        if len(set(found)) == len(set(names)):
+            return found
+    return list(names)
+
+
+def _without_middle(name: str, length: int) -> str:
     return name if len(name) <= length else f"{name[: length // 2]}…{name[len(name) - (length - 1) // 2 :]}"
 
 

@@ -1,10 +1,17 @@
 """The sections of a report: which figures and tables stand where, and the words around them."""
 
 import base64
+import logging
+import os
 from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from dataclasses import field
 from itertools import combinations
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +20,6 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from ..contamination import contamination
-from ..settings import slug_of
 from . import figures
 from . import tables as report_tables
 from .data import BUCKETS
@@ -24,11 +30,16 @@ from .data import Tested
 from .data import confusion
 from .data import cross_corpus
 from .data import difficulty_curve
+from .data import file_stem
 from .data import reliability_curve
 from .table import Table
 
 _WRONG_ON_PAGE, _WRONG_IN_FILE = 10, 200
 _CLASSES_AT_EASE = 8  # a matrix of more classes is drawn as wide as the page
+_MANY = 6  # experiments that are drawn by several processes, which take a few seconds to start
+_OF_EXPERIMENTS = ("confusion", "difficulty", "calibration", "groups", "training", "wrong")  # sections
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,10 +129,10 @@ def build_page(data: ReportData, folder: Path) -> Page:
                 ["By the share of seeds that were wrong, then by the probability given to the truth."],
             ),
         }
-        for each in data.experiments:
-            for tested in each.tested.values():
-                _draw_tested(each, tested, drawn, artist, several=len(data.tested_corpora) > 1)
-            _draw_training(each, drawn["training"], artist)
+        for of_experiment in _drawn(data, folder):
+            for name, section in of_experiment.items():
+                drawn[name].figures += section.figures
+                drawn[name].tables += section.tables
             bar.update()
     _difficulty_words(data, drawn["difficulty"])
     if drawn["training"].figures:
@@ -148,6 +159,36 @@ def build_page(data: ReportData, folder: Path) -> Page:
     return Page(data.title, _lead(data), _caveats(data), sections, files)
 
 
+def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
+    """What is drawn of each experiment; of many, by several processes."""
+    several = len(data.tested_corpora) > 1
+    processes = min(os.cpu_count() or 1, 4)
+    here = 0
+    if len(data.experiments) >= _MANY and processes > 1:
+        try:
+            with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+                for made in pool.map(draw_experiment, data.experiments, repeat(several), repeat(folder)):
+                    yield made
+                    here += 1
+        except (
+            OSError,
+            AssertionError,
+            BrokenProcessPool,
+        ) as error:  # where no process may be started, or one is killed
+            logger.warning("drawing goes on in one process (%s)", error)
+    for each in data.experiments[here:]:
+        yield draw_experiment(each, several, folder)
+
+
+def draw_experiment(each: ReportedExperiment, several: bool, folder: Path) -> dict[str, Section]:
+    """The figures and tables of one experiment, by section; `several` corpora were tested on."""
+    artist, sections = _Artist(folder), {name: Section(name, "") for name in _OF_EXPERIMENTS}
+    for tested in each.tested.values():
+        _draw_tested(each, tested, sections, artist, several)
+    _draw_training(each, sections["training"], artist)
+    return sections
+
+
 class _Artist:
     """Draws into a folder, and hands on what the page shows."""
 
@@ -168,6 +209,8 @@ def _lead(data: ReportData) -> str:
     parts = [f"{_number(len(data.experiments), 'experiment')}, {_number(runs, 'run')}."]
     for corpus in data.tested_corpora:
         having = [each for each in data.experiments if corpus in each.tested]
+        most = max(each.tested[corpus].statistics["rows"] for each in having)
+        having = [each for each in having if each.tested[corpus].statistics["rows"] == most]  # others are under way
         best = max(having, key=lambda each: each.tested[corpus].statistics["uar"]["pooled"])
         found = best.tested[corpus].statistics
         bounds = found["uar"]["ci95"]
@@ -287,7 +330,7 @@ def _results(data: ReportData, artist: _Artist) -> Section:
             alt = "; ".join(f"{name} {value:.3f}" for name, value in zip(having, values, strict=True))
             section.figures.append(
                 artist.draw(
-                    f"uar-{slug_of(corpus)}",
+                    f"uar-{file_stem('', corpus)}",
                     figures.scores_figure(list(having), values, bounds),
                     f"UAR on {corpus} with 95 % intervals",
                     f"UAR on {corpus}: {alt}.",
@@ -319,7 +362,7 @@ def _draw_tested(
     """All that is drawn of an experiment in one corpus."""
     rows, found = tested.rows, tested.statistics
     title = f"{each.name}, {tested.corpus}" if several else each.name
-    name = f"{each.slug}-{slug_of(tested.corpus)}"
+    name = file_stem(each.slug, tested.corpus)
 
     def add(section: str, kind: str, made: Callable[..., Figure], args: tuple, caption: str, alt: str, wide=False):
         page_figure = artist.draw(f"{kind}-{name}", made(*args), f"{title}: {caption}", f"{title}. {alt}", wide)

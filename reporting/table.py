@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -57,7 +58,8 @@ class Table:
 
         def cell(value: Any) -> str:
             text, mark = shown(value)
-            text = " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+            text = re.sub(r"([\\|*_`]|\](?=\())", r"\\\1", text).replace("<", "&lt;")
+            text = " ".join(text.split())
             return f"{text}<sup>{mark}</sup>" if mark else text
 
         lines = [self.columns, ["---:" if right else ":---" for right in self.numeric], *self.rows]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ..metrics import mean_and_std
-from ..settings import slug_of
 from ..significance import IGNORES_DEPENDENCE
 from .data import CrossCorpus
 from .data import ReportData
@@ -14,6 +13,7 @@ from .data import ReportedExperiment
 from .data import Tested
 from .data import confusion
 from .data import difficulty_curve
+from .data import file_stem
 from .data import reliability_curve
 from .data import rows_most_often_wrong
 from .table import Marked
@@ -50,7 +50,11 @@ def results_table(data: ReportData) -> Table:
     for each in data.experiments:
         for corpus, tested in each.tested.items():
             found = tested.statistics
-            over = f"{found['seeds']} × {len({run['fold'] for run in each.runs if corpus in run['test']})}"
+            runs = [run for run in each.runs if corpus in run["test"]]
+            folds = len({run["fold"] for run in runs})
+            over = f"{found['seeds']} × {folds}"
+            if len(runs) < found["seeds"] * folds:
+                over = f"{len(runs)} of {over}"
             cells, numbers = [], []
             for metric in _METRICS:
                 score, better = found[metric], ""
@@ -271,7 +275,7 @@ def wrong_rows_table(each: ReportedExperiment, tested: Tested, count: int) -> Ta
     ]
     plain = [list(row.values()) for row in found]
     title = f"{each.name}, tested on {tested.corpus}"
-    name = f"wrong-{each.slug}-{slug_of(tested.corpus)}"
+    name = f"wrong-{file_stem(each.slug, tested.corpus)}"
     return Table(name, title, columns, rows, "", (list(found[0]) if found else columns, plain))
 
 

@@ -43,6 +43,7 @@ from ..job import SETTINGS
 from ..job import plan_experiment
 from ..metrics import SCALARS
 from ..processes import process_state
+from ..reporting.data import file_stem
 from ..results import Pooled
 from ..results import add_statistics
 from ..results import pooled_predictions
@@ -296,7 +297,7 @@ def _figures(folder: Path, entry: dict[str, Any], staging: Path, alone: bool) ->
         if kind == "session" and alone:
             continue
         for corpus in (None, *entry["statistics"]):
-            stem = f"{kind}-{slug}" if corpus is None else f"{kind}-{slug}-{slug_of(corpus)}"
+            stem = f"{kind}-{slug}" if corpus is None else f"{kind}-{file_stem(slug, corpus)}"
             for path in sorted((folder / "report" / "figures").glob(f"{stem}.*")):
                 name = f"figures/{path.name}"
                 if not FIGURES.fullmatch(name):

@@ -326,7 +326,7 @@ def _reached(facts: CardFacts) -> str:
     accumulated = int(settings.training_arguments.get("gradient_accumulation_steps", 1))
     of_epoch = facts.model["epoch_steps"] * settings.batch_size * accumulated * facts.environment["processes"]
     if of_epoch < (facts.pool_size or rows):
-        said += f" An epoch passes over {of_epoch} of them, drawn anew each time."
+        said += f" An epoch passes over {of_epoch} of the {facts.pool_size or rows} rows, drawn anew each time."
     return said
 
 

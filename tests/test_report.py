@@ -148,9 +148,9 @@ def test_every_figure_and_table_has_its_files(written):
     for name in names:
         assert (written.parent / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (written.parent / "figures" / f"{name}.svg").read_text().startswith("<?xml")
-    assert "shares-voice-b-synthetic" in names
+    assert "shares-voice-b--synthetic" in names
     tables = {path.stem for path in (written.parent / "tables").iterdir()}
-    assert {"results", "comparisons", "by-speaker", "by-session", "wrong-words-synthetic", "curves"} <= tables
+    assert {"results", "comparisons", "by-speaker", "by-session", "wrong-words--synthetic", "curves"} <= tables
     for name in tables:
         assert (written.parent / "tables" / f"{name}.tex").read_text().count(r"\midrule") == 1
         assert (written.parent / "tables" / f"{name}.md").read_text().startswith("| ")
@@ -244,7 +244,7 @@ def test_tables_in_three_forms():
     assert table.markdown().splitlines() == [
         "| name | value | score |",
         "| :--- | ---: | ---: |",
-        "| a_b & 50 % | 0.123 | 0.9 [0.8, 1.0]<sup>ab</sup> |",
+        r"| a\_b & 50 % | 0.123 | 0.9 [0.8, 1.0]<sup>ab</sup> |",
         r"| x \| y | – | −0.1 |",
         "",
         "Less < more.",
