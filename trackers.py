@@ -83,8 +83,10 @@ class WandB:
     def scalars(self, values: dict[str, float], step: int) -> None:
         self.opened.log(values, step=step)
 
-    def flush(self) -> None:
-        """It writes what it has every second."""
+    def flush(self, step_is_whole: bool) -> None:
+        """Lets go of the last step, which W&B otherwise holds until the next; it writes what it has every second."""
+        if step_is_whole:
+            self.opened.log({}, commit=True)
 
     def figure(self, name: str, pixels: np.ndarray, step: int) -> None:
         import wandb
@@ -216,7 +218,7 @@ class TensorBoard:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
-    def flush(self) -> None:
+    def flush(self, step_is_whole: bool) -> None:
         self.writer.flush()
 
     def figure(self, name: str, pixels: np.ndarray, step: int) -> None:

@@ -145,7 +145,8 @@ class Tracker(TrainerCallback):
         """What was tracked up to here is kept: a run that is interrupted goes on from here."""
         if self.sinks:
             self._send_steps()
-            self._send("what is not yet on the disk", lambda sink: sink.flush())
+            # At the end of an epoch the next one's pool belongs to this step as well.
+            self._send("what is not yet on the disk", lambda sink: sink.flush(step_is_whole=bool(state.epoch % 1)))
 
     def on_train_end(self, args, state, control, **kwargs):
         if self.sinks:  # the Trainer has logged, and so sent, all steps

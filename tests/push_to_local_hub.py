@@ -121,6 +121,10 @@ def push_all() -> dict:
     old = {"model.safetensors": b"old", "figures/old.png": b"old", "mine.txt": b"mine", ".gitattributes": b""}
     HUB.repositories["user/old"] = type(HUB.repositories["user/first"])(dict(old), 1)
     said["over old"] = [attempt("user/old", place), sorted(files("user/old"))]
+    HUB.repositories["user/public"] = type(HUB.repositories["user/first"])({"mine.txt": b"mine"}, 1)
+    said["public"] = [run(*push, "user/public", "--hub_private"), sorted(files("user/public"))]
+    said["licensed"] = run(*push, "user/licensed", "--hub_license", "cc-by-nc-4.0")
+    said["licence"] = files("user/licensed")["README.md"].decode()[:400]
     HUB.refused = {"create": 403}
     said["forbidden"] = run(*push, "user/other")
     HUB.refused = {}

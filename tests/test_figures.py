@@ -144,3 +144,31 @@ def _luminance(colour):
 
 def test_no_curves_no_figure():
     assert figures.learning_figure(Curves(np.arange(0), {}, np.array([np.nan]))) is None
+
+
+def test_names_that_are_too_long_stay_apart():
+    names = ["surprise-positive-high", "surprise-negative-high", "calm"]
+    made = figures.confusion_figure(np.eye(3), names, shares=False)
+    shown = [label.get_text() for label in made.axes[0].get_yticklabels()]
+    assert len(set(shown)) == 3 and shown[2] == "calm" and all(len(name) < 23 for name in shown)
+    many = [f"cross attention, learning rate {rate}, curriculum on, IEMOCAP" for rate in ("1e-3", "3e-4")]
+    made = figures.scores_figure(many, [0.5, 0.6], [None, None])
+    assert len({label.get_text() for label in made.axes[0].get_yticklabels()}) == 2
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "costs $5 or $6", "怒り", "a_b^c"])
+def test_a_name_is_a_name_and_no_formula(tmp_path, name):
+    made = figures.confusion_figure(np.eye(2), [name, "b"], shares=True)
+    figures.save(made, tmp_path, "x")
+    assert name in [label.get_text() for label in made.axes[0].get_yticklabels()]
+
+
+def test_the_readers_own_settings_change_nothing(tmp_path):
+    """As a matplotlibrc would set them, TeX included, which may not be there."""
+    import matplotlib
+
+    plain = {name: figures.save(draw(), tmp_path, "a") for name, draw in drawn(4).items()}
+    own = {"text.usetex": True, "axes.titlesize": 20, "font.size": 15, "legend.frameon": True, "lines.linewidth": 9}
+    with matplotlib.rc_context(own):
+        other = {name: figures.save(draw(), tmp_path, "a") for name, draw in drawn(4).items()}
+    assert plain == other

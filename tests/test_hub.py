@@ -106,6 +106,17 @@ def test_what_stays_broken_ends_in_a_message_and_changes_nothing(pushed):
         assert kept is True if repo == "user/old" else kept == "nothing", (route, fault, kept)
 
 
+def test_nothing_private_goes_into_a_public_repository(pushed):
+    outcome, names = pushed[0]["public"]
+    assert outcome["code"] == 2 and "user/public is there already, and public" in outcome["err"]
+    assert names == ["mine.txt"]
+
+
+def test_the_licence_can_be_given(pushed):
+    assert pushed[0]["licensed"]["code"] == 0
+    assert "license: cc-by-nc-4.0" in pushed[0]["licence"] and "license_name" not in pushed[0]["licence"]
+
+
 def test_files_of_an_older_model_go_and_others_stay(pushed):
     outcome, names = pushed[0]["over old"]
     assert outcome == "done"

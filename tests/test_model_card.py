@@ -23,8 +23,11 @@ from emomm.settings import load_recipe
 from emomm.settings import settings_identity
 from emomm.sharing.card_results import CardFacts
 from emomm.sharing.hub import Push
+from emomm.sharing.hub import _has_sessions_of_one
+from emomm.sharing.hub import _private
 from emomm.sharing.hub import gather
 from emomm.sharing.hub import model_folder
+from emomm.sharing.hub import public_results
 from emomm.sharing.hub import refuse_private
 from emomm.sharing.model_card import model_card
 from emomm.sharing.model_card import public_recipe
@@ -95,6 +98,49 @@ def test_a_file_with_a_path_or_the_token_is_not_pushed(tmp_path):
         (tmp_path / "own_fusion.py").write_text(content)
         with pytest.raises(ValueError, match=f"nothing is pushed: own_fusion.py holds {what}"):
             refuse_private(tmp_path, ["/home/someone", "hf_abcdefgh"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "file:///home/someone/data/x",
+        "alice@box:/home/someone/data/rec",
+        '"/home/someone/data"',
+        "someone@here",
+        "made on some@box.example",
+    ],
+)
+def test_paths_are_found_behind_hosts_and_schemes(tmp_path, content):
+    private = ["/home/someone/data", "someone@", "@box"]
+    (tmp_path / "README.md").write_text(content)
+    with pytest.raises(ValueError, match="nothing is pushed: README.md holds"):
+        refuse_private(tmp_path, private)
+    (tmp_path / "README.md").write_text("https://example.org/home/someone/data and mailto:awesome@boxer.org")
+    refuse_private(tmp_path, private)
+
+
+def test_parents_of_paths_are_private_too(pushed):
+    facts, place, folder = pushed
+    found = _private(place.parent.parent, facts.settings)
+    assert str(folder / "private corpus") in found and str(folder.parent) in found and "/tmp" not in found
+
+
+def test_speakers_that_are_sessions_are_not_named(pushed):
+    facts, place, _ = pushed
+    entry = copy.deepcopy(facts.entry)
+    results = {"recipe": "r", "environment": {}}
+    for run in entry["runs"]:
+        run["fold"] = f"session-Maria-{run['fold'][-1]}"
+        run["protocol"] = f"tests {run['fold']}"
+    entry["corpora"][0]["sessions"] = {"Maria-1": 24, "Maria-2": 24}
+    said = entry["statistics"][CORPUS]
+    said["by_session"] = {"Maria-1": said["by_session"]["1"], "Maria-2": said["by_session"]["2"]}
+    public = json.dumps(public_results(results, entry, alone=True))
+    assert "Maria" not in public and '"fold-1"' in public
+    assert "Maria" in json.dumps(public_results(results, entry))
+    rows = facts.pooled[CORPUS]
+    assert not _has_sessions_of_one(facts.pooled)
+    assert _has_sessions_of_one({CORPUS: replace(rows, sessions=rows.speakers)})
 
 
 def test_the_results_are_a_model_index(pushed):

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import itertools
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,7 @@ from emomm.cli import main
 from emomm.errors import InputError
 from emomm.metrics import RATINGS
 from emomm.reporting import writing as report
+from emomm.reporting.data import file_stem
 from emomm.reporting.writing import write_report
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib: pip install emomm[report]")
@@ -286,3 +288,39 @@ def test_in_a_browser(written):
         browser.close()
     assert said == []
     assert {url for url in asked if not url.startswith("data:")} == {written.as_uri()}
+
+
+def test_many_experiments_are_drawn_by_processes_and_look_the_same(tmp_path, monkeypatch):
+    fabricate(tmp_path / "job", experiments=6, seeds=1, folds=2, rows=30)
+    several = write_report([tmp_path / "job"], tmp_path / "several")
+    monkeypatch.setattr("emomm.reporting.page._MANY", 100)
+    one = write_report([tmp_path / "job"], tmp_path / "one")
+    first, second = (
+        {str(file.relative_to(path.parent)): file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
+        for path in map(Path, (several, one))
+    )
+    assert first.keys() == second.keys() and len(first) > 60
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_report_that_fails_ends_no_job(tmp_path, monkeypatch, capsys):
+    """Whatever it fails with: what comes after it is done."""
+    recipe = write_recipe(tmp_path, modality="audio", num_epochs=1)
+    pushed = []
+
+    def broken(folders):
+        raise RuntimeError("no\nfonts")
+
+    monkeypatch.setattr("emomm.reporting.writing.write_report", broken)
+    monkeypatch.setattr("emomm.cli._share", lambda *given: pushed.append(given))
+    monkeypatch.setattr("emomm.sharing.hub.check_destination", lambda name: None)
+    assert main(["run", str(recipe), "--push_to_hub", "--hub_model_id", "user/name"]) == 0
+    said = capsys.readouterr().err
+    assert "no report: RuntimeError: no fonts" in said and "Traceback" not in said and len(pushed) == 1
+
+
+def test_names_of_corpora_make_names_of_files_that_differ():
+    names = ["语料一", "语料二", "b-c", "c", "B_C"]
+    stems = [file_stem("a", name) for name in names] + [file_stem("a-b", "c")]
+    assert len(set(stems)) == 5 and all(re.fullmatch(r"[a-z0-9-]+", stem) for stem in stems)
+    assert file_stem("a", "b-c") != file_stem("a-b", "c")

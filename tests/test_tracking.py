@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from offline_wandb import read_runs
 from small_jobs import finish
+from small_jobs import kill_at
 from small_jobs import start
 from small_jobs import write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -572,6 +574,49 @@ def test_an_interrupted_run_goes_on_in_the_run_it_had(small):
     assert [event.step for event in events.Scalars("train/step_loss")] == list(range(1, steps + 1))
     assert len(events.Scalars("eval/uar")) == 3
     assert {run.job_type for run in runs} == {"", "summary"}
+
+
+def test_no_step_is_lost_where_a_run_is_interrupted_within_an_epoch(small):
+    """Steps wait to be sent together; what is past the state that the run goes on from is sent again."""
+    step = CurriculumTrainer.training_step
+
+    def interrupted(self, *args, **kwargs):
+        if self.state.global_step == 8:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CurriculumTrainer, "training_step", interrupted)
+        small.job(save_seconds=0)
+    folder = small.job(save_seconds=0)
+    first, second = read_runs(folder)[:2]
+    steps = read_json(places(folder)[0] / "metrics.json")["steps"]
+    one, two = first.curve("train/step_loss"), second.curve("train/step_loss")
+    assert max(one) == 8 and sorted({*one, *two}) == list(range(1, steps + 1)) and steps > 8
+    events = accumulator(places(folder)[0])
+    assert [event.step for event in events.Scalars("train/step_loss")] == list(range(1, steps + 1))
+
+
+def job_that_is_killed(recipe: str) -> None:
+    """Killed right after its state was saved within the first epoch."""
+    with own_wandb(Path(recipe).parent), warnings_of(pytest.MonkeyPatch()):
+        kill_at(CurriculumTrainer, "training_step", lambda self, *_, **__: self.state.global_step == 3, settled)
+        run_job(load_recipe(recipe))
+
+
+def settled(*_, **__):
+    time.sleep(2.5)  # W&B writes every second
+
+
+def test_what_was_tracked_before_a_kill_is_on_the_disk(tmp_path):
+    fields = {"report_to": ["wandb", "tensorboard"], "modality": "audio", "save_seconds": 0}
+    recipe = write_recipe(tmp_path, **fields)
+    assert finish(start(job_that_is_killed, str(recipe))) == -9
+    (killed,) = read_runs(tmp_path / "small")
+    assert sorted(killed.curve("train/step_loss")) == [1, 2, 3]
+    (events,) = (tmp_path / "small").rglob("events*")
+    found = EventAccumulator(str(events.parent)).Reload()
+    assert [event.step for event in found.Scalars("train/step_loss")] == [1, 2, 3]
 
 
 def job_without_an_answer(recipe: str, said: str) -> None:
