@@ -1,12 +1,13 @@
 """How often the intervals cover and how often the paired tests reject under no difference, with speaker effects.
 
-    python benchmarks/error_rates.py [--simulations 2000] [--scenarios even uneven sure tied] [--seed 0]
+    python benchmarks/error_rates.py [--simulations 2000] [--scenarios even uneven sure tied zipf] [--seed 0]
 
 Simulated speakers differ in how well they are recognised, by class and by experiment, and in which classes they
 are taken for. Scenarios: `even` 40 rows a speaker, ten of each class; `uneven` speakers of very unequal length
 (log-normal, factor e^.7) and class mix; `sure` the same, UAR near .9; `tied` the same as uneven, and long speakers are
-recognised better. The intervals are to cover the score over all speakers of that kind; the two experiments of a test
-differ on every speaker, but not over all speakers. Seeded: the same figures each time.
+recognised better; `zipf` the k-th speaker has 1 / k of the first one's rows. The intervals are to cover the score over
+all speakers of that kind; the two experiments of a test differ on every speaker, but not over all speakers. Seeded:
+the same figures each time.
 """
 
 import argparse
@@ -30,6 +31,8 @@ from emomm.significance import resample_tallies  # noqa: E402
 from emomm.significance import row_swap_test  # noqa: E402
 from emomm.significance import score_bounds  # noqa: E402
 from emomm.significance import scores_of_tallies  # noqa: E402
+from emomm.significance import shares_of_units  # noqa: E402
+from emomm.significance import swap_interval  # noqa: E402
 from emomm.significance import swap_test  # noqa: E402
 from emomm.significance import t_test  # noqa: E402
 from emomm.significance import tally  # noqa: E402
@@ -37,7 +40,7 @@ from emomm.significance import tally  # noqa: E402
 CLASSES = 4
 EASE = np.array([0.8, 0.3, 0.0, -0.6])  # log odds of being right, by class
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])  # of the classes, where they are uneven
-SCENARIOS = ("even", "uneven", "sure", "tied")
+SCENARIOS = ("even", "uneven", "sure", "tied", "zipf")
 SPEAKERS = (5, 10, 20, 50)
 AT_ONCE = 100
 
@@ -68,6 +71,8 @@ def simulate(rng: np.random.Generator, scenario: str, sets: int, speakers: int) 
         counts = np.full((total, CLASSES), 10)
     else:
         length = np.maximum(8, rng.lognormal(np.log(60), 0.7, total)).astype(int)
+        if scenario == "zipf":
+            length = np.tile(np.maximum(8, 600 // np.arange(1, speakers + 1)), sets)
         counts = rng.multinomial(length, rng.dirichlet(3 * CLASSES * SHARES, total))
     owner = np.repeat(np.arange(total), counts.sum(1))
     references = np.repeat(np.tile(np.arange(CLASSES), total), counts.reshape(-1))
@@ -96,7 +101,8 @@ def batches(rng: np.random.Generator, scenario: str, simulations: int, speakers:
 def true_scores(scenario: str) -> np.ndarray:
     """(4,) the scores over all speakers: those of 100 000."""
     rng = np.random.default_rng(1)
-    return scores_of_tallies(sum(rows.tallies.sum((0, 1, 2, 3)) for rows in batches(rng, scenario, 50, 1000)))
+    sets, speakers = (1000, 50) if scenario == "zipf" else (50, 1000)  # the k-th of 1000 would have no rows
+    return scores_of_tallies(sum(rows.tallies.sum((0, 1, 2, 3)) for rows in batches(rng, scenario, sets, speakers)))
 
 
 def percentile_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +127,16 @@ def measure(rng: np.random.Generator, scenario: str, simulations: int, speakers:
         note(f"interval ({first.method})", covers(score_bounds(first), truth))
         if first.method == "bootstrap":
             note("interval (percentiles)", covers(percentile_bounds(first), truth))
-        note("interval of a difference", covers(difference_bounds(first, second), 0))
         a, b = (contributions(tallies) for tallies in rows.tallies)  # (sets, speakers, 2)
-        p = swap_test(np.moveaxis(a - b, 1, 0).reshape(speakers, -1)).reshape(-1, 2)
+        differences = np.moveaxis(a - b, 1, 0).reshape(speakers, -1)
+        p = swap_test(differences).reshape(-1, 2)
+        if speakers < SPEAKERS_FOR_SWAPS:
+            note("interval of a difference (t)", covers(difference_bounds(first, second), 0))
+        else:
+            shares = np.moveaxis(shares_of_units(rows.tallies[0]), 1, 0).reshape(speakers, -1)
+            low, high = (each.reshape(-1, 2) for each in swap_interval(differences, shares))
+            note("interval of a difference", covers((low, high), 0))
+            note("p < .05 but 0 inside, or not", (p < 0.05) == covers((low, high), 0))
         note("p < .05, swapped speakers", p < 0.05)
         note("p < .05, t over speakers", t_test(first, second)[:, :2] < 0.05)
         if speakers < SPEAKERS_FOR_SWAPS:
