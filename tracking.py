@@ -293,8 +293,8 @@ def _confusion_figure(matrix: np.ndarray, labels: list[str]) -> "Figure":
 def _difficulty_figure(table: pa.Table) -> "Figure | None":
     """Accuracy by difficulty of the test rows of a corpus; None where too few of them have one."""
     from .reporting.data import Tested
-    from .reporting.data import difficulty_curve
     from .reporting.figures import difficulty_figure
+    from .reporting.findings import difficulty_curve
 
     ((corpus, rows),) = pool_runs([RunPredictions(0, "", table)]).items()
     ids = table["utterance_id"].to_numpy(zero_copy_only=False).astype(str)

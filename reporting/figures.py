@@ -22,9 +22,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .data import CrossCorpus
 from .data import Curves
-from .data import DifficultyCurve
+from .findings import CrossCorpus
+from .findings import DifficultyCurve
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; without yellow, which is pale on white.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"

@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from dataclasses import field
-from itertools import combinations
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,20 +18,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from ..contamination import contamination
 from . import figures
+from . import score_tables
 from . import tables as report_tables
-from .data import BUCKETS
-from .data import ROWS_A_BUCKET
 from .data import ReportData
 from .data import ReportedExperiment
 from .data import Tested
-from .data import confusion
-from .data import cross_corpus
-from .data import difficulty_curve
 from .data import file_stem
-from .data import reliability_curve
+from .findings import confusion
+from .findings import cross_corpus
+from .findings import difficulty_curve
+from .findings import reliability_curve
 from .table import Table
+from .words import caveats
+from .words import difficulty_text
+from .words import lead
+from .words import protocol_text
 
 _WRONG_ON_PAGE, _WRONG_IN_FILE = 10, 200
 _CLASSES_AT_EASE = 8  # a matrix of more classes is drawn as wide as the page
@@ -114,7 +115,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
                     "seeds: 15 equal bins. The expected calibration error (ECE, best 0) and the Brier score (0 to 2, "
                     "best 0) are averaged over seeds."
                 ],
-                tables=[report_tables.calibration_scores_table(data)],
+                tables=[score_tables.calibration_scores_table(data)],
             ),
             "groups": Section(
                 "groups",
@@ -134,7 +135,8 @@ def build_page(data: ReportData, folder: Path) -> Page:
                 drawn[name].figures += section.figures
                 drawn[name].tables += section.tables
             bar.update()
-    _difficulty_words(data, drawn["difficulty"])
+    if drawn["difficulty"].figures:
+        drawn["difficulty"].text.append(difficulty_text(data))
     if drawn["training"].figures:
         drawn["training"].text.append("Lines are means over runs, bands reach from the 10th to the 90th percentile.")
     sections += [*drawn.values(), _data(data), _settings(data)]
@@ -156,7 +158,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
     ):
         if table.rows:
             files[table.name] = table
-    return Page(data.title, _lead(data), _caveats(data), sections, files)
+    return Page(data.title, lead(data), caveats(data), sections, files)
 
 
 def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
@@ -201,126 +203,16 @@ class _Artist:
         return PageFigure(caption, alt, source, round(96 * made.get_size_inches()[0]), wide)
 
 
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
-def _lead(data: ReportData) -> str:
-    runs = sum(len(each.runs) for each in data.experiments)
-    parts = [f"{_number(len(data.experiments), 'experiment')}, {_number(runs, 'run')}."]
-    for corpus in data.tested_corpora:
-        having = [each for each in data.experiments if corpus in each.tested]
-        most = max(each.tested[corpus].statistics["rows"] for each in having)
-        having = [each for each in having if each.tested[corpus].statistics["rows"] == most]  # others are under way
-        best = max(having, key=lambda each: each.tested[corpus].statistics["uar"]["pooled"])
-        found = best.tested[corpus].statistics
-        bounds = found["uar"]["ci95"]
-        interval = "" if bounds is None else f" (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f})"
-        what = f"Highest UAR on {corpus}" if len(having) > 1 else f"UAR on {corpus}"
-        rows = f"{found['rows']} rows, {_number(found['speakers'], 'speaker')}"
-        parts.append(f"{what} ({rows}): {found['uar']['pooled']:.3f}{interval}, {best.name}.")
-    return " ".join(parts)
-
-
-def _caveats(data: ReportData) -> list[str]:
-    found = []
-    for name, card in data.corpora.items():
-        warning = contamination(name, card["extractor"], card.get("speech_encoder"))
-        found += [text for text in (card["caveat"], warning) if text]
-    for label, job in data.jobs.items():
-        for entry in job["experiments"]:
-            if not any(run["status"] == "done" for run in entry["runs"]):
-                found.append(f"{label}, {entry['name']}: no run is done, so it is not shown.")
-    found += [f"{each.name}: no result of {reason}." for each in data.experiments for reason in each.failed]
-    for each in data.experiments:
-        for tested in each.tested.values():
-            untested = int((~tested.rows.complete).sum())
-            if untested:
-                seeds = _number(untested, "seed has", "seeds have")
-                found.append(f"{each.name}, {tested.corpus}: {seeds} not tested every row that others have.")
-    return found + _not_compared(data)
-
-
-def _not_compared(data: ReportData) -> list[str]:
-    """Which experiments no paired test can tell apart, since they were not tested on the same rows."""
-    found = []
-    for corpus in data.tested_corpora:
-        names = [each.name for each in data.experiments if corpus in each.tested]
-        compared = {frozenset((pair["first"], pair["second"])) for pair in data.comparisons.get(corpus, [])}
-        apart = [pair for pair in combinations(names, 2) if frozenset(pair) not in compared]
-        if apart:
-            shown = "; ".join(f"{first} and {second}" for first, second in apart[:5])
-            more = f"; and {len(apart) - 5} more pairs" if len(apart) > 5 else ""
-            found.append(f"Not compared on {corpus}, having been tested on different rows or classes: {shown}{more}.")
-    return found
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def _protocol(data: ReportData) -> Section:
-    section = Section("protocol", "Protocol", tables=[report_tables.folds_table(data)])
-    for mode in dict.fromkeys(each.settings.get("evaluation_mode") for each in data.experiments):
-        of_mode = [each for each in data.experiments if each.settings.get("evaluation_mode") == mode]
-        section.text.append(_mode_words(mode, of_mode))
-    chosen = {
-        (each.settings.get("metric_for_best_model"), each.settings.get("validation")) for each in data.experiments
-    }
-    for metric, validation in sorted(chosen, key=str):
-        part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
-            validation, validation
-        )
-        best = "lowest loss" if metric == "loss" else f"highest {str(metric).replace('uar', 'UAR')}"
-        section.text.append(
-            f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
-            "rows, set aside before training. Test rows are read once, after it."
-        )
-    section.text.append(
-        "Scores are computed over the rows of all folds together (pooled) for each seed, then averaged over seeds; "
-        "mean and standard deviation are over runs (seeds × folds). " + _interval_words(data)
-    )
-    section.listed = list(dict.fromkeys(line for job in data.jobs.values() for line in job["protocol"]))
-    return section
-
-
-def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
-    trained = ", ".join(dict.fromkeys(" + ".join(each.trained_on) for each in experiments))
-    seeds = sorted({len({run["seed"] for run in each.runs}) for each in experiments})
-    folds = sorted({len({run["fold"] for run in each.runs}) for each in experiments})
-    size = f"{_span(seeds, 'seed')} and {_span(folds, 'fold')}"
-    if mode == "loso":
-        return f"Leave one session out, {trained}: a model tests the one session that it has not seen. {size}."
-    tested = ", ".join(dict.fromkeys(corpus for each in experiments for corpus in each.tested))
-    return f"Cross-corpus: trained on {trained}; tested on {tested}, in the classes that both know. {size}."
-
-
-def _span(counts: list[int], what: str) -> str:
-    return _number(counts[0], what) if len(counts) == 1 else f"{counts[0]} to {counts[-1]} {what}s"
-
-
-def _interval_words(data: ReportData) -> str:
-    used = {
-        (t.statistics["uar"]["ci_method"], t.statistics["uar"]["ci_units"])
-        for each in data.experiments
-        for t in each.tested.values()
-    }
-    words = {
-        ("bootstrap", "speakers"): "a bootstrap over speakers (2000 resamples)",
-        ("jackknife", "speakers"): "leaving out a speaker at a time (jackknife, Student's t)",
-        ("exact", "speakers"): "for scores of 0 or 1, Clopper and Pearson's with as many trials as speakers",
-        ("jackknife", "rows"): "leaving out a row at a time, since there are fewer than five speakers: such intervals "
-        "ignore that rows of one speaker are alike, and are too narrow",
-    }
-    named = [words.get(each, " over ".join(each)) for each in sorted(used)]
-    luck = "They are for other speakers, not for other trainings: what those change shows in the spread over seeds."
-    return f"95 % intervals come from {'; or from '.join(named)}. {luck}"
-
-
 # ---- sections -------------------------------------------------------------------------------------------------------
 
 
+def _protocol(data: ReportData) -> Section:
+    listed = list(dict.fromkeys(line for job in data.jobs.values() for line in job["protocol"]))
+    return Section("protocol", "Protocol", protocol_text(data), listed, tables=[report_tables.folds_table(data)])
+
+
 def _results(data: ReportData, artist: _Artist) -> Section:
-    section = Section("results", "Results", tables=[report_tables.results_table(data)])
+    section = Section("results", "Results", tables=[score_tables.results_table(data)])
     for corpus in data.tested_corpora:
         having = {
             each.name: each.tested[corpus].statistics["uar"] for each in data.experiments if corpus in each.tested
@@ -336,8 +228,8 @@ def _results(data: ReportData, artist: _Artist) -> Section:
                     f"UAR on {corpus}: {alt}.",
                 )
             )
-    comparisons = report_tables.comparisons_table(data)
-    section.tables += [table for table in (comparisons, report_tables.vad_table(data)) if table.rows]
+    comparisons = score_tables.comparisons_table(data)
+    section.tables += [table for table in (comparisons, score_tables.vad_table(data)) if table.rows]
     return section
 
 
@@ -352,7 +244,7 @@ def _cross_corpus(data: ReportData, artist: _Artist) -> Section:
         alt = "Heat map of UAR; the same numbers are in the table below."
         made = figures.cross_corpus_figure(matrix)
         section.figures.append(artist.draw("cross-corpus", made, "UAR, trained on and tested on", alt))
-        section.tables.append(report_tables.cross_corpus_table(matrix))
+        section.tables.append(score_tables.cross_corpus_table(matrix))
     return section
 
 
@@ -409,25 +301,6 @@ def _draw_training(each: ReportedExperiment, section: Section, artist: _Artist) 
         alt = f"{each.name}. The pool grows from {pool[0]:.0f} to {pool[-1]:.0f} % of the training rows."
         caption = f"{each.name}: the curriculum as it went"
         section.figures.append(artist.draw(f"curriculum-{each.slug}", made, caption, alt))
-
-
-def _difficulty_words(data: ReportData, section: Section) -> None:
-    if not section.figures:
-        return
-    text = "Rows are sorted by difficulty and cut into buckets of equal count"
-    fewer = {
-        (tested.corpus, len(curve.count))
-        for each in data.experiments
-        for tested in each.tested.values()
-        if (curve := difficulty_curve(tested)) is not None and len(curve.count) < BUCKETS
-    }
-    if fewer:
-        text += f": {BUCKETS}, or fewer where they would hold under {ROWS_A_BUCKET} rows ("
-        text += ", ".join(f"{corpus} {count}" for corpus, count in sorted(fewer)) + ")"
-    section.text.append(
-        f"{text}. r is Pearson's, between a row's difficulty and the share of seeds that were right; its p takes rows "
-        "as independent. Difficulty is averaged over runs where it differs between them."
-    )
 
 
 def _data(data: ReportData) -> Section:

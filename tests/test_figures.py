@@ -11,9 +11,9 @@ pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install e
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from emomm.reporting import figures
-from emomm.reporting.data import CrossCorpus
 from emomm.reporting.data import Curves
-from emomm.reporting.data import DifficultyCurve
+from emomm.reporting.findings import CrossCorpus
+from emomm.reporting.findings import DifficultyCurve
 
 NAMES = {
     4: ["neutral", "happy", "sad", "anger"],

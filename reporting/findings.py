@@ -1,0 +1,169 @@
+"""What a report draws of an experiment's test rows: confusion, difficulty, calibration, the rows most often wrong."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from .. import significance
+from ..experiment_statistics import PooledRows
+from ..metrics import SCALARS
+from ..metrics import reliability
+from ..protocols import natural_key
+from .data import ReportData
+from .data import Tested
+
+BUCKETS = 20
+ROWS_A_BUCKET = 10  # at least
+
+
+def confusion(rows: PooledRows) -> np.ndarray:
+    """(C, C) counts over all seeds, rows true and columns predicted."""
+    size = len(rows.labels)
+    tested = rows.predictions >= 0
+    cells = (rows.references * size + rows.predictions)[tested]
+    return np.bincount(cells, minlength=size**2).reshape(size, size)
+
+
+def share_right(rows: PooledRows) -> np.ndarray:
+    """(n,) the share of the seeds that tested the row which were right."""
+    tested = rows.predictions >= 0
+    return (rows.predictions == rows.references).sum(0) / np.maximum(tested.sum(0), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class DifficultyCurve:
+    """How right an experiment is, by difficulty: B buckets of rows, as equal in number as can be.
+
+    Args:
+        difficulty, accuracy, uar: (B,) means of each bucket, the latter two averaged over the seeds.
+        count: (B,) rows.
+        overall: accuracy over all rows that have a difficulty.
+        r, p: Pearson's correlation of a row's difficulty with the share of seeds that were right. p takes rows as
+            independent.
+    """
+
+    difficulty: np.ndarray
+    accuracy: np.ndarray
+    uar: np.ndarray
+    count: np.ndarray
+    overall: float
+    r: float
+    p: float
+
+
+def difficulty_curve(tested: Tested, buckets: int = BUCKETS) -> DifficultyCurve | None:
+    """The curve, in fewer buckets where they would hold under 10 rows; None under 20 rows, or where all are alike."""
+    known = np.flatnonzero(~np.isnan(tested.difficulty))
+    difficulty, right = tested.difficulty[known], share_right(tested.rows)[known]
+    if len(known) < 2 * ROWS_A_BUCKET or np.ptp(difficulty) == 0:
+        return None
+    buckets = min(buckets, len(known) // ROWS_A_BUCKET)
+    place = np.empty(len(known), int)
+    place[np.argsort(difficulty, kind="stable")] = np.arange(len(known)) * buckets // len(known)
+    count = np.bincount(place)
+    tallies = significance.tally(
+        tested.rows.references[known], tested.rows.predictions[:, known], place, len(tested.rows.labels)
+    )
+    scores = significance.mean_over_seeds(significance.scores_of_tallies(tallies))
+    flat = np.ptp(right) == 0  # always right, or never: no correlation
+    r, p = (np.nan, np.nan) if flat else stats.pearsonr(difficulty, right)
+    return DifficultyCurve(
+        np.bincount(place, difficulty) / count,
+        scores[:, SCALARS.index("accuracy")],
+        scores[:, SCALARS.index("uar")],
+        count,
+        float(right.mean()),
+        float(r),
+        float(p),
+    )
+
+
+def reliability_curve(rows: PooledRows) -> dict[str, np.ndarray]:
+    """`metrics.reliability` over the rows of all seeds."""
+    seeds, of_rows = np.nonzero(rows.predictions >= 0)
+    return reliability(rows.references[of_rows], rows.probabilities[seeds, of_rows])
+
+
+def rows_most_often_wrong(tested: Tested, count: int) -> list[dict[str, Any]]:
+    """Up to `count` rows that were ever wrong: by the share of seeds, then by the probability given to the truth."""
+    rows = tested.rows
+    was_tested = rows.predictions >= 0
+    right = share_right(rows)
+    of_truth = np.take_along_axis(rows.probabilities, rows.references[None, :, None], axis=2)[:, :, 0]
+    of_truth = np.where(was_tested, of_truth, 0).sum(0) / np.maximum(was_tested.sum(0), 1)
+    order = np.lexsort((rows.utterance_ids, of_truth, right))
+    found = []
+    for row in order[:count][right[order[:count]] < 1]:
+        guesses = rows.predictions[was_tested[:, row], row]
+        taken_for = Counter(guesses[guesses != rows.references[row]].tolist()).most_common(1)[0][0]
+        hard = tested.difficulty[row]
+        found.append(
+            {
+                "utterance": str(rows.utterance_ids[row]),
+                "speaker": str(rows.speakers[row]),
+                "session": str(rows.sessions[row]),
+                "label": rows.labels[rows.references[row]],
+                "taken for": rows.labels[taken_for],
+                "wrong": int((guesses != rows.references[row]).sum()),
+                "seeds": len(guesses),
+                "probability of the truth": float(of_truth[row]),
+                "difficulty": None if np.isnan(hard) else float(hard),
+            }
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCorpus:
+    """UAR (trained, tested) of experiments that were tested on corpora which they did not train on.
+
+    Args:
+        trained: names of the rows.
+        tested: names of the columns.
+        uar: pooled UAR, NaN where not tested.
+        within: whether the corpus was trained on too (other rows of it).
+    """
+
+    trained: list[str]
+    tested: list[str]
+    uar: np.ndarray
+    within: np.ndarray
+
+
+def cross_corpus(data: ReportData) -> CrossCorpus | None:
+    """The matrix, None where no experiment was tested on a corpus that it did not train on."""
+    if not any(corpus not in each.trained_on for each in data.experiments for corpus in each.tested):
+        return None
+    trained_on = [" + ".join(each.trained_on) for each in data.experiments]
+    twice = len(set(trained_on)) < len(trained_on)
+    names = [
+        f"{name} ({each.name})" if twice else name for name, each in zip(trained_on, data.experiments, strict=True)
+    ]
+    order = sorted(range(len(names)), key=lambda i: (natural_key(trained_on[i]), i))
+    first = dict.fromkeys(name for i in order for name in data.experiments[i].trained_on)
+    columns = [name for name in dict.fromkeys([*first, *data.tested_corpora]) if name in data.tested_corpora]
+    uar, within = np.full((len(names), len(columns)), np.nan), np.zeros((len(names), len(columns)), bool)
+    for row, i in enumerate(order):
+        for column, corpus in enumerate(columns):
+            each = data.experiments[i]
+            if corpus in each.tested:
+                uar[row, column] = each.tested[corpus].statistics["uar"]["pooled"]
+                within[row, column] = corpus in each.trained_on
+    return CrossCorpus([names[i] for i in order], columns, uar, within)
+
+
+__all__ = [
+    "BUCKETS",
+    "ROWS_A_BUCKET",
+    "CrossCorpus",
+    "DifficultyCurve",
+    "confusion",
+    "cross_corpus",
+    "difficulty_curve",
+    "reliability_curve",
+    "rows_most_often_wrong",
+    "share_right",
+]
