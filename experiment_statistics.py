@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import significance
+from .decisions import decisions
 from .metrics import RATINGS
 from .metrics import SCALARS
 from .metrics import brier_score
@@ -162,12 +163,17 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
     Returns:
         {corpus: {metric: {"mean", "std", "std_over_folds", "std_over_seeds", "pooled", "ci95", "ci_method",
         "ci_units"}, ..., "recall": {class: {"pooled", "ci95", "ci_method", "ci_units"} or None}, "ece", "ece_ci95",
-        "brier", "brier_ci95", "rows", "seeds", "speakers", "by_speaker", "by_session"}}, for each metric of `SCALARS`.
+        "brier", "brier_ci95", "rows", "seeds", "speakers", "by_speaker", "by_session", "folds_lacking_classes",
+        "decisions"}}, for each metric of `SCALARS`.
+
         `mean` and `std` are over runs (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds,
         all as in `summarise`. `ci95` is [low, high] around `pooled` (not `mean`), from `significance`; None where that
         has none. `ece` and `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric:
-        score averaged over seeds}}, in natural order. Where the models give V/A/D and the corpus is rated, "vad" is
-        {"valence": {"n", "ccc": {as a metric}, "rmse": {"mean", "std", "std_over_folds", "pooled"}}, ...}.
+        score averaged over seeds}}, in natural order. `folds_lacking_classes` is {fold: [class, ...]} of the folds
+        without a row of a class that the corpus has: their UAR averages fewer recalls, so that `mean` mixes UARs of
+        different meaning; `pooled` does not. `decisions` is of `decisions`: {} where the corpus has all classes. Where
+        the models give V/A/D and the corpus is rated, "vad" is {"valence": {"n", "ccc": {as a metric}, "rmse":
+        {"mean", "std", "std_over_folds", "pooled"}}, ...}.
     """
     return {corpus: _corpus_statistics(corpus, rows) for corpus, rows in pooled.items()}
 
@@ -185,27 +191,36 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         calibration.append((calibration_error(*given), brier_score(*given)))
     ece, brier = np.mean(calibration, axis=0)
     return {
-        **{metric: {**spread[metric], **_ci(bounds[metric])} for metric in SCALARS},
+        **{metric: {**spread[metric], **significance.ci_figures(bounds[metric])} for metric in SCALARS},
         "recall": {
-            name: None if found is None else {"pooled": found["pooled"], **_ci(found)}
+            name: None if found is None else {"pooled": found["pooled"], **significance.ci_figures(found)}
             for name, found in recalls.items()
         },
         "ece": float(ece),
-        "ece_ci95": _ci(calibrated["ece"])["ci95"],
+        "ece_ci95": significance.ci_figures(calibrated["ece"])["ci95"],
         "brier": float(brier),
-        "brier_ci95": _ci(calibrated["brier"])["ci95"],
+        "brier_ci95": significance.ci_figures(calibrated["brier"])["ci95"],
         "rows": len(rows.references),
         "seeds": len(rows.seeds),
         "speakers": len(np.unique(rows.speakers)),
         "by_speaker": _by(rows.speakers, rows),
         "by_session": _by(rows.sessions, rows),
+        "folds_lacking_classes": _folds_lacking_classes(rows),
+        "decisions": decisions(
+            rows.labels, rows.references, rows.predictions, rows.probabilities, rows.speakers, rows.seeds, rows.folds
+        ),
         **({} if rows.ratings is None or np.isnan(rows.ratings).all() else {"vad": _vad_statistics(rows)}),
     }
 
 
-def _ci(found: dict[str, Any]) -> dict[str, Any]:
-    bounds = None if found["low"] is None else [found["low"], found["high"]]
-    return {"ci95": bounds, "ci_method": found["method"], "ci_units": found["units"]}
+def _folds_lacking_classes(rows: PooledRows) -> dict[str, list[str]]:
+    """{fold: the classes of the corpus of which it has no test row}; folds that have all are left out."""
+    occurring, found = set(rows.references.tolist()), {}
+    for fold in sorted(set(rows.folds.ravel()) - {""}, key=natural_key):
+        lacking = occurring - set(rows.references[(rows.folds == fold).any(axis=0)].tolist())
+        if lacking:
+            found[str(fold)] = [rows.labels[i] for i in sorted(lacking)]
+    return found
 
 
 def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
@@ -230,7 +245,7 @@ def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
                 **spread_of(values, keys),
                 "pooled": float(np.mean([seed[name][score] for seed in seeds if seed[name]["n"]])),
             }
-        found[name]["ccc"] |= _ci(bounds[name])
+        found[name]["ccc"] |= significance.ci_figures(bounds[name])
     return found
 
 

@@ -242,7 +242,7 @@ def _summarise_corpus(corpus: str, runs: list[dict[str, Any]]) -> dict[str, dict
     return {
         metric: {
             **spread_of([run["test"][corpus][metric] for run in runs], keys),
-            "std_over_seeds": _std([scores[metric] for scores in pooled]),
+            "std_over_seeds": std_of([scores[metric] for scores in pooled]),
             "pooled": float(np.mean([scores[metric] for scores in pooled])),
             "ci95": None,
         }
@@ -255,11 +255,12 @@ def spread_of(values: Sequence[float], keys: Sequence[tuple[Any, Any]]) -> dict[
     folds: dict[Any, list[float]] = {}
     for (_, fold), value in zip(keys, values, strict=True):
         folds.setdefault(fold, []).append(value)
-    over_folds = _std([float(np.mean(of_fold)) for of_fold in folds.values()])
-    return {"mean": float(np.mean(values)), "std": _std(values), "std_over_folds": over_folds}
+    over_folds = std_of([float(np.mean(of_fold)) for of_fold in folds.values()])
+    return {"mean": float(np.mean(values)), "std": std_of(values), "std_over_folds": over_folds}
 
 
-def _std(values: Sequence[float]) -> float | None:
+def std_of(values: Sequence[float]) -> float | None:
+    """Standard deviation (ddof 1) of n values; None of a single one."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 

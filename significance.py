@@ -55,15 +55,20 @@ def tally(references: np.ndarray, predictions: np.ndarray, units: np.ndarray, cl
     return counts
 
 
-def scores_of_tallies(tallies: np.ndarray) -> np.ndarray:
-    """The four `SCALARS`, as `emotion_scores` has them: tallies (..., 3, C) to (..., 4), NaN where there is no row."""
+def scores_of_tallies(tallies: np.ndarray, f1_of_true_classes: bool = False) -> np.ndarray:
+    """The four `SCALARS`, as `emotion_scores` has them: tallies (..., 3, C) to (..., 4), NaN where there is no row.
+
+    `f1_of_true_classes`: the macro F1 is over the classes that occur in the references, as UAR is; else also over
+    those that are only predicted, whose F1 is 0.
+    """
     right, true, predicted = tallies[..., 0, :], tallies[..., 1, :], tallies[..., 2, :]
     rows = true.sum(-1)
     f1 = 2 * right / np.maximum(true + predicted, 1)
+    averaged = true > 0 if f1_of_true_classes else true + predicted > 0
     scores = (
         right.sum(-1) / np.maximum(rows, 1),
         (right / np.maximum(true, 1)).sum(-1) / np.maximum((true > 0).sum(-1), 1),
-        f1.sum(-1) / np.maximum((true + predicted > 0).sum(-1), 1),
+        (f1 * averaged).sum(-1) / np.maximum(averaged.sum(-1), 1),
         (f1 * true).sum(-1) / np.maximum(rows, 1),
     )
     return np.where((rows > 0)[..., None], np.stack(scores, axis=-1), np.nan)
@@ -119,10 +124,11 @@ def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarr
     return resample_tallies(tally(references, predictions, units, classes), kind)
 
 
-def resample_tallies(tallies: np.ndarray, units: str = "speakers") -> Resampled:
+def resample_tallies(tallies: np.ndarray, units: str = "speakers", f1_of_true_classes: bool = False) -> Resampled:
     """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
     rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
-    return resample_sums(tallies, rows, scores_of_tallies, units)
+    score = functools.partial(scores_of_tallies, f1_of_true_classes=f1_of_true_classes)
+    return resample_sums(tallies, rows, score, units)
 
 
 def resample_sums(
@@ -243,7 +249,11 @@ def intervals(
     Raises:
         ValueError: no rows, unequal lengths, or class numbers outside 0 to classes - 1.
     """
-    resampled = resample(references, predictions, speakers, classes)
+    return intervals_of(resample(references, predictions, speakers, classes))
+
+
+def intervals_of(resampled: Resampled) -> dict[str, dict[str, Any]]:
+    """`intervals` of scores that are resampled already: the four `SCALARS`."""
     low, high = score_bounds(resampled)
     return {metric: interval_at(resampled, low, high, i) for i, metric in enumerate(SCALARS)}
 
@@ -261,6 +271,12 @@ def interval_at(resampled: Resampled, low: np.ndarray, high: np.ndarray, i: int)
         "method": "exact" if exact else resampled.method,
         "units": resampled.units,
     }
+
+
+def ci_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """An interval of `intervals` as results.json has it: {"ci95": [low, high] or None, "ci_method", "ci_units"}."""
+    bounds = None if found["low"] is None else [found["low"], found["high"]]
+    return {"ci95": bounds, "ci_method": found["method"], "ci_units": found["units"]}
 
 
 def _bounds(low: float, high: float) -> dict[str, float | None]:

@@ -343,6 +343,8 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
     if alone:
         for said in statistics.values():
             said["by_session"] = sorted(said["by_session"].values(), key=lambda each: each["uar"])
+            lacking = said.get("folds_lacking_classes", {})
+            said["folds_lacking_classes"] = {folds[fold]: classes for fold, classes in lacking.items()}
     return {
         "recipe": results["recipe"],
         "protocol": list(dict.fromkeys(run["protocol"] for run in runs)),

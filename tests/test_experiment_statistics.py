@@ -172,6 +172,18 @@ def test_each_corpus_of_a_cross_corpus_run_is_its_own():
     assert found["IEMO"]["uar"]["ci_units"] == "speakers" and found["MSPI"]["uar"]["ci_units"] == "rows"
 
 
+def test_folds_that_lack_a_class_are_named_and_the_mean_mixes_them_in():
+    corpus = corpus_of(6)
+    assert experiment_statistics(pool_runs(loso(corpus)))["IEMO"]["folds_lacking_classes"] == {}
+    corpus["label"][(corpus["session"] == "2") & (corpus["label"] == 2)] = 0
+    found = experiment_statistics(pool_runs(loso(corpus, skill=0.3)))["IEMO"]
+    assert found["folds_lacking_classes"] == {"session-2": ["sad"]} and found["decisions"] == {}
+    assert found["uar"]["mean"] - found["uar"]["pooled"] > 0.02  # of two classes, half are right by chance
+    of_one_fold = experiment_statistics(pool_runs([run(corpus, 1, "cross-corpus", sessions=["2"])]))["IEMO"]
+    assert of_one_fold["folds_lacking_classes"] == {}  # it is the corpus that lacks the class: two decisions
+    assert of_one_fold["decisions"]["shared"]["classes"] == ["neutral", "happy"]
+
+
 def test_pairs_of_experiments():
     corpus = corpus_of(8)
     skills = {"good": 1.6, "fair": 1.2, "poor": 0.2}
