@@ -93,11 +93,31 @@ def _check_curriculum(s: "Settings") -> None:
             )
 
 
+def curriculum_notes(s: "Settings") -> list[str]:
+    """What `curriculum_epochs` means to an experiment without a curriculum, where that is not plain."""
+    notes = []
+    has_one = s.use_curriculum_learning and s.curriculum_type != "none" and s.curriculum_epochs > 0
+    changes = s.post_curriculum_dropout not in (None, s.dropout)
+    if changes and s.curriculum_epochs == 0:
+        notes.append(
+            f"curriculum_epochs is 0, so dropout stays {s.dropout:g}: post_curriculum_dropout "
+            f"({s.post_curriculum_dropout:g}) does not hold"
+        )
+    if not has_one and s.curriculum_epochs > 0:
+        after = f"after epoch {s.curriculum_epochs} (curriculum_epochs), as in the experiments with a curriculum"
+        if changes and s.curriculum_epochs < s.num_epochs:
+            notes.append(
+                f"no curriculum, but dropout changes from {s.dropout:g} to {s.post_curriculum_dropout:g} {after}"
+            )
+        if s.early_stopping_patience is not None:
+            notes.append(f"no curriculum, but early stopping counts {after}")
+    return [f"experiment {s.name!r}: {note}" for note in notes]
+
+
 def _check_scheduler(s: "Settings") -> None:
     """The part of `check_consistent` about the course of the learning rate."""
-    if s.lr_scheduler == "curriculum":
-        if not (s.use_curriculum_learning and s.curriculum_type != "none" and s.curriculum_epochs):
-            raise InputError("lr_scheduler is curriculum, but there is no curriculum: see use_curriculum_learning.")
+    if s.lr_scheduler == "curriculum" and not s.curriculum_epochs:
+        raise InputError("lr_scheduler is curriculum, but curriculum_epochs is 0: give the epochs that it falls in.")
     kinds = SCHEDULER_ARGUMENTS[s.lr_scheduler]
     for key, value in s.lr_scheduler_kwargs.items():
         if key not in kinds:

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save_file
-from torch.utils.data import Sampler
 from transformers import Trainer
 from transformers import TrainerCallback
 from transformers import TrainingArguments
@@ -24,10 +22,9 @@ from transformers import get_scheduler
 from transformers.trainer_callback import PrinterCallback
 
 from .curriculum import Curriculum
-from .curriculum import epoch_batches
-from .curriculum import epoch_order
 from .curriculum import pool_statistics
 from .modeling_emomm import emotion_loss
+from .sampling import CurriculumSampler
 from .schedules import SCHEDULES
 from .schedules import build_schedule
 
@@ -56,16 +53,23 @@ class CurriculumTrainingArguments(TrainingArguments):
     )
     curriculum_type: str = field(default="none", metadata={"help": "One of curriculum.CURRICULUM_TYPES."})
     curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of curriculum.PACINGS."})
-    curriculum_epochs: int = field(default=0, metadata={"help": "Epochs until the pool is all rows; 0 is none."})
+    curriculum_epochs: int = field(
+        default=0,
+        metadata={
+            "help": "Epochs until the pool is all rows; 0 is none. Dropout and early stopping wait for their end, "
+            "whatever curriculum_type is: trainings with a curriculum and without one differ in nothing else."
+        },
+    )
     class_order: list[int] | None = field(
         default=None, metadata={"help": "The order in which classes enter a class_balance curriculum."}
     )
     speaker_batches: bool = field(default=False, metadata={"help": "Every batch holds the rows of one speaker."})
     post_curriculum_dropout: float | None = field(
-        default=None, metadata={"help": "Dropout of the head once the curriculum has ended; None leaves it."}
+        default=None, metadata={"help": "Dropout of the head after curriculum_epochs; None, or 0 epochs, leaves it."}
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "Stop after so many epochs without improvement, counted after the curriculum."}
+        default=None,
+        metadata={"help": "Stop after so many epochs without improvement, counted after curriculum_epochs."},
     )
     early_stopping_threshold: float = field(default=0.0, metadata={"help": "The least change that is an improvement."})
     stop_after_epoch: int | None = field(
@@ -122,64 +126,6 @@ class CurriculumTrainingArguments(TrainingArguments):
             class_order=order,
             seed=self.seed,
         )
-
-
-class CurriculumSampler(Sampler[int]):
-    """Row indices of an epoch: a plain sampler of constant length over a pool that grows.
-
-    The order is a function of the arguments, the epoch and (for `model_confidence`) the confidence alone: it is the
-    same on every rank, and after a resume.
-
-    Args:
-        labels: (n,) class numbers of all training rows.
-        batch_size: rows a batch, on one device.
-        multiple: world size times accumulation steps; the number of batches is a multiple of it.
-        curriculum: which rows are in the pool of an epoch.
-        num_classes: for the statistics; by default the largest label + 1.
-        speakers: (n,) where every batch is to hold one speaker's rows alone, else None.
-        difficulty: (n,), for the curricula that order by it.
-        preset_order: (n,), for `preset_order`.
-        batches: of every epoch; by default those of one pass over all training rows.
-    """
-
-    def __init__(
-        self,
-        labels: np.ndarray,
-        batch_size: int,
-        multiple: int = 1,
-        curriculum: Curriculum | None = None,
-        num_classes: int | None = None,
-        speakers: np.ndarray | None = None,
-        difficulty: np.ndarray | None = None,
-        preset_order: np.ndarray | None = None,
-        batches: int | None = None,
-    ):
-        self.labels = np.asarray(labels)
-        self.batch_size = batch_size
-        self.curriculum = Curriculum() if curriculum is None else curriculum
-        self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
-        self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
-        self.difficulty, self.preset_order = difficulty, preset_order
-        self.confidence: np.ndarray | None = None
-        self.epoch = 0
-        self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch, from 0, that the next iteration gives."""
-        self.epoch = epoch
-
-    def pool(self) -> np.ndarray:
-        """The rows that this epoch trains on, ascending."""
-        return self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
-
-    def __len__(self) -> int:
-        return self.batches * self.batch_size
-
-    def __iter__(self) -> Iterator[int]:
-        order = epoch_order(
-            self.pool(), self.batches, self.batch_size, self.curriculum.seed, self.epoch, self.speakers
-        )
-        return iter(order.tolist())
 
 
 class CurriculumTrainer(Trainer):
@@ -342,7 +288,8 @@ class CurriculumTrainer(Trainer):
             if self.args.should_save:
                 state = self.accelerator.unwrap_model(self.model).state_dict()
                 write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
-        if gain > self.args.early_stopping_threshold or self.sampler.curriculum.active(round(self.state.epoch) - 1):
+        counted = round(self.state.epoch) > self.args.curriculum_epochs
+        if gain > self.args.early_stopping_threshold or not counted:
             self.epochs_without_improvement = 0
         else:
             self.epochs_without_improvement += 1
@@ -445,9 +392,8 @@ class _EpochControl(TrainerCallback):
         trainer, epoch = self.trainer, int(state.epoch or 0)
         trainer.sampler.set_epoch(epoch)
         model = trainer.accelerator.unwrap_model(trainer.model)
-        over = not trainer.sampler.curriculum.active(epoch)
-        there_is_one = args.curriculum_type != "none" and args.curriculum_epochs > 0
-        if args.post_curriculum_dropout is not None and there_is_one:
+        if args.post_curriculum_dropout is not None and args.curriculum_epochs > 0:
+            over = epoch >= args.curriculum_epochs
             model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
         if not (state.epoch or 0) % 1:  # not when an epoch is resumed in its middle
             trainer.log(trainer.pool_log())
@@ -493,7 +439,6 @@ def write_whole(path: Path, write: Callable[[str], object]) -> None:
 
 
 __all__ = [
-    "CurriculumSampler",
     "CurriculumTrainer",
     "CurriculumTrainingArguments",
     "logits_of",

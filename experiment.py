@@ -21,6 +21,7 @@ from transformers import PreTrainedConfig
 from transformers import set_seed
 
 from .configuration_emomm import EmoMMConfig
+from .consistency import curriculum_notes
 from .curriculum import difficulty_weights
 from .curriculum import epoch_batches
 from .curriculum_trainer import CurriculumTrainer
@@ -152,8 +153,8 @@ class Experiment:
         self, data: ExperimentData, job_folder: Path, offline_ok: bool = False, encoders: Encoders | None = None
     ):
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
-        self.notes: list[str] = []
         settings = self.settings
+        self.notes = curriculum_notes(settings)
         check_trackers(settings)
         self.fusion_module = None
         if settings.modality == "both":
@@ -331,7 +332,7 @@ class Experiment:
             "early_stopping_patience": settings.early_stopping_patience,
             "early_stopping_threshold": settings.early_stopping_threshold,
             "curriculum_type": curriculum,
-            "curriculum_epochs": 0 if curriculum == "none" else settings.curriculum_epochs,
+            "curriculum_epochs": settings.curriculum_epochs,
             "curriculum_pacing": settings.curriculum_pacing,
             "class_order": None if order is None else [self.data.labels.index(name) for name in order],
             "speaker_batches": settings.use_speaker_disentanglement,

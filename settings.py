@@ -145,7 +145,10 @@ class Settings:
     use_difficulty_scaling: bool = _curriculum(True, "Weight each training row's loss by its difficulty.")
     use_speaker_disentanglement: bool = _curriculum(True, "Hold one speaker in each training batch.")
     post_curriculum_dropout: float | None = _curriculum(
-        None, "Dropout once the curriculum, if there is one, is over; null keeps it as it is.", min=0, below=1
+        None,
+        "Dropout after curriculum_epochs, without a curriculum too; null keeps it as it is.",
+        min=0,
+        below=1,
     )
 
     num_epochs: int = _training(30, "Epochs of a run.", min=1)
@@ -161,7 +164,10 @@ class Settings:
         "uar", "Validation metric of the best epoch.", choices=("uar", "accuracy", "f1_macro", "f1_weighted", "loss")
     )
     early_stopping_patience: int | None = _training(
-        None, "Epochs without improvement until a run stops, counted after the curriculum; null is never.", min=1
+        None,
+        "Epochs without improvement until a run stops, counted after curriculum_epochs, without a curriculum too; "
+        "null is never.",
+        min=1,
     )
     early_stopping_threshold: float = _training(0.0, "Least improvement that counts.", min=0)
     training_arguments: dict = _training({}, "Other fields of TrainingArguments, which recipes give directly.")
@@ -283,12 +289,15 @@ def load_recipe(
     last = _check_block(given, "command line", Path.cwd())
     if seeds is not None:
         last["seeds"] = seeds
-    experiments = []
+    blocks: list[tuple[str, dict[str, Any]]] = []
     for number, entry in enumerate(entries):
         if not isinstance(entry.get("name"), str):
             raise InputError(f"{path}, experiment {number}: name is {show(entry.get('name'))}, but must be text.")
         where = f"{path}, experiment {entry['name']!r}"
-        merged = _merge(_merge(shared, _check_block(entry, where, path.parent)), last)
+        blocks.append((where, _merge(_merge(shared, _check_block(entry, where, path.parent)), last)))
+    _without_curriculum([block for _, block in blocks])
+    experiments = []
+    for where, merged in blocks:
         try:
             experiments.append(Settings(**merged))
         except InputError as error:
@@ -380,6 +389,21 @@ def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     if "lr_scheduler" in second and "lr_scheduler_kwargs" not in second:
         merged["lr_scheduler_kwargs"] = {}
     return merged
+
+
+def _without_curriculum(blocks: list[dict[str, Any]]) -> None:
+    """Where no experiment of a recipe has a curriculum, and none says how long one is, it is 0 epochs long.
+
+    Else `curriculum_epochs` stands for all of them: what waits for the end of a curriculum waits as long in those
+    without one, or they would differ in that too.
+    """
+    for block in blocks:
+        kind = block.get("curriculum_type", FIELDS["curriculum_type"].default)
+        wanted = block.get("use_curriculum_learning", FIELDS["use_curriculum_learning"].default)
+        if "curriculum_epochs" in block or (wanted and kind != "none"):
+            return
+    for block in blocks:
+        block["curriculum_epochs"] = 0
 
 
 def _check_distinct(experiments: list[Settings], path: Path) -> None:

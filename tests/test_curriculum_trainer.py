@@ -18,7 +18,6 @@ from emomm.curriculum import Curriculum
 from emomm.curriculum import epoch_batches
 from emomm.curriculum import epoch_order
 from emomm.curriculum import pool_statistics
-from emomm.curriculum_trainer import CurriculumSampler
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.curriculum_trainer import newest_checkpoint
@@ -26,6 +25,7 @@ from emomm.data_collator import EmoMMDataCollator
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.rows import EmotionRows
 from emomm.rows import Sequences
+from emomm.sampling import CurriculumSampler
 
 ROWS, CLASSES, DIM, BATCH = 26, 3, 6, 4
 LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)
@@ -179,12 +179,6 @@ def test_steps_rows_and_log_of_every_curriculum(tmp_path, kind, by_speaker):
         assert (len(pool) < ROWS) == (epoch < {"none": 0, "class_balance": 1}.get(kind, 2))
 
 
-def test_without_a_curriculum_there_is_no_dropout_after_it(tmp_path):
-    trainer = new_trainer(tmp_path, dropout=0.1, post_curriculum_dropout=0.6, num_train_epochs=2)
-    trainer.train()
-    assert set.union(*trainer.seen.dropout) == {0.1}
-
-
 @pytest.mark.parametrize(("steps", "by_speaker"), [(3, True), (STEPS + 2, False)])
 def test_epochs_of_a_given_length(tmp_path, steps, by_speaker):
     """Shorter and longer than a pass: every epoch has that many steps, by which all schedules go."""
@@ -238,12 +232,33 @@ def test_the_sampler_is_a_function_of_its_arguments(tmp_path):
 # ---- borders of epochs ----------------------------------------------------------------------------------------------
 
 
-def test_dropout_changes_after_the_curriculum(tmp_path):
-    arguments = {"curriculum_type": "random", "curriculum_epochs": 2, "post_curriculum_dropout": 0.5}
+@pytest.mark.parametrize("kind", ["random", "none"])
+def test_dropout_changes_after_curriculum_epochs_with_a_curriculum_and_without(tmp_path, kind):
+    arguments = {"curriculum_type": kind, "curriculum_epochs": 2, "post_curriculum_dropout": 0.5}
     trainer = new_trainer(tmp_path, dropout=0.1, **arguments)
     trainer.train()
     assert trainer.seen.dropout == 2 * STEPS * [{0.1}] + 2 * STEPS * [{0.5}]
     assert new_trainer(tmp_path, dropout=0.1).train() and trainer.model.config.dropout == 0.1
+
+
+def test_dropout_stays_where_no_epochs_are_given(tmp_path):
+    trainer = new_trainer(tmp_path, dropout=0.1, post_curriculum_dropout=0.6, num_train_epochs=2)
+    trainer.train()
+    assert set.union(*trainer.seen.dropout) == {0.1}
+
+
+def test_without_a_curriculum_a_resumed_run_has_the_dropout_of_its_epoch(tmp_path):
+    arguments = {"dropout": 0.1, "curriculum_epochs": 2, "post_curriculum_dropout": 0.5, "save_seconds": 0.0}
+    whole = new_trainer(tmp_path / "whole", **arguments)
+    whole.train()
+    broken = new_trainer(tmp_path / "broken", **arguments)
+    broken.seen.stop_after = 2 * STEPS + 3
+    with pytest.raises(KeyboardInterrupt):
+        broken.train()
+    resumed = new_trainer(tmp_path / "broken", **arguments)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.seen.dropout == (2 * STEPS - 3) * [{0.5}]
+    assert_equal(weights_of(resumed), weights_of(whole))
 
 
 @pytest.mark.parametrize("stop_after", [STEPS - 2, 2 * STEPS, 2 * STEPS + 3, 3 * STEPS + 1])
@@ -287,11 +302,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
 @pytest.mark.parametrize(
     ("script", "arguments", "epochs"),
     [
-        # counted from the end of the curriculum on: epochs 4 and 5 are without improvement
+        # counted from the end of the curriculum on: epochs 4 and 5 are without improvement; without one from there too
         ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {"curriculum_type": "random", "curriculum_epochs": 3}, 5),
         ([0.5, 0.4, 0.3, 0.2, 0.6, 0.1, 0.1, 0.1], {"curriculum_type": "random", "curriculum_epochs": 3}, 7),
         ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {}, 3),
-        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {"curriculum_epochs": 3}, 3),  # type none: there is no curriculum
+        ([0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1], {"curriculum_epochs": 3}, 5),
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], {}, 8),
         ([0.1, 0.15, 0.3, 0.31, 0.32, 0.33, 0.7, 0.8], {"early_stopping_threshold": 0.1}, 5),
         ([0.5, 0.6, 0.4, 0.5, 0.6, 0.3, 0.2, 0.1], {"greater_is_better": False}, 5),

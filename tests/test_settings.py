@@ -9,6 +9,7 @@ from emomm.checking import check
 from emomm.checking import describe
 from emomm.checking import training_argument_kinds
 from emomm.consistency import FUSION_TYPES
+from emomm.consistency import curriculum_notes
 from emomm.errors import InputError
 from emomm.settings import CURRICULUM_TYPES
 from emomm.settings import DIFFICULTY_METHODS
@@ -175,7 +176,7 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"expected_vad": "fitt"}, ["expected_vad is", "Did you mean 'fit'?"]),
         ({"class_weights": {"sad": 0}}, ["class_weights is", "each value a number above 0"]),
         ({"fusion_module": "absent.py"}, ["fusion_module is", "absent.py", "that is there"]),
-        ({"lr_scheduler": "curriculum", "use_curriculum_learning": False}, ["lr_scheduler", "no curriculum"]),
+        ({"lr_scheduler": "curriculum", "curriculum_epochs": 0}, ["lr_scheduler", "curriculum_epochs is 0"]),
         (
             {"lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"strat": 1}},
             ["lr_scheduler_kwargs holds 'strat'", "Did you mean 'start'?"],
@@ -336,6 +337,31 @@ def test_an_experiment_that_does_not_exist(write):
     message = error_of(path, experiment="Secnd")
     assert f"{path}: there is no experiment 'Secnd'. Did you mean 'Second'? There are: 0 First; 1 Second." == message
     assert "there is no experiment '2'" in error_of(path, experiment=2)
+
+
+def test_what_waits_for_the_end_of_the_curriculum_waits_as_long_without_one(write):
+    """The epochs of the default, or of the recipe, hold for the baseline too; where nobody has one, nothing waits."""
+    plain, none = {"name": "a"}, {"name": "b", "use_curriculum_learning": False}
+
+    def epochs(shared, *experiments):
+        path = write({**shared, "experiments": list(experiments)})
+        whole = [settings.curriculum_epochs for settings in load_recipe(path).experiments]
+        alone = [load_recipe(path, experiment=i).experiments[0].curriculum_epochs for i in range(len(experiments))]
+        assert whole == alone
+        return whole
+
+    assert epochs({}, plain, none) == [15, 15]
+    assert epochs({"curriculum_epochs": 4}, none) == [4]
+    assert epochs({}, none, {"name": "c", "curriculum_type": "none"}) == [0, 0]
+    for experiments, changes in (([plain, none], True), ([none], False)):
+        path = write({"experiments": experiments, "post_curriculum_dropout": 0.5, "early_stopping_patience": 3})
+        notes = curriculum_notes(load_recipe(path).experiments[-1])
+        if changes:
+            assert "dropout changes from 0.1 to 0.5 after epoch 15" in notes[0]
+            assert "early stopping counts after epoch 15" in notes[1] and len(notes) == 2
+        else:
+            assert len(notes) == 1 and "curriculum_epochs is 0, so dropout stays 0.1" in notes[0]
+    assert curriculum_notes(Settings(post_curriculum_dropout=0.5, early_stopping_patience=3)) == []
 
 
 def test_identity_holds_what_can_change_a_result(tmp_path):

@@ -1,0 +1,71 @@
+"""The sampler of a training: in which order the Trainer takes the rows of each epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from .curriculum import Curriculum
+from .curriculum import epoch_batches
+from .curriculum import epoch_order
+
+
+class CurriculumSampler(Sampler[int]):
+    """Row indices of an epoch: a plain sampler of constant length over a pool that grows.
+
+    The order is a function of the arguments, the epoch and (for `model_confidence`) the confidence alone: it is the
+    same on every rank, and after a resume.
+
+    Args:
+        labels: (n,) class numbers of all training rows.
+        batch_size: rows a batch, on one device.
+        multiple: world size times accumulation steps; the number of batches is a multiple of it.
+        curriculum: which rows are in the pool of an epoch.
+        num_classes: for the statistics; by default the largest label + 1.
+        speakers: (n,) where every batch is to hold one speaker's rows alone, else None.
+        difficulty: (n,), for the curricula that order by it.
+        preset_order: (n,), for `preset_order`.
+        batches: of every epoch; by default those of one pass over all training rows.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        batch_size: int,
+        multiple: int = 1,
+        curriculum: Curriculum | None = None,
+        num_classes: int | None = None,
+        speakers: np.ndarray | None = None,
+        difficulty: np.ndarray | None = None,
+        preset_order: np.ndarray | None = None,
+        batches: int | None = None,
+    ):
+        self.labels = np.asarray(labels)
+        self.batch_size = batch_size
+        self.curriculum = Curriculum() if curriculum is None else curriculum
+        self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
+        self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
+        self.difficulty, self.preset_order = difficulty, preset_order
+        self.confidence: np.ndarray | None = None
+        self.epoch = 0
+        self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch, from 0, that the next iteration gives."""
+        self.epoch = epoch
+
+    def pool(self) -> np.ndarray:
+        """The rows that this epoch trains on, ascending."""
+        return self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = epoch_order(
+            self.pool(), self.batches, self.batch_size, self.curriculum.seed, self.epoch, self.speakers
+        )
+        return iter(order.tolist())
+
+
+__all__ = ["CurriculumSampler"]
