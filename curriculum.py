@@ -14,6 +14,8 @@ CURRICULUM_TYPES = (
     "difficulty",
     "inverse_difficulty",
     "random",
+    "random_nested",
+    "random_matched",
     "class_balance",
     "model_confidence",
     "preset_order",
@@ -26,7 +28,7 @@ DIFFICULT_DIRECTIONS = {"happy": (-1, -1, -1), "sad": (1, 1, 1), "anger": (1, -1
 
 # First word of every generator's seed. NumPy pads seeds with zeros, so that (seed, epoch) and (seed, epoch, 0) are
 # the same stream: without these the random pool and the first pass would draw the same numbers.
-_POOL_STREAM, _ORDER_STREAM = 1, 2
+_POOL_STREAM, _ORDER_STREAM, _NESTED_STREAM = 1, 2, 3
 
 
 def pacing_fraction(pacing: str, epoch: int, curriculum_epochs: int) -> float:
@@ -156,10 +158,18 @@ def difficulty_weights(difficulty: np.ndarray) -> np.ndarray:
 class Curriculum:
     """Which rows each epoch trains on.
 
+    The controls of `difficulty` take away one thing more each. `inverse_difficulty` turns the order round.
+    `random_matched` holds as many rows of each class as the pool of `difficulty` does in the same epoch, any of them:
+    what is left between the two is which rows of a class come first. `random_nested` leaves the class mix to chance.
+    Both are nested, as `difficulty` is: a pool holds all of the one before. `random` draws each pool anew, so that
+    far more rows are seen early (after three of ten epochs paced `sqrt` 83 %, where nested pools have let in 55 %).
+
     Args:
         type: one of `CURRICULUM_TYPES`. `difficulty` easiest first; `inverse_difficulty` hardest first; `random` any
-            rows, drawn once per (seed, epoch); `class_balance` class after class; `model_confidence` random in epoch
-            0, then the rows that the model was surest of; `preset_order` lowest first; `none` all rows, always.
+            rows, drawn once per (seed, epoch); `random_nested` any rows, in one order per seed; `random_matched` any
+            rows of each class, in one order per seed, with the class mix of `difficulty`; `class_balance` class after
+            class; `model_confidence` random in epoch 0, then the rows that the model was surest of; `preset_order`
+            lowest first; `none` all rows, always.
         pacing: one of `PACINGS`: how the pool grows.
         epochs: how many epochs the curriculum lasts; 0 means none.
         class_order: class numbers in the order in which `class_balance` lets them in; None for 0, 1, 2...
@@ -203,7 +213,7 @@ class Curriculum:
 
         Args:
             labels: (N,) class numbers of the training rows.
-            difficulty: (N,) without NaN, for `difficulty` and `inverse_difficulty`.
+            difficulty: (N,) without NaN, for `difficulty`, `inverse_difficulty` and `random_matched`.
             confidence: (N,) largest probability that the model gave in the epoch before, for `model_confidence`; not
                 read in epoch 0.
             preset_order: (N,) without NaN, for `preset_order`.
@@ -219,8 +229,13 @@ class Curriculum:
         if self.type == "class_balance":
             return self._class_pool(epoch, np.asarray(labels))
         size = pool_size(rows, self.fraction(epoch))
+        if self.type == "random_matched":
+            easiest = _ascending("difficulty", difficulty, rows)[:size]
+            return self._matched_pool(np.asarray(labels), np.asarray(labels)[easiest])
         if self.type == "random" or (self.type == "model_confidence" and epoch == 0):
             order = np.random.default_rng((_POOL_STREAM, self.seed, epoch)).permutation(rows)
+        elif self.type == "random_nested":
+            order = self._one_order(rows)
         elif self.type == "difficulty":
             order = _ascending("difficulty", difficulty, rows)
         elif self.type == "inverse_difficulty":
@@ -230,6 +245,19 @@ class Curriculum:
         else:
             order = _ascending("preset_order", preset_order, rows)
         return np.sort(order[:size]).astype(np.int64)
+
+    def _one_order(self, rows: int) -> np.ndarray:
+        """A random order of the rows, the same in every epoch."""
+        return np.random.default_rng((_NESTED_STREAM, self.seed)).permutation(rows)
+
+    def _matched_pool(self, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """As many rows of each class as `wanted` has labels of it: the first of that class in one random order."""
+        order = self._one_order(len(labels))
+        by_class = order[np.argsort(labels[order], kind="stable")]
+        counts = np.bincount(labels)
+        starts = np.repeat(np.cumsum(counts) - counts, counts)  # (N,) where the class of each begins
+        entered = np.bincount(wanted, minlength=len(counts))[labels[by_class]]  # (N,) rows of its class that are in
+        return np.sort(by_class[np.arange(len(labels)) - starts < entered]).astype(np.int64)
 
     def _class_pool(self, epoch: int, labels: np.ndarray) -> np.ndarray:
         """All rows of the first min(C, int(fraction·C) + 1) of the C classes that occur among the training rows."""

@@ -20,7 +20,7 @@ from .speech_features import WrongEncoder
 
 logger = logging.getLogger(__name__)
 
-_BY_DIFFICULTY = ("difficulty", "inverse_difficulty")
+_BY_DIFFICULTY = ("difficulty", "inverse_difficulty", "random_matched")
 
 
 @dataclass

@@ -39,6 +39,8 @@ CURRICULUM_TYPES = (
     "difficulty",
     "inverse_difficulty",
     "random",
+    "random_nested",
+    "random_matched",
     "class_balance",
     "model_confidence",
     "preset_order",

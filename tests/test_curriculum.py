@@ -241,6 +241,47 @@ def test_random_pool_is_drawn_once_per_seed_and_epoch():
     assert len(np.intersect1d(order[:300], curriculum.pool(2, labels))) < 140
 
 
+def seen_after(epochs, curriculum, labels, scores):
+    return len(np.unique(np.concatenate([curriculum.pool(epoch, labels, scores) for epoch in range(epochs)])))
+
+
+@pytest.mark.parametrize("curriculum_type", ["random_nested", "random_matched"])
+def test_nested_controls_grow_and_are_drawn_once_per_seed(curriculum_type):
+    """As the real curriculum: no row leaves, and as many are seen; `random` sees far more."""
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 4, 2000), rng.random(2000)
+    curriculum = Curriculum(curriculum_type, "sqrt", 10, seed=1)
+    pools = [curriculum.pool(epoch, labels, scores) for epoch in range(11)]
+    for epoch, (before, after) in enumerate(zip(pools, pools[1:], strict=False)):
+        assert np.isin(before, after).all()
+        assert len(before) == len(Curriculum("difficulty", "sqrt", 10).pool(epoch, labels, scores))
+        again = Curriculum(curriculum_type, "sqrt", 10, seed=1)
+        assert np.array_equal(before, again.pool(epoch, labels, scores))
+    easy = Curriculum("difficulty", "sqrt", 10, seed=1)
+    assert seen_after(3, curriculum, labels, scores) == seen_after(3, easy, labels, scores) == 1095
+    assert seen_after(3, Curriculum("random", "sqrt", 10, seed=1), labels, scores) > 1600
+    other = Curriculum(curriculum_type, "sqrt", 10, seed=2).pool(1, labels, scores)
+    assert 0.3 < np.isin(pools[1], other).mean() < 0.6  # 0.45 by chance: another seed, another order
+    easiest = easy.pool(1, labels, scores)
+    assert 0.3 < np.isin(pools[1], easiest).mean() < 0.6  # and nothing of the difficulty
+
+
+def test_the_matched_control_has_the_class_mix_of_the_easiest_rows():
+    labels = np.repeat([0, 1, 2], [600, 300, 100])[np.random.default_rng(0).permutation(1000)]
+    scores = np.random.default_rng(1).random(1000) + 0.5 * labels  # class 0 is easy
+    matched, easy, nested = (
+        Curriculum(name, "linear", 10, seed=1) for name in ("random_matched", "difficulty", "random_nested")
+    )
+    for epoch in range(11):
+        expected = np.bincount(labels[easy.pool(epoch, labels, scores)], minlength=3)
+        assert np.bincount(labels[matched.pool(epoch, labels, scores)], minlength=3).tolist() == expected.tolist()
+    assert np.bincount(labels[easy.pool(1, labels, scores)], minlength=3)[2] == 0
+    assert np.bincount(labels[nested.pool(1, labels)], minlength=3)[2] > 5
+    # Class numbers that no training row has take nothing from the others.
+    sparse = matched.pool(1, labels * 2, scores)
+    assert np.array_equal(sparse, matched.pool(1, labels, scores))
+
+
 def test_confidence_is_random_in_the_first_epoch():
     curriculum = Curriculum("model_confidence", "linear", 5, seed=4)
     labels = np.zeros(100, dtype=int)
@@ -291,6 +332,7 @@ def test_curriculum_refuses(fields, message):
     [
         ("difficulty", "difficulty"),
         ("inverse_difficulty", "difficulty"),
+        ("random_matched", "difficulty"),
         ("model_confidence", "confidence"),
         ("preset_order", "preset_order"),
     ],

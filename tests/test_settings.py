@@ -407,7 +407,7 @@ PACKAGED = {
     "emodb": 3,
     "synthetic": 12,
     "multimodal": 5,
-    "audio_only": 5,
+    "audio_only": 7,
     "text_only": 8,
     "fusion_ablation": 8,
     "multi_corpus": 9,
@@ -431,6 +431,8 @@ def test_there_are_no_other_packaged_recipes():
 def test_curriculum_comparisons_have_their_controls():
     types = {s.name: s.curriculum_type for s in load_recipe("audio_only").experiments}
     assert types["Audio Random Control IEMO"] == "random"
+    assert types["Audio Nested Random Control IEMO"] == "random_nested"
+    assert types["Audio Matched Random Control IEMO"] == "random_matched"
     assert types["Audio Inverse Control IEMO"] == "inverse_difficulty"
 
 
