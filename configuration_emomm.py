@@ -1,9 +1,14 @@
 """Every architectural choice of an EmoMM model, validated."""
 
+from pathlib import Path
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
 from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+
+from .travelling import save_config
 
 MODALITIES = ("audio", "text", "both")
 TEXT_POOLINGS = ("cls", "mean")
@@ -97,6 +102,12 @@ class EmoMMConfig(PreTrainedConfig):
     def gives_vad(self) -> bool:
         """Whether the model rates valence, arousal and dominance."""
         return self.vad_loss_weight > 0
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As in transformers, with the code that `config.json` names: also where a model or a Trainer is saved."""
+        save_config(self, save_directory)
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
 
     def validate_choices(self):
         """Raises ValueError for a name that is not among those allowed."""

@@ -1,12 +1,9 @@
 """A trained model as a folder that stands alone: weights with the encoder's, configuration, code, processor."""
 
 import copy
-import hashlib
-import inspect
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,30 +21,10 @@ from .processing_emomm import EmoMMProcessor
 from .text_encoders import load_encoder
 from .text_encoders import load_encoder_config
 from .text_encoders import public_name
+from .travelling import CODE
 
 logger = logging.getLogger(__name__)
 
-CODE = (
-    "configuration_emomm.py",
-    "data_collator.py",
-    "fusions.py",
-    "modeling_emomm.py",
-    "pipeline_emomm.py",
-    "processing_emomm.py",
-    "saliency.py",
-    "speech_encoders.py",
-    "speech_features.py",
-    "transcribing.py",
-    "waveforms.py",
-)
-_AUTO_MAP = {
-    "AutoConfig": "configuration_emomm.EmoMMConfig",
-    "AutoModel": "modeling_emomm.EmoMMForEmotionClassification",
-    "AutoModelForSequenceClassification": "modeling_emomm.EmoMMForEmotionClassification",
-    "AutoModelForAudioClassification": "modeling_emomm.EmoMMForEmotionClassification",
-    "AutoProcessor": "processing_emomm.EmoMMProcessor",
-}
-_PIPELINES = {"multimodal-emotion-recognition": {"impl": "pipeline_emomm.EmoMMPipeline", "pt": ["AutoModel"]}}
 _HEAD, _ENCODER = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 _PREFIX = "text_encoder."
 
@@ -92,10 +69,7 @@ def export_model(
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         config = _write_weights(model, staging, encoder_weights)
-        config.auto_map = dict(_AUTO_MAP)
-        config.custom_pipelines = _PIPELINES
-        config.save_pretrained(staging)
-        _write_code(config, staging)
+        config.save_pretrained(staging)  # with the code
         _processor(config, tokenizer).save_pretrained(str(staging))
         staging.chmod(0o755)
         if folder.exists():
@@ -148,32 +122,11 @@ def _write_index(staging: Path) -> None:
     (staging / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
 
 
-def _write_code(config: EmoMMConfig, staging: Path) -> None:
-    """The files that the model is made of, and the user's own fusion with a line that imports it."""
-    here = Path(__file__).resolve().parent
-    code = {name: (here / name).read_text(encoding="utf-8") for name in CODE}
-    if config.fusion_module is not None:
-        fusion = get_fusion(config.fusion_type)
-        source = Path(inspect.getfile(fusion)).read_text(encoding="utf-8")
-        source = re.sub(r"^(\s*)from emomm\.(\w+) import", r"\1from .\2 import", source, flags=re.MULTILINE)
-        source = re.sub(r"^(\s*)from emomm import", r"\1from .fusions import", source, flags=re.MULTILINE)
-        code[f"{config.fusion_module}.py"] = source
-        code["modeling_emomm.py"] += (
-            f"\nfrom .{config.fusion_module} import {fusion.__name__}  # noqa: E402, F401 the model's fusion\n"
-        )
-    # Of two models loaded in one process, transformers runs the second with the first one's code where their
-    # configuration files are alike: so that file tells what it travels with.
-    digest = hashlib.sha256("".join(code.values()).encode()).hexdigest()
-    code["configuration_emomm.py"] += f"\n# All of the code here: {digest}\n"
-    for name, source in code.items():
-        (staging / name).write_text(source, encoding="utf-8")
-
-
 def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -> EmoMMProcessor:
     if config.uses_text:  # the model takes no token types, so that `pipeline("text-classification")` gives none
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
     allow_missing = config.modality == "both" and get_fusion(config.fusion_type).handles_missing
-    processor = EmoMMProcessor(
+    return EmoMMProcessor(
         tokenizer if config.uses_text else None,
         modality=config.modality,
         feature_dim=config.audio_dim,
@@ -181,8 +134,6 @@ def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -
         allow_missing=allow_missing,
         speech_encoder=config.speech_encoder if config.uses_audio else None,
     )
-    processor.auto_map = {"AutoProcessor": _AUTO_MAP["AutoProcessor"]}
-    return processor
 
 
-__all__ = ["export_model", "save_encoder_weights"]
+__all__ = ["CODE", "export_model", "save_encoder_weights"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,11 @@ class EmoMMPipeline(Pipeline):
                 )
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return super().__call__([_Given(row.pop("inputs", None), row) for row in rows], **kwargs) if rows else []
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Writes the model, its processor, and the code of both and of this pipeline."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory, **kwargs)
 
     def _sanitize_parameters(self, **given: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = ("sampling_rate", "speech_encoder", "transcribe", "trust_remote_code")

@@ -15,6 +15,8 @@ from .configuration_emomm import EmoMMConfig
 from .data_collator import EmoMMDataCollator
 from .speech_encoders import SpeechEncoder
 from .speech_features import SpeechFeatures
+from .travelling import AUTO_MAP
+from .travelling import write_missing_code
 from .waveforms import read_waveform
 
 EMPTY_TRANSCRIPT = "[EMPTY]"
@@ -218,15 +220,19 @@ class EmoMMProcessor(ProcessorMixin):
         return audio + (["input_ids", "attention_mask"] if self.modality != "audio" else [])
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs) -> list[str]:
-        """As in transformers; a processor for voice alone has no tokenizer to save."""
+        """As in transformers, with the code that `processor_config.json` names, where the folder has none; a processor
+        for voice alone has no tokenizer to save."""
+        self.auto_map = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
+        path = Path(save_directory) / "processor_config.json"
         if self.tokenizer is not None:
-            return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        path = str(Path(save_directory) / "processor_config.json")
-        self.to_json_file(path)
+            super().save_pretrained(save_directory, **kwargs)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.to_json_file(str(path))
+        write_missing_code(path.parent)
         if push_to_hub:
-            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
-        return [path]
+            self.push_to_hub(kwargs.pop("repo_id", path.parent.name), **kwargs)
+        return [str(path)]
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):

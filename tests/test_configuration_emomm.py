@@ -116,7 +116,8 @@ def test_a_configuration_comes_back_as_it_was(tmp_path, encoder):
     for loaded in (EmoMMConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
         assert type(loaded) is EmoMMConfig
         assert type(loaded.text_config) is encoder and loaded.text_config.vocab_size == 99
-        expected = config.to_dict()
+        assert loaded.auto_map["AutoConfig"] == "configuration_emomm.EmoMMConfig"  # in the file beside it
+        expected = config.to_dict() | {name: getattr(loaded, name) for name in ("auto_map", "custom_pipelines")}
         for name, value in loaded.to_dict().items():
             if name not in ("transformers_version", "_name_or_path"):
                 assert value == expected[name], name

@@ -11,8 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from tiny_encoders import tiny_encoder
+from transformers import AutoConfig
 from transformers import AutoModel
+from transformers import AutoProcessor
 from transformers import AutoTokenizer
+from transformers import Trainer
+from transformers import TrainingArguments
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from emomm import fusions
 from emomm.configuration_emomm import EmoMMConfig
@@ -123,6 +128,16 @@ for name, (folder, text, missing) in folders.items():
                 single = processor(audio_features=frames[1], text=text[1] if text else None)
                 results[f"{name}.{auto_class}.single"] = model(**single).logits.numpy()
     results[f"{name}.labels"] = np.array([model.config.id2label[i] for i in range(3)])
+    for part in (model, processor):  # what the stranger saves can be loaded too
+        part.save_pretrained(f"again/{name}")
+    again = transformers.AutoModel.from_pretrained(f"again/{name}", trust_remote_code=True)
+    assert sorted(path.name for path in Path("again", name).glob("*.py")) == sorted(
+        path.name for path in Path(folder).glob("*.py")
+    )
+    processor = transformers.AutoProcessor.from_pretrained(f"again/{name}", trust_remote_code=True)
+    with torch.no_grad():
+        logits = again(**processor(audio_features=frames, text=text)).logits
+    assert torch.equal(logits, model(**batch).logits), name
 np.savez(sys.argv[3], **results)
 """
 
@@ -215,8 +230,24 @@ def exported(place):
     fusions._REGISTRY.update(known)
 
 
+def saved_here(exported, folder: Path) -> dict[str, Path]:
+    """What the installed classes and a Trainer save, of three of the cases: name -> folder."""
+    folders = {}
+    for name in ("frozen_both", "own_absolute", "audio_only"):
+        folders[f"saved.{name}"] = saved = folder / "saved" / name
+        model, processor = (auto.from_pretrained(exported[name][1]) for auto in (AutoModel, AutoProcessor))
+        assert type(model) is EmoMMForEmotionClassification
+        if name == "audio_only":
+            args = TrainingArguments(str(folder / "trainer"), report_to="none", use_cpu=True)
+            Trainer(model, args, processing_class=processor).save_model(str(saved))
+        else:
+            model.save_pretrained(saved)
+            processor.save_pretrained(str(saved))
+    return folders
+
+
 def texts_of(name: str) -> list | None:
-    if name == "audio_only":
+    if name.endswith("audio_only"):
         return None
     return ["I am so happy today!", None, "sad"] if name == "adaptive" else WORDS
 
@@ -235,6 +266,7 @@ def strangers_logits(exported, place) -> dict[str, np.ndarray]:
         (elsewhere / name).mkdir()
         moved[name] = elsewhere / name / "model"
         subprocess.run(["cp", "-r", folder, moved[name]], check=True)
+    moved |= saved_here(exported, elsewhere)
     (place / "encoders").rename(place / "gone")
     folders = {name: (str(path), texts_of(name), missing_voice(name)) for name, path in moved.items()}
     (elsewhere / "folders.json").write_text(json.dumps(folders))
@@ -278,6 +310,45 @@ def test_a_stranger_gets_the_same_logits(exported, strangers_logits, name):
     assert strangers_logits[f"{name}.labels"].tolist() == ["calm", "glad", "angry"]
 
 
+@pytest.mark.parametrize("name", ["frozen_both", "own_absolute", "audio_only"])
+def test_what_is_saved_after_importing_the_package_loads_at_a_strangers(exported, strangers_logits, name):
+    model, _ = exported[name]
+    with torch.no_grad():
+        expected = model(**inputs_of(model, FRAMES, texts_of(name))).logits.numpy()
+    for auto_class in AUTO_CLASSES:
+        np.testing.assert_allclose(strangers_logits[f"saved.{name}.{auto_class}"], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("part", ["config", "processor"])
+def test_a_part_that_is_saved_alone_has_its_code(exported, tmp_path, monkeypatch, part):
+    _, folder = exported["own_absolute"]
+    auto = {"config": AutoConfig, "processor": AutoProcessor}[part]
+    auto.from_pretrained(folder).save_pretrained(str(tmp_path))
+    assert {path.name for path in tmp_path.glob("*.py")} >= set(CODE)
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    reference = f"{part}uration_emomm.EmoMMConfig" if part == "config" else "processing_emomm.EmoMMProcessor"
+    loaded = get_class_from_dynamic_module(reference, str(tmp_path)).from_pretrained(tmp_path)
+    assert type(loaded).__module__.startswith("transformers_modules")
+
+
+def test_a_processor_leaves_the_code_of_the_model_it_is_saved_beside(exported, tmp_path):
+    _, folder = exported["own_absolute"]
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert b"from .product_absolute import Absolute" in before["modeling_emomm.py"]
+    AutoProcessor.from_pretrained(folder).save_pretrained(str(tmp_path))
+    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
+
+
+def test_a_configuration_whose_fusion_is_not_loaded_is_written_without_code(exported, tmp_path, monkeypatch, caplog):
+    config = AutoConfig.from_pretrained(exported["own_absolute"][1])
+    monkeypatch.setattr(fusions, "_REGISTRY", {"concat": fusions.get_fusion("concat")})
+    config.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert not json.loads((tmp_path / "config.json").read_text()).get("auto_map")
+    assert "comes from product_absolute.py, which is not loaded" in caplog.text
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_folder_holds_what_it_must_and_nothing_of_this_machine(exported, place, name):
     _, folder = exported[name]
@@ -296,7 +367,8 @@ def test_the_folder_holds_what_it_must_and_nothing_of_this_machine(exported, pla
     config = json.loads((folder / "config.json").read_text())
     assert set(config["auto_map"]) == {"AutoConfig", "AutoProcessor", *AUTO_CLASSES}
     impl = {"impl": "pipeline_emomm.EmoMMPipeline", "pt": ["AutoModel"]}
-    assert config["custom_pipelines"] == {"multimodal-emotion-recognition": impl}
+    declared = "text-classification" if name == "text_only" else "audio-classification"
+    assert config["custom_pipelines"] == {"multimodal-emotion-recognition": impl, declared: impl}
     processor = json.loads((folder / "processor_config.json").read_text())
     assert processor["speech_encoder"] == (SPEECH if name == "audio_only" else None)
     assert config["architectures"] == ["EmoMMForEmotionClassification"]

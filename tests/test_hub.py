@@ -21,7 +21,7 @@ TOKEN = "hf_0123456789abcdef"
 CODE = [
     "configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py", "pipeline_emomm.py",
     "processing_emomm.py", "saliency.py", "speech_encoders.py", "speech_features.py", "transcribing.py",
-    "waveforms.py",
+    "travelling.py", "waveforms.py",
 ]  # fmt: skip
 FILES = [
     "README.md", "config.json", *CODE, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",

@@ -177,7 +177,9 @@ def test_a_processor_for_voice_alone_comes_back_without_a_tokenizer(tmp_path):
     folder = tmp_path / "new" / "voice"
     EmoMMProcessor(modality="audio", feature_dim=DIM).save_pretrained(folder)
     EmoMMConfig(modality="audio").save_pretrained(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "processor_config.json"]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".py") == [
+        "config.json", "processor_config.json"
+    ]  # fmt: skip
     for loaded in (EmoMMProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(folder)):
         assert type(loaded) is EmoMMProcessor and loaded.tokenizer is None
         assert (loaded.modality, loaded.feature_dim) == ("audio", DIM)
@@ -253,7 +255,7 @@ def test_recordings_that_cannot_be_used_are_refused(hearing, tokenizer):
 def test_the_encoder_is_described_in_the_folder_and_never_saved(hearing, speech, tmp_path):
     hearing.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "processor_config.json").read_text())["speech_encoder"] == speech.features.to_dict()
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 50_000
+    assert sum(path.stat().st_size for path in tmp_path.iterdir() if path.suffix != ".py") < 50_000
     loaded = EmoMMProcessor.from_pretrained(tmp_path)
     assert loaded.speech_features == speech.features
     for other in (loaded, copy.deepcopy(hearing), pickle.loads(pickle.dumps(hearing))):
