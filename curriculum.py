@@ -144,6 +144,8 @@ def fill_unrated(difficulty: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
 def difficulty_weights(difficulty: np.ndarray) -> np.ndarray:
     """Loss weights (1 + d) / mean(1 + d): harder rows count more, and the mean over the rows is 1. (n,) float32.
 
+    Over the pool of an epoch of a curriculum it is not: `CurriculumTrainer` brings it back to 1 there.
+
     Raises a ValueError for a difficulty that is negative, NaN or infinite.
     """
     difficulty = np.asarray(difficulty, dtype=np.float64)

@@ -131,12 +131,15 @@ class CurriculumTrainingArguments(TrainingArguments):
 class CurriculumTrainer(Trainer):
     """`Trainer` that overrides sampling (curriculum, speaker batches), the loss (weights of the rows) and saving.
 
+    Weights of the rows are scaled in each epoch so that their mean over its pool is their mean over all training rows:
+    else the easiest rows, which weigh least, would also learn at a lower rate, and the hardest at a higher one.
+
     Args:
         speakers: (n,) speaker of each training row; for `speaker_batches` and the statistics.
         difficulty: (n,) difficulty of each training row.
         preset_order: (n,) rank of each training row in a preset curriculum.
         The rest is as in `Trainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a column
-        `labels` or `label`.
+        `labels` or `label`, and weights as `sample_weights`.
     """
 
     loss_is_scaled_for_ga = False
@@ -154,6 +157,7 @@ class CurriculumTrainer(Trainer):
             raise ValueError("speaker_batches needs the speaker of each training row: give speakers")
         self._columns = {"speakers": speakers, "difficulty": difficulty, "preset_order": preset_order}
         self.sampler: CurriculumSampler | None = None
+        self.weight_scale = 1.0
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self.epochs_without_improvement = 0
@@ -165,18 +169,35 @@ class CurriculumTrainer(Trainer):
 
     # ---- sampling ---------------------------------------------------------------------------------------------------
 
-    def _train_labels(self) -> np.ndarray:
-        labels = getattr(self.train_dataset, "labels", None)
-        if labels is None:
-            name = "labels" if "labels" in self.train_dataset.column_names else "label"
-            labels = self.train_dataset[name][:]
-        return np.asarray(labels)
+    def _train_column(self, *names: str) -> np.ndarray | None:
+        """A column of the training rows: the first of these names that there is, or None."""
+        columns = getattr(self.train_dataset, "column_names", ())
+        for name in names:
+            values = getattr(self.train_dataset, name, None)
+            if values is None and name in columns:
+                values = self.train_dataset[name][:]
+            if values is not None:
+                return np.asarray(values)
+        return None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Sets what follows from the epoch: the pool, the scale of the weights, dropout."""
+        args = self.args
+        self.sampler.set_epoch(epoch)
+        weights = self._train_column("sample_weights")
+        if weights is not None:
+            of_pool = weights[self.sampler.pool()].mean(dtype=np.float64)
+            self.weight_scale = float(weights.mean(dtype=np.float64) / of_pool) if of_pool > 0 else 1.0
+        if args.post_curriculum_dropout is not None and args.curriculum_epochs > 0:
+            model = self.accelerator.unwrap_model(self.model)
+            over = epoch >= args.curriculum_epochs
+            model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
 
     def _get_train_sampler(self, train_dataset=None) -> CurriculumSampler:
         if self.sampler is None:
             of_step = self.args.world_size * self.args.gradient_accumulation_steps
             self.sampler = CurriculumSampler(
-                self._train_labels(),
+                self._train_column("labels", "label"),
                 self.args.train_batch_size,
                 of_step,
                 self.args.curriculum(),
@@ -204,10 +225,41 @@ class CurriculumTrainer(Trainer):
 
     # ---- loss, optimiser, schedule ----------------------------------------------------------------------------------
 
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """As in `Trainer`, but what goes with the batches of a step is what their losses are divided by."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, self._loss_norms(batches)
+
+    def _loss_norms(self, batches: list[dict[str, torch.Tensor]]) -> torch.Tensor | None:
+        """(2,): the sums of class weights and of ratings over all that an optimiser step takes, each as a share.
+
+        Batches of one step, on all ranks, differ in both: with its own sum each, the step would not be that of the
+        one large batch that they stand for. As the Trainer takes the mean over batches and ranks, the sums are divided
+        by their number. None where the step is a single batch, or all batches have the same sums.
+        """
+        devices = max(self.args.n_gpu, 1)
+        parts = len(batches) * self.args.world_size * devices
+        weights = self.model.class_weights
+        if parts < 2 or (weights is None and "vad" not in batches[0]):
+            return None
+        labels = torch.cat([batch["labels"] for batch in batches])
+        rows = labels.new_tensor(len(labels)) if weights is None else weights[labels].sum()
+        ratings = sum((~batch["vad"].isnan()).sum() for batch in batches) if "vad" in batches[0] else rows
+        norms = self.accelerator.reduce(torch.stack([rows.float(), ratings.float()]), "sum") / parts
+        return norms if devices == 1 else norms.expand(len(batches[0]["labels"]), 2)  # DataParallel hands out rows
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The model's loss; the weights of the rows count in training alone."""
-        if not model.training and "sample_weights" in inputs:
-            inputs = {name: value for name, value in inputs.items() if name != "sample_weights"}
+        """The model's loss; the weights of the rows count in training alone.
+
+        `num_items_in_batch` is what `get_batch_samples` gives.
+        """
+        if "sample_weights" in inputs:
+            inputs = dict(inputs)
+            weights = inputs.pop("sample_weights")
+            if model.training:
+                inputs["sample_weights"] = weights * self.weight_scale
+        if model.training and num_items_in_batch is not None:
+            inputs = {**inputs, "loss_norms": num_items_in_batch}
         outputs = model(**inputs)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
@@ -389,12 +441,8 @@ class _EpochControl(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         # The Trainer's own set_epoch does not reach the sampler after a resume under several processes.
-        trainer, epoch = self.trainer, int(state.epoch or 0)
-        trainer.sampler.set_epoch(epoch)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        if args.post_curriculum_dropout is not None and args.curriculum_epochs > 0:
-            over = epoch >= args.curriculum_epochs
-            model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
+        trainer = self.trainer
+        trainer.begin_epoch(int(state.epoch or 0))
         if not (state.epoch or 0) % 1:  # not when an epoch is resumed in its middle
             trainer.log(trainer.pool_log())
 

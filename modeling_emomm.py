@@ -51,18 +51,20 @@ def emotion_loss(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
     sample_weights: Tensor | None = None,
+    norm: Tensor | None = None,
 ) -> Tensor:
     """The training loss of a batch: a scalar.
 
     The focal loss (Lin et al., ICCV 2017, arXiv 1708.02002) is the cross-entropy in which class k counts
     (1 - p_k)^gamma; with gamma 0 it is the cross-entropy. As in torch, the sum over the rows is divided by the sum of
-    the class weights of their labels; `sample_weights` (mean 1 over the training rows) only scale the rows.
+    the class weights of their labels; `sample_weights` (mean 1 over what an epoch trains on) only scale the rows.
 
     Args:
         logits: (batch, classes), any float type; the loss is computed in float32.
         labels: (batch,) class numbers.
         class_weights: (classes,).
         sample_weights: (batch,).
+        norm: scalar, what the sum over the rows is divided by in place of the batch's own norm.
     """
     logits = logits.float() / temperature
     if loss == "cross_entropy":
@@ -79,13 +81,16 @@ def emotion_loss(
         rows = (terms if class_weights is None else terms * class_weights).sum(dim=-1)  # (batch,)
     if sample_weights is not None:
         rows = rows * sample_weights.to(rows.dtype)
-    if class_weights is None:
-        return rows.mean()
-    norm = class_weights[labels].sum()
+    if norm is None:
+        if class_weights is None:
+            return rows.mean()
+        norm = class_weights[labels].sum()
     return rows.sum() / norm.where(norm > 0, 1)
 
 
-def vad_loss(predicted: Tensor, ratings: Tensor, sample_weights: Tensor | None = None) -> Tensor:
+def vad_loss(
+    predicted: Tensor, ratings: Tensor, sample_weights: Tensor | None = None, norm: Tensor | None = None
+) -> Tensor:
     """Mean squared error of valence, arousal and dominance over what is rated: a scalar, in squared points of 1-5.
 
     By row, unlike the concordance correlation that it is reported in: so the rows' weights hold, and a batch of one
@@ -95,13 +100,15 @@ def vad_loss(predicted: Tensor, ratings: Tensor, sample_weights: Tensor | None =
         predicted: (batch, 3).
         ratings: (batch, 3), NaN where unrated.
         sample_weights: (batch,).
+        norm: scalar, what the sum is divided by in place of the number of ratings in the batch.
     """
     rated = ~ratings.isnan()
     # Not NaN where unrated: a NaN that is left out of the sum still makes the gradient NaN.
     errors = torch.where(rated, predicted.float() - ratings.nan_to_num().float(), 0.0).square()  # (batch, 3)
     if sample_weights is not None:
         errors = errors * sample_weights.to(errors.dtype)[:, None]
-    return errors.sum() / rated.sum().clamp(min=1)
+    norm = rated.sum() if norm is None else norm
+    return errors.sum() / norm.where(norm > 0, 1)
 
 
 def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
@@ -301,6 +308,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         labels: Tensor | None = None,
         vad: Tensor | None = None,
         sample_weights: Tensor | None = None,
+        loss_norms: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> EmoMMOutput | tuple:
         """
@@ -315,6 +323,9 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             vad: (batch, 3) ratings of valence, arousal and dominance on 1-5, NaN where unrated; for a model that
                 gives them. Counted in the loss beside `labels`.
             sample_weights: (batch,) weights of the rows in the loss.
+            loss_norms: (2,), or the same for each row (batch, 2): what the sums of the losses of classes and of
+                ratings are divided by, where the batch is a part of what an optimiser step takes. By default its own
+                sum of class weights (or number of rows) and number of ratings.
 
         Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
         """
@@ -340,6 +351,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         logits, rated = self._scores(embedding)
         loss = None
         if labels is not None:
+            norm, rating_norm = (None, None) if loss_norms is None else loss_norms.reshape(-1, 2)[0]
             loss = emotion_loss(
                 logits,
                 labels,
@@ -349,9 +361,10 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 self.config.label_smoothing,
                 self.class_weights,
                 sample_weights,
+                norm,
             )
             if rated is not None and vad is not None:
-                loss = loss + self.config.vad_loss_weight * vad_loss(rated, vad, sample_weights)
+                loss = loss + self.config.vad_loss_weight * vad_loss(rated, vad, sample_weights, rating_norm)
         output = EmoMMOutput(
             loss=loss, logits=logits, vad=rated, embedding=embedding, attentions=attentions, gates=gates
         )

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.curriculum import CURRICULUM_TYPES
 from emomm.curriculum import Curriculum
+from emomm.curriculum import difficulty_weights
 from emomm.curriculum import epoch_batches
 from emomm.curriculum import epoch_order
 from emomm.curriculum import pool_statistics
@@ -407,6 +408,28 @@ def test_weights_reach_the_loss_in_training_alone(tmp_path):
     assert trainer.evaluate(rows(weights))["eval_loss"] == pytest.approx(metrics["eval_loss"], abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["difficulty", "inverse_difficulty"])
+def test_weights_keep_their_mean_in_the_pool_of_each_epoch(tmp_path, kind):
+    """The easiest quarter weighs .59 on average, the hardest 1.43; in training both weigh as much as all rows."""
+    weights = difficulty_weights(3 * DIFFICULTY)
+    trainer = new_trainer(
+        tmp_path, weights=weights, curriculum_type=kind, curriculum_epochs=4, curriculum_pacing="linear",
+        learning_rate=1e-12,
+    )  # fmt: skip
+    trainer.train()
+    curriculum = Curriculum(kind, "linear", 4)
+    model = new_model()
+    for epoch in range(4):
+        pool = curriculum.pool(epoch, LABELS, DIFFICULTY)
+        scaled = weights / weights[pool].mean()
+        assert scaled[pool].mean() == pytest.approx(1, abs=1e-6)
+        assert epoch > 2 or abs(weights[pool].mean() - 1) > 0.14
+        for step in range(epoch * STEPS, (epoch + 1) * STEPS):
+            expected = by_hand(model, np.array(trainer.seen.rows[step]), scaled).item()
+            assert trainer.seen.losses[step] == pytest.approx(expected, rel=1e-5)
+    assert trainer.weight_scale == 1.0  # of all rows
+
+
 def test_the_loss_of_an_evaluation_is_that_of_all_rows(tmp_path):
     """Whatever the batches: with class weights the mean of their losses would be another."""
     torch.manual_seed(0)
@@ -419,18 +442,54 @@ def test_the_loss_of_an_evaluation_is_that_of_all_rows(tmp_path):
         assert trainer.evaluate(rows())["eval_loss"] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("weights", [None, (1 + DIFFICULTY).astype(np.float32)])
-def test_accumulated_gradients_equal_a_big_batch(tmp_path, weights):
-    """The Trainer takes no loss for already divided by the accumulation steps."""
-    same = {"weights": weights, "optim": "sgd", "num_train_epochs": 2, "max_grad_norm": 0.0}
-    big = new_trainer(tmp_path / "big", **same, per_device_train_batch_size=8)
-    small = new_trainer(tmp_path / "small", **same, per_device_train_batch_size=4, gradient_accumulation_steps=2)
+RATINGS = np.random.default_rng(6).uniform(1, 5, (ROWS, 3)).astype(np.float32)
+RATINGS[np.random.default_rng(7).random((ROWS, 3)) < 0.4] = np.nan
+LOSSES = {
+    "plain": {},
+    "class weights": {"class_weights": [5.0, 1.0, 0.1]},
+    "focal": {"class_weights": [5.0, 1.0, 0.1], "loss": "focal"},
+    "smoothed": {"class_weights": [5.0, 1.0, 0.1], "label_smoothing": 0.2},
+    "ratings": {"class_weights": [5.0, 1.0, 0.1], "vad_loss_weight": 0.7},
+    "ratings alone": {"vad_loss_weight": 0.7},
+}
+
+
+def weighted_trainer(folder, config, weights=None, **arguments):
+    """A trainer of a model with that loss, on rows of which many lack ratings."""
+    torch.manual_seed(0)
+    shape = {"modality": "audio", "audio_dim": DIM, "hidden_dim": 8, "dropout": 0.0, "num_labels": CLASSES}
+    model = EmoMMForEmotionClassification(EmoMMConfig(**shape, **config))
+    same = {"optim": "sgd", "num_train_epochs": 2, "max_grad_norm": 0.0, "eval_strategy": "no"}
+    trainer = new_trainer(folder, model=model, weights=weights, **{**same, **arguments})
+    if model.config.gives_vad:
+        trainer.train_dataset.vad = RATINGS
+    return trainer
+
+
+@pytest.mark.parametrize("weights", [None, difficulty_weights(3 * DIFFICULTY)])
+@pytest.mark.parametrize("config", LOSSES.values(), ids=LOSSES)
+def test_accumulated_gradients_equal_a_big_batch(tmp_path, config, weights):
+    """What a step's loss is divided by counts all of its rows; and the loss is not divided by the steps twice."""
+    same = {"curriculum_type": "difficulty", "curriculum_epochs": 2} if weights is not None else {}
+    big = weighted_trainer(tmp_path / "big", config, weights, per_device_train_batch_size=8, **same)
+    small = weighted_trainer(tmp_path / "small", config, weights, gradient_accumulation_steps=2, **same)
     big.train(), small.train()
     assert sum(small.seen.rows, []) == sum(big.seen.rows, [])
     assert small.state.global_step == big.state.global_step == 8
-    assert history(small, "loss") == pytest.approx(history(big, "loss"), rel=1e-5)
+    assert history(small, "loss") == pytest.approx(history(big, "loss"), rel=1e-6)
     for name, value in small.model.state_dict().items():
-        torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-6)
+
+
+def test_a_step_without_any_rating_or_weight_is_a_step(tmp_path):
+    """Nothing to divide by is not a division by nothing."""
+    config = {"class_weights": [0.0, 0.0, 1.0], "vad_loss_weight": 0.7}
+    trainer = weighted_trainer(tmp_path, config, per_device_train_batch_size=1, gradient_accumulation_steps=2)
+    trainer.train_dataset.vad = np.full((ROWS, 3), np.nan, np.float32)
+    trainer.train()
+    pairs = np.array(trainer.seen.rows).reshape(-1, 2)
+    assert (LABELS[pairs] < 2).all(axis=1).any()
+    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
 
 
 # ---- learning rates -------------------------------------------------------------------------------------------------

@@ -16,12 +16,15 @@ from local_hub import LocalHub
 from small_jobs import SMALL
 from small_jobs import write_recipe
 from test_curriculum_trainer import LABELS
+from test_curriculum_trainer import LOSSES
 from test_curriculum_trainer import ROWS
 from test_curriculum_trainer import SPEAKERS
 from test_curriculum_trainer import new_trainer
 from test_curriculum_trainer import rows
+from test_curriculum_trainer import weighted_trainer
 from tiny_encoders import tiny_encoder
 from two_processes import STOPPED_AFTER
+from two_processes import WEIGHTED
 
 from emomm.curriculum import Curriculum
 from emomm.curriculum import epoch_batches
@@ -104,6 +107,17 @@ def test_both_ranks_hold_the_same_weights(ranks):
     for name in ("whole", "speakers", "resumed"):
         assert ranks[0][name]["weights"] == ranks[1][name]["weights"], name
     assert ranks[0]["best"] == ranks[1]["best"]
+
+
+def test_steps_with_weights_equal_those_of_one_process(ranks, tmp_path):
+    """What a loss is divided by counts the rows of both ranks and all that they accumulate."""
+    whole = weighted_trainer(tmp_path, LOSSES["ratings"], **WEIGHTED, per_device_train_batch_size=4)
+    whole.train()
+    losses = [entry["loss"] for entry in whole.state.log_history if "loss" in entry]
+    for rank in ranks:
+        assert rank["weighted"]["loss"] == pytest.approx(losses, rel=1e-6)
+        for name, value in whole.model.state_dict().items():
+            np.testing.assert_allclose(rank["weighted"]["weights"][name], value, atol=1e-6, rtol=1e-6)
 
 
 def test_evaluation_equals_that_of_one_process(ranks, tmp_path):

@@ -14,9 +14,11 @@ ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 import conftest  # noqa: E402, F401 makes the package importable
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from test_curriculum_trainer import LOSSES  # noqa: E402
 from test_curriculum_trainer import ROWS  # noqa: E402
 from test_curriculum_trainer import new_trainer  # noqa: E402
 from test_curriculum_trainer import rows  # noqa: E402
+from test_curriculum_trainer import weighted_trainer  # noqa: E402
 
 from emomm import cli  # noqa: E402
 
@@ -31,6 +33,8 @@ ARGUMENTS = {
     "weights": (np.arange(ROWS) % 3 + 0.5).astype(np.float32),
     "save_seconds": 0.0,
 }
+# With class weights, ratings that are missing and rows that weigh more or less: a step of 4 rows in all.
+WEIGHTED = {"weights": ARGUMENTS["weights"], "curriculum_type": "difficulty", "curriculum_epochs": 2}
 STOPPED_AFTER = 24  # in the middle of epoch 1; the newest resume state is that of step 20
 
 
@@ -58,6 +62,18 @@ def main(folder: Path, recipe: str) -> None:
     results = {"world": world, "exit": cli.main(["run", recipe, "--no_report"])}
     results["whole"] = trained(folder, "whole")[1]
     results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
+    weighted = weighted_trainer(
+        folder / "weighted",
+        LOSSES["ratings"],
+        **WEIGHTED,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=2,
+    )
+    weighted.train()
+    results["weighted"] = {
+        "weights": {key: value.tolist() for key, value in weighted.model.state_dict().items()},
+        "loss": [entry["loss"] for entry in weighted.state.log_history if "loss" in entry],
+    }
     results["interrupted"] = trained(folder, "interrupted", STOPPED_AFTER)[1]
     trainer, results["resumed"] = trained(folder, "interrupted")
     results["trainer_world"], results["backend"] = trainer.args.world_size, torch.distributed.get_backend()
