@@ -24,7 +24,7 @@ SHORT_NAMES = {"neu": "neutral", "hap": "happy", "sad": "sad", "ang": "anger"}
 DEFAULT_COLUMNS: dict[str, list[str]] = {
     "utterance_id": ["utterance_id"],
     "speaker": ["speaker", "speaker_id", "speakerID", "SpkrID"],
-    "label": ["label"],
+    "label": ["label", "emotion", "emotion_label", "EmoClass"],
     "transcript": ["transcript", "text"],
     "features": ["audio_features", "emotion2vec_features"],
     "valence": ["valence", "EmoVal"],

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -20,26 +21,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
+from .data_sets import DataSet
+from .data_sets import files_of_split
+from .data_sets import read_hub
+from .data_sets import read_parquet
+from .data_sets import read_saved
+from .matching import joined
+from .releases.release import entries
+from .releases.release import passed_over
 from .releases.release import walked
 from .row_columns import ABSOLUTE
-from .row_columns import PATH_COLUMNS
-from .row_columns import find_column
-from .row_columns import read_table
 from .row_columns import schema_columns
-from .row_columns import table_of
+from .tables import PATH_COLUMNS
+from .tables import TABLES
+from .tables import find_column
+from .tables import paths_of
+from .tables import read_table
+from .tables import table_of
 
 ENDINGS = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf .sph .m4a .aac .wma .webm".split()
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf .sph "
+    ".m4a .m4b .aac .wma .amr .3gp .mka .webm".split()
 )
 """Of files that are recordings; those that can't be read are listed as such, not passed over."""
-SIDECARS = ("metadata.csv", "manifest.csv", "metadata.jsonl", "manifest.jsonl")
-"""Tables in a folder of audio that say more of its files."""
+VIDEOS = frozenset(".mp4 .m4v .mkv .mov .avi .mpg .mpeg .wmv .flv".split())
+"""Of files whose sound is taken where a folder holds no recordings: beside some, they are mostly the same."""
+SIDECARS = tuple(f"{name}{ending}" for ending in TABLES for name in ("metadata", "manifest"))
+"""Tables in a folder of audio that say more of its files, whatever their case; the first that is there."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SCAN_ROWS = 1000
-_STRUCT = {"bytes", "path", "array"}
-_SHARD = re.compile(r"(.+?)(-\d+)+(-of-\d+)?\.parquet", re.IGNORECASE)
-_SPLITS = {"train", "test", "validation", "valid", "val", "dev", "development", "eval"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +135,20 @@ def read_input(source: str, split: str = "train") -> Recordings:
     if os.path.isdir(path):  # unlike Path's own, False for what is too long
         return _folder(path, split)
     if os.path.isfile(path):
-        if path.suffix.lower() in (".csv", ".jsonl"):
+        if path.suffix.lower() in TABLES:
             return _from_table(read_table(path), path, [])
         if path.suffix.lower() == ".parquet":
             # without --split, whatever was named is taken
-            files = [path] if split == "train" else _of_split([path], path, split)
-            return _from_data_set(_load(source, "parquet", files), path, [])
-        raise InputError(f"{source} is none of .csv, .jsonl and .parquet; of single recordings, give the folder")
+            files = [path] if split == "train" else files_of_split([path], path, split)
+            return _from_data_set(read_parquet(files, source), path)
+        raise InputError(
+            f"{source} is none of {', '.join(TABLES)} and .parquet; of single recordings, give the folder"
+        )
     if _HUB_ID.fullmatch(source) and not source.startswith("."):
-        return _from_data_set(_load(source, source, split=split), None, [], source)
-    raise InputError(f"there is no {source}; give a folder of audio, a .csv, .jsonl or .parquet file, or a Hub id")
+        return _from_data_set(read_hub(source, split), None, source)
+    raise InputError(
+        f"there is no {source}; give a folder of audio, a file ending in {', '.join(TABLES)} or .parquet, or a Hub id"
+    )
 
 
 def _folder(path: Path, split: str) -> Recordings:
@@ -143,14 +158,18 @@ def _folder(path: Path, split: str) -> Recordings:
     if corpus is not None:
         return _from_release(path, corpus)
     if os.path.exists(path / "state.json") or os.path.exists(path / "dataset_dict.json"):
-        return _from_data_set(_load(str(path), split=split), path, [])
-    found = sorted(_files(path, ENDINGS))
-    if found:
-        return _from_files(path, found)
+        return _from_data_set(read_saved(path, split), path)
+    found = sorted(_files(path, ENDINGS | VIDEOS))
+    videos = [file for file in found if Path(file).suffix.lower() in VIDEOS]
+    if len(videos) < len(found):
+        left_out = f"{len(videos)} videos (such as {videos[0]}) are not taken, beside recordings" if videos else ""
+        return _from_files(path, [file for file in found if Path(file).suffix.lower() in ENDINGS], left_out)
+    if videos:
+        return _from_files(path, videos)
     tables = [path / file for file in sorted(_files(path, {".parquet"})) if os.path.isfile(path / file)]
     if tables:
-        return _from_data_set(_load(str(path), "parquet", _of_split(tables, path, split)), path, [])
-    raise InputError(f"{path} holds no recordings ({', '.join(sorted(ENDINGS))}) and no data set")
+        return _from_data_set(read_parquet(files_of_split(tables, path, split), str(path)), path)
+    raise InputError(f"{path} holds no recordings ({', '.join(sorted(ENDINGS | VIDEOS))}) and no data set")
 
 
 def _from_release(path: Path, corpus: str) -> Recordings:
@@ -187,68 +206,17 @@ def _nameable(name: str) -> str:
     return name
 
 
-def _of_split(tables: list[Path], source: Path, split: str) -> list[Path]:
-    """Those of the split, by their names or the folders they lie in; all for "train", where nothing tells a split."""
-    told = [_told_split(file, source) for file in tables]
-    begins = re.compile(rf"{re.escape(split)}(?![^\W_])")  # train_1, train.clean
-    chosen = [file for file, name in zip(tables, told, strict=True) if name == split]
-    chosen = chosen or [file for file, name in zip(tables, told, strict=True) if begins.match(name)]
-    splits = sorted(set(told) - {""})
-    untold = not splits or (len(splits) == 1 and _first_word(splits[0]) not in _SPLITS)  # as part-0.parquet
-    if not chosen and split == "train" and untold:
-        return tables
-    if not chosen:
-        listed = ", ".join(splits) or "its file names tell none"
-        raise InputError(f"{source} has no split {split!r}; its splits: {listed} (--split)")
-    return chosen
-
-
-def _told_split(file: Path, source: Path) -> str:
-    """The split that train-0-of-2.parquet, train.parquet or train/0.parquet says; "" where nothing does."""
-    shard = _SHARD.fullmatch(file.name)
-    if shard is not None:
-        return shard[1]
-    folders = file.relative_to(source).parent.parts if file != source else ()
-    return next((name for name in (file.stem, *reversed(folders)) if _first_word(name) in _SPLITS), "")
-
-
-def _first_word(name: str) -> str:
-    return re.split(r"[\W_]", name.lower())[0]
-
-
-def _from_files(folder: Path, files: list[str]) -> Recordings:
+def _from_files(folder: Path, files: list[str], note: str = "") -> Recordings:
     """A folder of audio, each file a row, with what a table beside them says."""
     known, notes = pa.table({"file": files}), []
-    beside = next((folder / name for name in SIDECARS if os.path.isfile(folder / name)), None)
+    beside = next((file for file in entries(folder, *SIDECARS) if file.is_file()), None)
     if beside is not None:
-        known, notes = _joined(files, read_table(beside), beside)
+        files, known, notes = joined(folder, files, read_table(beside), beside)
+    others = [name for name in _tables_in(folder) if beside is None or name != beside.name]
+    if others:
+        notes.append(f"not read: {', '.join(others)}" + ("" if beside else f"; a table of the files is {SIDECARS[0]}"))
+    notes += [note] if note else []
     return _finished(folder.resolve().name, known, [folder / file for file in files], files, notes, str(folder))
-
-
-def _joined(files: list[str], table: pa.Table, beside: Path) -> tuple[pa.Table, list[str]]:
-    """The rows of the table in the order of the files, and notes of what has no counterpart."""
-    key = find_column(table, (*PATH_COLUMNS, "utterance_id"))
-    if key is None:
-        raise InputError(f"{beside} needs a column {', '.join(PATH_COLUMNS)} or utterance_id, to find a file's row")
-    rows = {str(name).removeprefix("./"): row for row, name in enumerate(table[key].to_pylist())}
-    if len(rows) < table.num_rows:
-        twice = Counter(table[key].to_pylist()).most_common(1)[0][0]
-        raise InputError(f"{beside}: {key} {twice!r} is given twice; a file's row must be there once")
-    counts = Counter(Path(file).name for file in files), Counter(Path(file).stem for file in files)
-    found = []
-    for file in files:
-        path = Path(file)
-        names = [file, path.with_suffix("").as_posix()]
-        names += [path.name] if counts[0][path.name] == 1 else []
-        names += [path.stem] if counts[1][path.stem] == 1 else []
-        found.append(next((rows[name] for name in names if name in rows), None))
-    lacking, unused = found.count(None), table.num_rows - len(set(found) - {None})
-    notes = [f"{lacking} of {len(files)} recordings are not in {beside.name}"] if lacking else []
-    notes += [f"{unused} rows of {beside.name} have no recording"] if unused else []
-    rest = [name for name in table.column_names if name.lower() not in PATH_COLUMNS]
-    if lacking and "utterance_id" in rest:  # an id for all or none
-        rest.remove("utterance_id")
-    return table.select(rest).take(pa.array(found, pa.int64())).append_column("file", pa.array(files)), notes
 
 
 def _from_table(table: pa.Table, file: Path, notes: list[str]) -> Recordings:
@@ -258,15 +226,28 @@ def _from_table(table: pa.Table, file: Path, notes: list[str]) -> Recordings:
         raise InputError(
             f"{file} needs a column {', '.join(PATH_COLUMNS)} with the paths; columns: {', '.join(table.column_names)}"
         )
-    paths = [
-        str((value.get("path") if isinstance(value, dict) else value) or "") for value in table[column].to_pylist()
-    ]
     folder = file.parent
+    paths = [_there(folder, path) for path in paths_of(table, column)]
     files = [folder / path for path in paths]
     inside = Path(os.path.abspath(folder))
     places = [_place(path, inside) for path in paths]
     name = file.name if file.is_file() else folder.resolve().name
     return _finished(name, table, files, places, notes, str(file))
+
+
+def _tables_in(folder: Path) -> list[str]:
+    """The names of the tables right in a folder."""
+    names = sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in TABLES)
+    return [name for name in names if not passed_over(name) and os.path.isfile(folder / name)]
+
+
+def _there(folder: Path, path: str) -> str:
+    """A path as it lies on the disk: where it isn't there as written, with slashes, or in the other Unicode form."""
+    if path.isascii() and "\\" not in path:
+        return path
+    slashes = path.replace("\\", "/")
+    forms = [path, slashes, *(unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))]
+    return next((form for form in forms if os.path.exists(folder / form)), path)
 
 
 def _place(path: str, folder: Path) -> str:
@@ -275,65 +256,16 @@ def _place(path: str, folder: Path) -> str:
     return absolute[len(root) :].replace(os.sep, "/") if absolute.startswith(root) else path
 
 
-def _load(shown: str, kind: str | None = None, files: list[Path] | None = None, split: str = "train") -> Any:
-    """A data set: by `load_from_disk`, from files, or from the Hub."""
-    try:
-        if kind is None:
-            loaded = datasets.load_from_disk(shown)
-            if isinstance(loaded, datasets.DatasetDict):
-                if split not in loaded:
-                    raise InputError(f"{shown} has no split {split!r}; its splits: {', '.join(loaded)} (--split)")
-                loaded = loaded[split]
-            return loaded
-        if files is not None:
-            return datasets.load_dataset(kind, data_files=[str(file) for file in files], split="train")
-        return datasets.load_dataset(kind, split=split)
-    except InputError:
-        raise
-    except Exception as error:  # network, access, cache, disk: the libraries below share no base class
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        where = "no such folder or file, and the Hub gives no such data set" if kind == shown else "can't read"
-        raise InputError(f"{shown}: {where} ({reason})") from error
-
-
-def _from_data_set(loaded: datasets.Dataset, path: Path | None, notes: list[str], name: str = "") -> Recordings:
-    column = _audio_column(loaded.features)
+def _from_data_set(found: DataSet, path: Path | None, name: str = "") -> Recordings:
     base = Path() if path is None else path if path.is_dir() else path.parent
     shown = name or str(path)
-    plain = loaded.remove_columns([] if column is None else [column])
-    for label, feature in plain.features.items():
-        if isinstance(feature, datasets.ClassLabel):
-            plain = _with_names(plain, label, feature)
-    nested = [name for name, feature in plain.features.items() if not isinstance(feature, datasets.Value)]
-    table = plain.remove_columns(nested).with_format("arrow")[:]
-    notes = [*notes, f"columns not taken along: {', '.join(nested)}"] if nested else notes
-    if column is None:
-        if path is None or find_column(table, PATH_COLUMNS) is None:
-            raise InputError(f"{shown} has no column of recordings; its columns: {', '.join(loaded.column_names)}")
-        return _from_table(table, base / "table", notes)
-    if isinstance(loaded.features[column], datasets.Audio):
-        loaded = loaded.cast_column(column, datasets.Audio(decode=False))
-    audio = loaded.select_columns([column])
-    audio = (audio if column == "audio" else audio.rename_column(column, "audio")).with_format("arrow")
-    places = _inner_paths(audio)
-    return _finished(name or path.resolve().name, table, None, places, notes, shown, audio, base)
-
-
-def _with_names(loaded: datasets.Dataset, column: str, feature: datasets.ClassLabel) -> datasets.Dataset:
-    """The class names in place of their numbers."""
-    numbers = loaded.with_format("arrow")[:][column].to_pylist()
-    names = [None if number is None or number < 0 else feature.names[number] for number in numbers]
-    return loaded.remove_columns([column]).add_column(column, names)
-
-
-def _audio_column(features: datasets.Features) -> str | None:
-    """The column of recordings: of type Audio, else with bytes, path or samples; `audio` before others."""
-    found = [
-        name
-        for name, feature in features.items()
-        if isinstance(feature, datasets.Audio) or (isinstance(feature, dict) and _STRUCT & feature.keys())
-    ]
-    return next((name for name in found if name == "audio"), found[0] if found else None)
+    notes = [f"columns not taken along: {', '.join(found.left_out)}"] if found.left_out else []
+    if found.audio is None:
+        if path is None or find_column(found.table, PATH_COLUMNS) is None:
+            raise InputError(f"{shown} has no column of recordings; its columns: {', '.join(found.columns)}")
+        return _from_table(found.table, base / "table", notes)
+    places = _inner_paths(found.audio)
+    return _finished(name or path.resolve().name, found.table, None, places, notes, shown, found.audio, base)
 
 
 def _inner_paths(audio: datasets.Dataset) -> list[str]:
@@ -365,7 +297,12 @@ def _finished(
     parts = _parts_noted(columns, places)
     without = [role for role in ("speaker", "label") if role not in columns.column_names]
     missing = f"no {' and no '.join(without)}: the features are for prediction; training needs both"
-    notes = [*notes, *left, *parts, *([missing] if without else [])]
+    lacking = [
+        f"{columns[role].null_count} of {len(places)} recordings have no {role}"
+        for role in ("speaker", "label")
+        if role in columns.column_names and columns[role].null_count
+    ]
+    notes = [*notes, *left, *parts, *([missing] if without else []), *lacking]
     return Recordings(name, columns, places, files, dataset, base, notes)
 
 

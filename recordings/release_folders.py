@@ -10,6 +10,7 @@ from .releases import iemocap
 from .releases import msp_improv
 from .releases import msp_podcast
 from .releases.release import Release as Release
+from .releases.release import passed_over
 
 PARSERS: dict[str, ModuleType] = {parser.CORPUS: parser for parser in (iemocap, msp_improv, msp_podcast)}
 RECOGNISED = {
@@ -88,10 +89,10 @@ def _located(folder: Path) -> tuple[str, Path] | None:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in `folder` that can be read, by name; hidden ones aside."""
+    """The folders in `folder` that can be read, by name; those passed over aside."""
     try:
         with os.scandir(folder) as inside:
-            names = sorted(entry.name for entry in inside if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(entry.name for entry in inside if entry.is_dir() and not passed_over(entry.name))
     except OSError:  # not ours to read: no release of the user's
         return
     yield from (folder / name for name in names)

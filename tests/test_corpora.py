@@ -340,7 +340,7 @@ def test_wrong_triples(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"label": None}, r"no column for label \(tried label\).*columns there: utterance_id, speaker"),
+        ({"label": None}, r"no column for label \(tried label, emotion.*\).*columns there: utterance_id, speaker"),
         ({"speaker": None}, "no column for speaker .tried speaker, speaker_id, speakerID, SpkrID"),
         (
             {"label": ["neutral", "happy", "calm", "sad"]},

@@ -83,12 +83,24 @@ def test_a_table_beside_the_files(audio, name):
         lines = [json.dumps(row) for row in told]
     (audio / name).write_text("\n".join(lines) + "\n\n")
     found = read_input(str(audio))
-    assert column(found, "speaker") == ["03", None, "08", None, None, "08"]
-    assert column(found, "label") == ["happy", None, "sad", None, None, "sad"]
-    assert column(found, "transcript") == ["oh, well", None, None, None, None, "no"]
-    assert column(found, "valence") == [2.5, None, None, None, None, 1.0]
+    assert found.places == ["a/1.wav", "b/1.wav", "top.ogg"]
+    assert column(found, "speaker") == ["03", "08", "08"] and column(found, "label") == ["happy", "sad", "sad"]
+    assert column(found, "transcript") == ["oh, well", None, "no"] and column(found, "valence") == [2.5, None, 1.0]
     assert found.columns.column_names == ["utterance_id", "speaker", "label", "transcript", "valence"]
-    assert found.notes == [f"3 of 6 recordings are not in {name}", f"2 rows of {name} have no recording"]
+    assert lengths(found) == [0.1, 0.3, 0.6]
+    assert found.notes == [
+        f"3 of 6 recordings are not in {name} (such as a/2.wav), and are left out; an empty label in {name} takes "
+        "them in",
+        f"2 rows of {name} have no recording (such as 'gone.wav')",
+    ]
+
+
+def test_a_table_without_labels_leaves_no_file_out(audio):
+    """Nothing trains on these features: all of them are wanted."""
+    (audio / "metadata.csv").write_text("file,text\na/1.wav,oh\n")
+    found = read_input(str(audio))
+    assert len(found) == 6 and column(found, "transcript") == ["oh", *[None] * 5]
+    assert found.notes[0] == "5 of 6 recordings are not in metadata.csv (such as a/2.wav)"
 
 
 def test_a_table_beside_the_files_by_utterance_id(tmp_path):
@@ -134,12 +146,12 @@ def test_a_csv_with_paths(audio):
     found = read_input(str(table))
     assert found.places == ["audio/a/1.wav", "audio/b/2.flac", "audio/none.wav"]
     assert found.ids == ["audio/a/1", "audio/b/2", "audio/none"]
-    assert column(found, "speaker") == ["03", "003", "3.0"] and column(found, "EMOTION") == ["joy", "rage", None]
+    assert column(found, "speaker") == ["03", "003", "3"] and column(found, "label") == ["joy", "rage", None]
     assert column(found, "valence") == [4.5, None, None] and column(found, "dominance") == [None, 2.0, None]
     assert column(found, "age") == ["31", "32", None] and column(found, "split") == ["train", "test", None]
     assert found.notes == [
         "columns not taken along: emotion2vec_features",
-        "no label: the features are for prediction; training needs both",
+        "1 of 3 recordings have no label",
     ]
     with pytest.raises(AudioError, match="^audio/none.wav: there is no such file"):
         read_recording(found, 2)
@@ -167,7 +179,7 @@ def test_jsonl_of_mixed_types_and_segments(audio):
     table = audio.parent / "list.jsonl"
     table.write_text("\n".join(map(json.dumps, told)))
     found = read_input(str(table))
-    assert column(found, "speaker") == ["3", "3.0", "x", None, None]
+    assert column(found, "speaker") == ["3", "3", "x", None, None]
     assert found.ids[0] == "audio/top" and len(set(found.ids)) == 5
     assert [read_recording(found, row).seconds for row in (0, 1, 2, 4)] == pytest.approx([0.3, 0.25, 0.25, 0.2])
     np.testing.assert_allclose(read_recording(found, 1).samples, tone(0.4)[2400:], atol=1e-4)
@@ -203,11 +215,12 @@ def test_times_of_files_that_are_named_once_are_asked_about(audio):
         ("x.csv", "path,utterance_id\na.wav,1\nb.wav,1\n", "utterance_id '1' is given 2 times"),
         ("x.csv", "path,utterance_id\na.wav,1\nb.wav,\n", "row 1 has no utterance_id"),
         ("x.csv", "path,label,label\na.wav,b,c\n", "two columns are called label"),
-        ("x.csv", "path;label\na.wav;b\n", "separated by semicolons; save it with commas"),
+        ("x.csv", "path;label\na.wav;b;c\n", r"line 2: not as many values .*\(3 and 2, separated by semicolons\)"),
+        ("x.csv", "path;label;valence\na.wav;b;2,5\n", "column valence must hold numbers.*; write 2.5 for 2,5"),
         ("x.jsonl", '{"path": "a.wav"}\n{"path"\n', "line 2: no JSON"),
         ("x.jsonl", '["a.wav"]\n', "line 1: no object"),
         ("x.parquet", "text", "can't read"),
-        ("x.wav", "", "is none of .csv, .jsonl and .parquet; of single recordings, give the folder"),
+        ("x.wav", "", "is none of .csv, .tsv, .jsonl and .parquet; of single recordings, give the folder"),
     ],
 )
 def test_wrong_tables(tmp_path, name, content, message):

@@ -16,6 +16,8 @@ from ...errors import InputError
 
 RATINGS = ("valence", "arousal", "dominance")
 
+_SYSTEMS = {"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir"}
+
 
 @dataclass(frozen=True)
 class Release:
@@ -176,9 +178,16 @@ def number(text: str) -> float:
     return value
 
 
+def passed_over(name: str) -> bool:
+    """Whether a file or folder is no part of anybody's data: hidden (`.ipynb_checkpoints`, `.Trash-0`, `._*` as macOS
+    leaves them), or a system's own (`__MACOSX`, in archives; `lost+found`, which is its owner's alone to read).
+    """
+    return name.startswith(".") or name in _SYSTEMS
+
+
 def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """(a folder, the names of its files) for `folder` and all below it, by name; nothing where it isn't there. Links
-    are followed, each folder once; what is hidden (`.DS_Store`, `._*` as macOS leaves them) is passed over.
+    are followed, each folder once; what is hidden or a system's own is passed over.
 
     Raises:
         InputError: a folder that can't be read.
@@ -199,9 +208,8 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
             folders.clear()
             continue
         seen.add(real)
-        # lost+found is the file system's, on every disk, and its owner's alone to read
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "lost+found")
-        yield parent, sorted(name for name in names if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not passed_over(name))
+        yield parent, sorted(name for name in names if not passed_over(name))
 
 
 def files_by_stem(folder: Path, suffix: str) -> tuple[dict[str, Path], int]:
