@@ -22,6 +22,7 @@ from transformers import set_seed
 
 from .configuration_emomm import EmoMMConfig
 from .consistency import curriculum_notes
+from .corpora import UNKNOWN
 from .curriculum import difficulty_weights
 from .curriculum import epoch_batches
 from .curriculum_trainer import CurriculumTrainer
@@ -411,7 +412,7 @@ class Experiment:
             "status": "done",
             "identity": run.identity,
             "protocol": run.fold.description,
-            "parts": {part: self._part_card(getattr(run.fold, part)) for part in ("train", "validation", "test")},
+            "parts": self._part_cards(run.fold),
             "rows_without_rating": unrated,
             "steps": trainer.state.global_step,
             "best_epoch": trainer.best_epoch,
@@ -459,6 +460,15 @@ class Experiment:
         if vad is not None:
             scores["vad"] = vad_scores(self.data.vad[rows], vad)
         return scores, probabilities, vad
+
+    def _part_cards(self, fold: Fold) -> dict[str, dict[str, Any]]:
+        """What is in each part. `speakers_trained_on`: of the validation speakers, those that are trained on too;
+        None where not all are known."""
+        cards = {part: self._part_card(getattr(fold, part)) for part in ("train", "validation", "test")}
+        trained, validated = (set(self.data.speakers[self.data.rows(part)]) for part in (fold.train, fold.validation))
+        known = not any(name.endswith(f"/{UNKNOWN}") for name in trained | validated)
+        cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
+        return cards
 
     def _part_card(self, parts) -> dict[str, Any]:
         rows = self.data.rows(parts)
@@ -524,6 +534,11 @@ class Experiment:
                 "sha256": self.encoder_hash,
                 "local": os.path.isdir(self.settings.text_model_name)
                 or self.settings.text_model_name.startswith("package:"),
+            },
+            "selection": {
+                "metric": self.settings.metric_for_best_model,
+                "validation": self.settings.validation,
+                "fraction": None if self.settings.validation == "session" else self.settings.validation_fraction,
             },
             "notes": [*self.data.notes, *self.notes],
         }

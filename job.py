@@ -38,10 +38,11 @@ from .experiment_data import ExperimentData
 from .metrics import summarise
 from .processes import process_state
 from .protocols import plan_folds
+from .reporting.results_table import comparison_lines
 from .reporting.results_table import format_table
+from .reporting.results_table import results_notes
 from .reporting.results_table import results_table
 from .results import add_statistics
-from .results import comparison_lines
 from .results import earlier_experiments
 from .settings import Recipe
 from .settings import Settings
@@ -275,8 +276,8 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         add_statistics(results, recipe.output_dir)
         summarise_job(results, recipe.experiments, recipe.output_dir)
         write_json(recipe.output_dir / "results.json", results)
-    lines = [results_table(results), "", *comparison_lines(results), str(recipe.output_dir / "results.json")]
-    return Outcome("\n".join(lines), failed)
+    lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
+    return Outcome("\n".join([*lines, str(recipe.output_dir / "results.json")]), failed)
 
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .experiment_statistics import compare_experiments
 from .experiment_statistics import experiment_statistics
 from .experiment_statistics import pool_runs
 from .metrics import SCALARS
+from .selection import choices
 from .settings import slug_of
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,11 @@ def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
 
 
 def add_statistics(results: dict[str, Any], folder: Path) -> dict[str, Pooled]:
-    """Puts intervals that respect speakers into each experiment's `summary`, calibration and scores by speaker and
-    session into `statistics`, and paired tests between experiments into `comparisons`.
+    """Adds what only all runs together say, from their predictions.
+
+    Intervals that respect speakers go into each experiment's `summary`; calibration, scores by speaker and session,
+    and the rest of `experiment_statistics` into its `statistics`; paired tests between experiments into `comparisons`;
+    which of several experiments the validation scores choose into `chosen_on_validation` (see `selection`).
 
     Returns the pooled predictions by experiment.
     """
@@ -54,22 +58,8 @@ def add_statistics(results: dict[str, Any], folder: Path) -> dict[str, Pooled]:
             corpus: {key: value for key, value in said.items() if key not in SCALARS} for corpus, said in found.items()
         }
     results["comparisons"] = compare_experiments(pooled)
+    results["chosen_on_validation"] = choices(results["experiments"])
     return pooled
-
-
-def comparison_lines(results: dict[str, Any], most: int = 10) -> list[str]:
-    """The paired tests of UAR as lines for a terminal; none where there are more than `most` pairs of a corpus."""
-    lines = []
-    for corpus, pairs in results.get("comparisons", {}).items():
-        for pair in pairs if len(pairs) <= most else []:
-            test = pair["uar"]
-            low, high = test["ci95"] or (float("nan"), float("nan"))
-            note = f", {test['note']}" if test["note"] else ""
-            lines.append(
-                f"{corpus}: {pair['first']} - {pair['second']}: UAR {test['difference']:+.3f} "
-                f"[{low:+.3f}, {high:+.3f}], p = {test['p_holm']:.3f} ({test['test']}, Holm{note})"
-            )
-    return lines
 
 
 def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
@@ -79,4 +69,4 @@ def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
     return [entry for entry in before if entry["name"] not in names]
 
 
-__all__ = ["add_statistics", "comparison_lines", "earlier_experiments", "pooled_predictions"]
+__all__ = ["add_statistics", "earlier_experiments", "pooled_predictions"]

@@ -3,23 +3,69 @@
 from typing import Any
 
 from ..metrics import mean_and_std
+from .score_words import ONE_SEED
+from .score_words import choice_note
+from .score_words import decisions_note
+from .score_words import lacking_note
+from .score_words import p_in_words
+from .score_words import score_rows
+
+_HEADER = ["experiment", "tested on", "runs", "UAR [95 %]", "accuracy", "F1 macro", "F1 weighted", "UAR of runs"]
+_MIXED = "*"
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """The table at the end of a job: for each experiment and test corpus, mean ± standard deviation over runs."""
-    header = ["experiment", "tested on", "runs", "UAR", "accuracy", "F1 macro", "F1 weighted", "UAR pooled [95 %]"]
-    rows = [header]
+    """The table at the end of a job, a line for each experiment and test corpus: scores pooled over folds, and at the
+    end the mean UAR ± standard deviation over runs."""
+    rows = [_HEADER]
     for experiment in results["experiments"]:
         runs = [run for run in experiment["runs"] if run["status"] == "done"]
         if not runs:
             rows.append([experiment["name"], "-", "0", *5 * ["-"]])
         for corpus, summary in experiment["summary"].items():
-            cells = [mean_and_std(summary[metric]) for metric in ("uar", "accuracy", "f1_macro", "f1_weighted")]
             tested = sum(corpus in run["test"] for run in runs)
-            interval = summary["uar"]["ci95"]
-            bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-            rows.append([experiment["name"], corpus, str(tested), *cells, f"{summary['uar']['pooled']:.3f}{bounds}"])
+            statistics = experiment.get("statistics", {}).get(corpus, {})
+            mixed = _MIXED if statistics.get("folds_lacking_classes") else ""
+            for tested_on, figures, _ in score_rows(corpus, summary, statistics):
+                interval = figures["uar"]["ci95"]
+                bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+                scores = [f"{figures[metric]['pooled']:.3f}" for metric in ("accuracy", "f1_macro", "f1_weighted")]
+                uar = f"{figures['uar']['pooled']:.3f}{bounds}"
+                spread = mean_and_std(figures["uar"]) + mixed
+                rows.append([experiment["name"], tested_on, str(tested), uar, *scores, spread])
     return format_table(rows)
+
+
+def results_notes(results: dict[str, Any]) -> list[str]:
+    """What must be known to read the table, a line each."""
+    notes = ["Scores are pooled over folds and averaged over seeds; the last column is mean ± std over runs."]
+    said = [
+        (corpus, statistics)
+        for experiment in results["experiments"]
+        for corpus, statistics in experiment.get("statistics", {}).items()
+    ]
+    notes += [f"{_MIXED} {note}" for corpus, statistics in said if (note := lacking_note(corpus, statistics))]
+    notes += [note for corpus, statistics in said if (note := decisions_note(corpus, statistics))]
+    notes += [choice_note(corpus, choice) for corpus, choice in results.get("chosen_on_validation", {}).items()]
+    if any(statistics["seeds"] < 2 for _, statistics in said):
+        notes.append(ONE_SEED)
+    return list(dict.fromkeys(notes))
+
+
+def comparison_lines(results: dict[str, Any], most: int = 10) -> list[str]:
+    """The paired tests of UAR as lines for a terminal; none where there are more than `most` pairs of a corpus."""
+    lines = []
+    for corpus, pairs in results.get("comparisons", {}).items():
+        for pair in pairs if len(pairs) <= most else []:
+            test = pair["uar"]
+            interval = "" if test["ci95"] is None else " [{:+.3f}, {:+.3f}]".format(*test["ci95"])
+            note = f", {test['note']}" if test["note"] else ""
+            corrected = f"; {p_in_words(test['p_holm'])} after Holm's correction" if len(pairs) > 1 else ""
+            lines.append(
+                f"{corpus}: {pair['first']} - {pair['second']}: UAR {test['difference']:+.3f}{interval}, "
+                f"{p_in_words(test['p'])} ({test['test']}{note}){corrected}"
+            )
+    return lines
 
 
 def format_table(rows: list[list[str]]) -> str:
@@ -29,4 +75,4 @@ def format_table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-__all__ = ["format_table", "results_table"]
+__all__ = ["comparison_lines", "format_table", "results_notes", "results_table"]

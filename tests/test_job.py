@@ -191,7 +191,8 @@ def test_the_plan_is_what_is_done(whole):
 
 def test_results_follow_the_contract(whole):
     results = results_of(whole.folder)
-    assert list(results) == ["recipe", "protocol", "environment", "experiments", "comparisons"]
+    keys = ["recipe", "protocol", "environment", "experiments", "comparisons", "chosen_on_validation"]
+    assert list(results) == keys
     assert results["recipe"] == "recipe"
     assert "synthetic without session 2" in results["protocol"][1]
     assert {"packages", "commit", "python"} <= set(results["environment"])
@@ -202,6 +203,7 @@ def test_results_follow_the_contract(whole):
         for run in runs:
             assert set(run) >= RUN
             assert run["status"] == "done"
+            assert run["parts"]["validation"]["speakers_trained_on"] == 0  # a whole session
             assert set(run["validation"]) == SCORES and set(run["test"]) == {"synthetic"}
             assert type(run["steps"]) is int and run["train_seconds"] > 0
         assert set(experiment["summary"]) == {"synthetic"}
@@ -274,7 +276,9 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_results(whole,
         ("Both", "synthetic", "6"),
     ]
     summary = results_of(whole.folder)["experiments"][2]["summary"]["synthetic"]["uar"]
-    assert rows[2]["UAR"] == f"{summary['mean']:.3f} ± {summary['std']:.3f}"
+    assert rows[2]["UAR of runs"] == f"{summary['mean']:.3f} ± {summary['std']:.3f}"
+    assert rows[2]["UAR [95 %]"].startswith(f"{summary['pooled']:.3f} [")
+    assert "chosen on validation" in again.out and "of 3 test scores is optimistic" in again.out
 
 
 def test_changed_settings_are_refused_or_replace(whole, run, trained, tmp_path):
