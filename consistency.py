@@ -16,6 +16,7 @@ FUSION_TYPES = ("cross_attention", "concat", "gated", "adaptive")
 
 _POSITIVE: tuple[Any, dict] = (float, {"above": 0})
 _EPOCHS: tuple[Any, dict] = (int, {"min": 1})
+_MOMENTUM: tuple[Any, dict] = (float, {"min": 0, "below": 1})
 # What lr_scheduler_kwargs may hold: type and limits of each argument of each scheduler.
 SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
     "cosine": {"num_cycles": _POSITIVE},
@@ -33,7 +34,13 @@ SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
     },
     "step": {"step_size": _EPOCHS, "gamma": _POSITIVE},
     "exponential": {"gamma": _POSITIVE},
-    "cyclic": {"max_lr": _POSITIVE, "step_size_up_epochs": _EPOCHS},
+    "cyclic": {
+        "max_lr": _POSITIVE,
+        "step_size_up_epochs": _EPOCHS,
+        "cycle_momentum": (bool, {}),
+        "base_momentum": _MOMENTUM,
+        "max_momentum": _MOMENTUM,
+    },
     "curriculum": {
         **dict.fromkeys(("start", "end", "post"), (float, {"min": 0})),
         "decay": (str, {"choices": ("cosine", "linear", "sqrt")}),
@@ -69,6 +76,11 @@ def check_consistent(s: "Settings") -> None:
         raise InputError(
             f"num_attention_heads is {s.num_attention_heads}, but must divide fusion_hidden_dim, which is "
             f"{s.fusion_hidden_dim}."
+        )
+    if s.short_last_batch and s.use_speaker_disentanglement:
+        raise InputError(
+            "short_last_batch is true, and so is use_speaker_disentanglement, which fills a speaker's last batch with "
+            "rows of the same speaker: set one of them to false."
         )
     _check_curriculum(s)
     _check_scheduler(s)
@@ -126,6 +138,11 @@ def _check_scheduler(s: "Settings") -> None:
                 f"{', '.join(kinds) or 'none'}.{nearest(key, kinds)}"
             )
         s.lr_scheduler_kwargs[key] = check(f"lr_scheduler_kwargs {key}", value, *kinds[key], "")
+    momenta = {"base_momentum", "max_momentum"} & set(s.lr_scheduler_kwargs)
+    if momenta and not s.lr_scheduler_kwargs.get("cycle_momentum"):
+        raise InputError(
+            f"lr_scheduler_kwargs holds {min(momenta)!r}, but cycle_momentum is false: set it to true, too."
+        )
     warmup = s.training_arguments.get("warmup_steps")
     if warmup and s.lr_scheduler not in _WITH_WARMUP:
         raise InputError(

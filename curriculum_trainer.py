@@ -64,6 +64,10 @@ class CurriculumTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "The order in which classes enter a class_balance curriculum."}
     )
     speaker_batches: bool = field(default=False, metadata={"help": "Every batch holds the rows of one speaker."})
+    short_last_batch: bool = field(
+        default=False,
+        metadata={"help": "Leave the last batch of an epoch short, where there is one device and no speaker_batches."},
+    )
     post_curriculum_dropout: float | None = field(
         default=None, metadata={"help": "Dropout of the head after curriculum_epochs; None, or 0 epochs, leaves it."}
     )
@@ -94,6 +98,8 @@ class CurriculumTrainingArguments(TrainingArguments):
         self.curriculum()  # raises ValueError for what is not known
         if self.epoch_steps is not None and self.epoch_steps < 1:
             raise ValueError(f"epoch_steps must be at least 1, got {self.epoch_steps}")
+        if self.short_last_batch and self.speaker_batches:
+            raise ValueError("short_last_batch does not go with speaker_batches, which fill a short batch")
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor bypasses the model's loss: set label_smoothing in EmoMMConfig")
         if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
@@ -104,8 +110,11 @@ class CurriculumTrainingArguments(TrainingArguments):
 
     def _check_schedule(self) -> None:
         """Raises ValueError for scheduler arguments that don't fit; the Trainer would find out when it trains."""
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=self.learning_rate)
         kwargs = dict(self.lr_scheduler_kwargs or {})
+        optimizer_class, options = torch.optim.SGD, {"lr": self.learning_rate}
+        if kwargs.get("cycle_momentum"):
+            optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(self)
+        optimizer = optimizer_class([torch.nn.Parameter(torch.zeros(1))], **options)
         if self.lr_schedule is not None:
             build_schedule(self.lr_schedule, optimizer, 1, self.learning_rate, self.curriculum_epochs, kwargs)
             return
@@ -196,6 +205,10 @@ class CurriculumTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None) -> CurriculumSampler:
         if self.sampler is None:
             of_step = self.args.world_size * self.args.gradient_accumulation_steps
+            short = self.args.short_last_batch
+            if short and self.args.world_size * max(self.args.n_gpu, 1) > 1:
+                logger.warning("short_last_batch holds on one device alone: here the last batch of an epoch is filled")
+                short = False
             self.sampler = CurriculumSampler(
                 self._train_column("labels", "label"),
                 self.args.train_batch_size,
@@ -206,6 +219,7 @@ class CurriculumTrainer(Trainer):
                 self._columns["difficulty"],
                 self._columns["preset_order"],
                 None if self.args.epoch_steps is None else self.args.epoch_steps * of_step,
+                short,
             )
         return self.sampler
 
@@ -240,7 +254,8 @@ class CurriculumTrainer(Trainer):
         devices = max(self.args.n_gpu, 1)
         parts = len(batches) * self.args.world_size * devices
         weights = self.model.class_weights
-        if parts < 2 or (weights is None and "vad" not in batches[0]):
+        alike = weights is None and not self.args.short_last_batch
+        if parts < 2 or (alike and "vad" not in batches[0]):
             return None
         labels = torch.cat([batch["labels"] for batch in batches])
         rows = labels.new_tensor(len(labels)) if weights is None else weights[labels].sum()

@@ -336,6 +336,7 @@ class Experiment:
             "curriculum_epochs": settings.curriculum_epochs,
             "curriculum_pacing": settings.curriculum_pacing,
             "class_order": None if order is None else [self.data.labels.index(name) for name in order],
+            "short_last_batch": settings.short_last_batch,
             "speaker_batches": settings.use_speaker_disentanglement,
             "post_curriculum_dropout": settings.post_curriculum_dropout,
             "seed": run.seed,

@@ -16,7 +16,7 @@ import numpy as np
 from .errors import InputError
 
 EVALUATION_MODES = ("loso", "cross_corpus", "both")
-VALIDATION_RULES = ("session", "speakers", "random")
+VALIDATION_RULES = ("session", "speakers", "random", "random_unstratified")
 UNKNOWN_SESSIONS = ("", "unknown")
 
 
@@ -95,11 +95,13 @@ def plan_folds(
     every training corpus is trained on, but for the validation rows. `cross_corpus`: one fold, trained on the training
     corpora and tested on each of `test`. `both`: the former folds, then the latter.
 
-    Validation rows are taken from the training rows by one of three rules:
+    Validation rows are taken from the training rows by one of four rules:
     `session` a whole session: in `loso` the one after the tested session in natural order (the first after the last),
     of the same corpus, so that over the folds each session validates once; in `cross_corpus` the last session of each
     training corpus. `speakers` about `validation_fraction` of each training corpus' speakers, at least one. `random`
     about `validation_fraction` of the rows of each class and corpus; speakers may then be on both sides.
+    `random_unstratified` `validation_fraction` of the rows of each corpus, whatever their class, as torch's
+    `random_split` into int((1 - fraction) n) and the rest draws them; speakers likewise.
 
     Args:
         train: the training corpora.
@@ -129,7 +131,7 @@ def plan_folds(
     if cross:
         folds.append(_cross_corpus_fold(corpora, trained, [table.name for table in test], rule))
     for fold in folds:
-        _check_fold(fold, corpora, speakers_may_validate=validation == "random")
+        _check_fold(fold, corpora, speakers_may_validate=rule.shares_speakers)
     return folds
 
 
@@ -150,11 +152,17 @@ class _Rule:
         """Of this fold and corpus alone, so that other folds, corpora and modes do not change what is drawn."""
         return np.random.default_rng((self.seed, zlib.crc32(f"{fold}/{corpus}".encode())))
 
+    @property
+    def shares_speakers(self) -> bool:
+        """Whether a speaker may be trained on and validate."""
+        return self.validation in ("random", "random_unstratified")
+
     def in_words(self) -> str:
         if self.validation == "session":
             return "a whole session"
-        what = "speakers" if self.validation == "speakers" else "rows, stratified by class"
-        return f"{self.fraction:g} of the {what}, drawn with seed {self.seed}"
+        what = {"random": "rows, stratified by class", "random_unstratified": "rows"}.get(self.validation, "speakers")
+        shared = ", of speakers that are also trained on" if self.shares_speakers else ""
+        return f"{self.fraction:g} of the {what}{shared}, drawn with seed {self.seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +269,7 @@ def _cross_corpus_fold(corpora: dict[str, _Corpus], trained: list[str], tested: 
 
 
 def _drawn(corpus: _Corpus, left: np.ndarray, rule: _Rule, fold: str) -> np.ndarray:
-    """(n,) bool: the rows among `left` that validate, by the rules `speakers` and `random`."""
+    """(n,) bool: the rows among `left` that validate, by the rules that draw them."""
     generator = rule.generator(fold, corpus.table.name)
     if rule.validation == "speakers":
         speakers = np.unique(corpus.speakers[left])
@@ -273,11 +281,14 @@ def _drawn(corpus: _Corpus, left: np.ndarray, rule: _Rule, fold: str) -> np.ndar
         number = min(max(1, round(rule.fraction * len(speakers))), len(speakers) - 1)
         return left & np.isin(corpus.speakers, generator.permutation(speakers)[:number])
     rows = np.flatnonzero(left)
+    validates = np.zeros(len(corpus.table), dtype=bool)
+    if rule.validation == "random_unstratified":
+        validates[generator.permutation(rows)[int((1 - rule.fraction) * len(rows)) :]] = True
+        return validates
     labels = corpus.table.labels[rows]
     order = np.lexsort((generator.random(len(rows)), labels))  # each class in random order
     counts = np.bincount(labels)
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[labels[order]]  # 0, 1, 2... within the class
-    validates = np.zeros(len(corpus.table), dtype=bool)
     validates[rows[order[rank < np.rint(rule.fraction * counts)[labels[order]]]]] = True
     return validates
 

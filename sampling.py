@@ -26,6 +26,8 @@ class CurriculumSampler(Sampler[int]):
         difficulty: (n,), for the curricula that order by it.
         preset_order: (n,), for `preset_order`.
         batches: of every epoch; by default those of one pass over all training rows.
+        short_last_batch: leave out the rows that would fill the last batch of such a pass. One device alone: of
+            several, each takes as many full batches.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class CurriculumSampler(Sampler[int]):
         difficulty: np.ndarray | None = None,
         preset_order: np.ndarray | None = None,
         batches: int | None = None,
+        short_last_batch: bool = False,
     ):
         self.labels = np.asarray(labels)
         self.batch_size = batch_size
@@ -49,6 +52,7 @@ class CurriculumSampler(Sampler[int]):
         self.confidence: np.ndarray | None = None
         self.epoch = 0
         self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
+        self.length = len(self.labels) if short_last_batch and batches is None else self.batches * batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch, from 0, that the next iteration gives."""
@@ -59,13 +63,13 @@ class CurriculumSampler(Sampler[int]):
         return self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
 
     def __len__(self) -> int:
-        return self.batches * self.batch_size
+        return self.length
 
     def __iter__(self) -> Iterator[int]:
         order = epoch_order(
             self.pool(), self.batches, self.batch_size, self.curriculum.seed, self.epoch, self.speakers
         )
-        return iter(order.tolist())
+        return iter(order[: self.length].tolist())
 
 
 __all__ = ["CurriculumSampler"]

@@ -25,12 +25,48 @@ def cyclic_schedule(
     """A triangle between `learning_rate` and `max_lr`, up in `step_size_up_epochs` epochs and down in as many, changed
     once an epoch: the values of `torch.optim.lr_scheduler.CyclicLR` when it is stepped once an epoch."""
 
-    def multiplier(step: int) -> float:
-        position = step // steps_per_epoch / step_size_up_epochs
-        height = max(0.0, 1 - abs(position - 2 * math.floor(1 + position / 2) + 1))
-        return 1 + (max_lr / learning_rate - 1) * height
+    return lambda step: 1 + (max_lr / learning_rate - 1) * _height(step // steps_per_epoch, step_size_up_epochs)
 
-    return multiplier
+
+def _height(epoch: int, up: int) -> float:
+    """Of a triangle that rises from 0 to 1 in `up` epochs and falls in as many, again and again."""
+    position = epoch / up
+    return max(0.0, 1 - abs(position - 2 * math.floor(1 + position / 2) + 1))
+
+
+class CyclicSchedule(LambdaLR):
+    """`cyclic_schedule`, with a momentum that runs against it: `max_momentum` where the learning rate is lowest and
+    `base_momentum` where it is highest, as `torch.optim.lr_scheduler.CyclicLR` has it by default.
+
+    Momentum is the optimiser's `momentum`, or the first of its `betas`. Raises ValueError where it has neither.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps_per_epoch: int,
+        learning_rate: float,
+        max_lr: float = 1e-3,
+        step_size_up_epochs: int = 10,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+    ):
+        if not all("momentum" in group or "betas" in group for group in optimizer.param_groups):
+            raise ValueError("cycle_momentum needs an optimiser with momentum or betas, such as rmsprop, sgd or adamw")
+        self.steps_per_epoch, self.up = steps_per_epoch, step_size_up_epochs
+        self.momenta = (base_momentum, max_momentum)
+        super().__init__(optimizer, cyclic_schedule(steps_per_epoch, learning_rate, max_lr, step_size_up_epochs))
+
+    def step(self, epoch: int | None = None) -> None:
+        """Sets the learning rate and the momentum of the next optimiser step."""
+        super().step(epoch)
+        base, top = self.momenta
+        momentum = top - (top - base) * _height(self.last_epoch // self.steps_per_epoch, self.up)
+        for group in self.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
 
 
 def curriculum_schedule(
@@ -68,8 +104,11 @@ def build_schedule(
 ) -> LambdaLR:
     """The scheduler `name` of `SCHEDULES`, to be stepped at each optimiser step.
 
-    Raises ValueError for a name or an argument that there isn't.
+    `cyclic` is a `CyclicSchedule` where `cycle_momentum` is true. Raises ValueError for a name or an argument that
+    there isn't.
     """
+    kwargs = dict(kwargs)
+    cycles_momentum = name == "cyclic" and kwargs.pop("cycle_momentum", False)
     builders = {
         "step": lambda: step_schedule(steps_per_epoch, **kwargs),
         "exponential": lambda: exponential_schedule(steps_per_epoch, **kwargs),
@@ -79,6 +118,8 @@ def build_schedule(
     if name not in builders:
         raise ValueError(f"lr_schedule={name!r} is not known; it can be {', '.join(builders)}")
     try:
+        if cycles_momentum:
+            return CyclicSchedule(optimizer, steps_per_epoch, learning_rate, **kwargs)
         return LambdaLR(optimizer, builders[name]())
     except (TypeError, ZeroDivisionError) as error:
         raise ValueError(f"lr_scheduler_kwargs={kwargs!r} does not fit the schedule {name!r}: {error}") from error

@@ -95,7 +95,9 @@ class Settings:
         "loso", "Leave one session out, test on other corpora, or both.", choices=("loso", "cross_corpus", "both")
     )
     validation: str = _data(
-        "session", "Which training rows choose the best epoch.", choices=("session", "speakers", "random")
+        "session",
+        "Which training rows choose the best epoch.",
+        choices=("session", "speakers", "random", "random_unstratified"),
     )
     validation_fraction: float = _data(0.2, "Share of the speakers or rows that validates.", above=0, below=1)
     seeds: list[int] = _data([42, 123, 456], "One run for each seed and fold.", min=0, below=2**32)
@@ -155,6 +157,9 @@ class Settings:
 
     num_epochs: int = _training(30, "Epochs of a run.", min=1)
     batch_size: int = _training(64, "Training rows in a batch, on each device.", min=1)
+    short_last_batch: bool = _training(
+        False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
+    )
     learning_rate: float = _training(9e-3, "Highest learning rate.", above=0)
     text_learning_rate: float | None = _training(
         None, "Learning rate of a text encoder that isn't frozen; null is 2e-5.", above=0

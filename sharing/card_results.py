@@ -19,6 +19,7 @@ _VALIDATION = {
     "session": "a whole session of the training corpus",
     "speakers": "{:g} of the training speakers",
     "random": "{:g} of the training rows, of the same speakers",
+    "random_unstratified": "{:g} of the training rows, of the same speakers, whatever their class",
 }
 _METHODS = {
     "bootstrap": "from a bootstrap over speakers",

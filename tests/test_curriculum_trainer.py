@@ -26,7 +26,7 @@ from emomm.data_collator import EmoMMDataCollator
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.rows import EmotionRows
 from emomm.rows import Sequences
-from emomm.sampling import CurriculumSampler
+from emomm.settings import load_recipe
 
 ROWS, CLASSES, DIM, BATCH = 26, 3, 6, 4
 LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)
@@ -219,15 +219,34 @@ def test_the_number_of_batches_is_a_multiple_of_the_accumulation(tmp_path):
     assert len(trainer.seen.rows) == 2 * 9 and trainer.state.global_step == 2 * 3
 
 
-def test_the_sampler_is_a_function_of_its_arguments(tmp_path):
-    curriculum = Curriculum("difficulty", "linear", 3, seed=5)
-    one, two = (CurriculumSampler(LABELS, BATCH, 2, curriculum, difficulty=DIFFICULTY) for _ in range(2))
-    np.random.seed(1)
-    torch.manual_seed(1)
-    first = [list(one), list(one)]
-    assert first[0] == first[1] == list(two) and len(first[0]) == len(one) == 8 * BATCH
-    one.set_epoch(2)
-    assert list(one) != first[0] and len(list(one)) == len(one)
+def test_a_short_last_batch(tmp_path):
+    """Each row once an epoch, in the order of the filled one; its steps and schedules are those of the filled one."""
+    trainer = new_trainer(tmp_path, short_last_batch=True, lr_schedule="exponential")
+    trainer.train()
+    assert trainer.state.global_step == trainer.state.max_steps == 4 * STEPS
+    for epoch in range(4):
+        of_epoch = trainer.seen.rows[epoch * STEPS : (epoch + 1) * STEPS]
+        assert [len(batch) for batch in of_epoch] == 6 * [BATCH] + [2]
+        assert sum(of_epoch, []) == epoch_order(np.arange(ROWS), STEPS, BATCH, 5, epoch)[:ROWS].tolist()
+        assert {rates[0] for rates in trainer.seen.rates[epoch * STEPS : (epoch + 1) * STEPS]} == {0.01 * 0.95**epoch}
+
+
+@pytest.mark.parametrize("accumulation", [2, 4])
+def test_a_short_last_batch_that_is_accumulated_is_that_of_a_big_batch(tmp_path, accumulation):
+    same = {"optim": "sgd", "max_grad_norm": 0.0, "short_last_batch": True}
+    big = new_trainer(tmp_path / "big", **same, per_device_train_batch_size=accumulation * BATCH)
+    small = new_trainer(tmp_path / "small", **same, gradient_accumulation_steps=accumulation)
+    big.train(), small.train()
+    assert sum(small.seen.rows, []) == sum(big.seen.rows, []) and len(sum(big.seen.rows, [])) == 4 * ROWS
+    assert len(big.seen.rows[-1]) != len(small.seen.rows[-1]) * accumulation
+    for name, value in small.model.state_dict().items():
+        torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-6)
+
+
+def test_epochs_of_a_given_length_have_no_short_batch(tmp_path):
+    trainer = new_trainer(tmp_path, short_last_batch=True, epoch_steps=3, num_train_epochs=2)
+    trainer.train()
+    assert [len(batch) for batch in trainer.seen.rows] == 6 * [BATCH]
 
 
 # ---- borders of epochs ----------------------------------------------------------------------------------------------
@@ -524,6 +543,76 @@ def test_cyclic_runs_as_torchs_stepped_once_an_epoch(tmp_path):
         optimizer.step(), theirs.step()
 
 
+def test_the_probe_is_its_authors_loop(tmp_path):
+    """The recipe's training against torch's RMSprop and CyclicLR, stepped as theirs, on the same weights and order."""
+    settings = load_recipe("emotion2vec_linear").experiments[0]
+    config = EmoMMConfig(
+        modality="audio", audio_dim=DIM, audio_projection_dim=8, hidden_dim=0, dropout=0.0, num_labels=CLASSES
+    )
+    torch.manual_seed(0)
+    trainer = new_trainer(
+        tmp_path,
+        model=EmoMMForEmotionClassification(config),
+        num_train_epochs=12,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_schedule=settings.lr_scheduler,
+        lr_scheduler_kwargs=settings.lr_scheduler_kwargs,
+        short_last_batch=settings.short_last_batch,
+        **settings.training_arguments,
+    )
+    first, last = torch.nn.Linear(DIM, 8), torch.nn.Linear(8, CLASSES)
+    first.load_state_dict(trainer.model.audio_projection.state_dict())
+    last.load_state_dict(trainer.model.classifier.state_dict())
+    trainer.train()
+    assert [len(batch) for batch in trainer.seen.rows] == 12 * [*(STEPS - 1) * [BATCH], ROWS % BATCH]
+    assert (settings.validation, settings.validation_fraction) == ("random_unstratified", 0.2)
+    optimizer = torch.optim.RMSprop([*first.parameters(), *last.parameters()], lr=5e-4, momentum=0.9)
+    scheduler = CyclicLR(optimizer, base_lr=5e-4, max_lr=1e-3, step_size_up=10)
+    features = torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in range(ROWS)])).float()
+    for epoch in range(12):
+        for batch in trainer.seen.rows[epoch * STEPS : (epoch + 1) * STEPS]:
+            optimizer.zero_grad()
+            logits = last(first(features[batch]).relu())
+            torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS[batch])).backward()
+            optimizer.step()
+        scheduler.step()
+    for name, value in last.state_dict().items():
+        torch.testing.assert_close(trainer.model.classifier.state_dict()[name], value, atol=1e-5, rtol=1e-5)
+
+
+def test_momentum_that_cycles_goes_on_after_an_interruption(tmp_path):
+    """.9 in the first epoch and .8 in the second, whose interruption changes nothing."""
+    arguments = {
+        "lr_schedule": "cyclic",
+        "lr_scheduler_kwargs": {"max_lr": 0.03, "step_size_up_epochs": 1, "cycle_momentum": True},
+        "optim": "rmsprop",
+        "optim_args": "momentum=0.9",
+        "short_last_batch": True,
+        "save_seconds": 0.0,
+    }
+
+    def trained(folder, stop_after=None):
+        trainer, momenta = new_trainer(tmp_path / folder, **arguments), []
+        trainer.seen.stop_after = stop_after
+        trainer.seen.on_pre_optimizer_step = lambda *_, optimizer, **__: momenta.append(
+            optimizer.param_groups[0]["momentum"]
+        )
+        if stop_after is None:
+            trainer.train(resume_from_checkpoint=True)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                trainer.train()
+        return trainer, momenta
+
+    whole, momenta = trained("whole")
+    assert momenta == pytest.approx(2 * (STEPS * [0.9] + STEPS * [0.8]))
+    _, before = trained("broken", stop_after=STEPS + 3)
+    resumed, after = trained("broken")
+    assert before + after == momenta and len(before) == STEPS + 3
+    assert_equal(weights_of(resumed), weights_of(whole))
+
+
 def test_the_curriculum_schedule_and_those_of_the_trainer(tmp_path):
     curriculum = {"curriculum_type": "random", "curriculum_epochs": 2}
     trainer = new_trainer(tmp_path / "own", lr_schedule="curriculum", **curriculum)
@@ -606,6 +695,11 @@ def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path):
         ({"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patients": 2}}, "patients"),
         ({"label_smoothing_factor": 0.1}, "EmoMMConfig"),
         ({"epoch_steps": 0}, "epoch_steps must be at least 1"),
+        ({"short_last_batch": True, "speaker_batches": True}, "does not go with speaker_batches"),
+        (
+            {"optim": "adagrad", "lr_schedule": "cyclic", "lr_scheduler_kwargs": {"cycle_momentum": True}},
+            "needs an optimiser with momentum",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):

@@ -44,7 +44,7 @@ def as_lists(folds):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("validation", ["session", "speakers", "random"])
+@pytest.mark.parametrize("validation", ["session", "speakers", "random", "random_unstratified"])
 @pytest.mark.parametrize("mode", ["loso", "cross_corpus", "both"])
 def test_no_tested_row_or_speaker_is_trained_on(mode, validation, seed):
     train = [table("IEMO", 4, 300, seed), table("MSPI", 3, 250, seed + 50)]
@@ -64,7 +64,7 @@ def test_no_tested_row_or_speaker_is_trained_on(mode, validation, seed):
         trained = fold.train + fold.validation
         assert speakers_in_both(trained, fold.test, [*train, *test]) == []
         assert not {part.corpus for part in trained} & {corpus.name for corpus in test}
-        if validation != "random":
+        if not validation.startswith("random"):
             assert speakers_in_both(fold.train, fold.validation, train) == []
 
 
@@ -130,7 +130,22 @@ def test_random_validation_is_stratified():
     assert len(set(np.diff(fold.validation[0].rows))) > 3  # not a stretch
 
 
-@pytest.mark.parametrize("validation", ["speakers", "random"])
+def test_unstratified_validation_is_a_plain_draw():
+    """As torch's random_split with int(0.8 n) draws it: 727 rows and 182, of each class what comes."""
+    labels = np.repeat([0, 1, 2, 3], [500, 250, 109, 50])
+    corpus = replace(table(rows=909), labels=np.random.default_rng(0).permutation(labels))
+    mixes = set()
+    for seed in range(5):
+        (fold,) = plan_folds([corpus], [table("MSPP")], "cross_corpus", "random_unstratified", 0.2, seed)
+        train, validation = fold.train[0].rows, fold.validation[0].rows
+        assert (len(train), len(validation)) == (727, 182)
+        assert sorted([*train, *validation]) == list(range(909))
+        mixes.add(tuple(np.bincount(corpus.labels[validation], minlength=4)))
+        assert f"0.2 of the rows, of speakers that are also trained on, drawn with seed {seed}" in fold.description
+    assert len(mixes) == 5 and 4 <= min(mix[3] for mix in mixes) < max(mix[3] for mix in mixes) <= 20
+
+
+@pytest.mark.parametrize("validation", ["speakers", "random", "random_unstratified"])
 def test_drawn_validation_follows_the_seed_and_nothing_else(validation):
     train, test = [table("IEMO", 4, 300), table("MSPI", 3, 300, 1)], [table("MSPP")]
     folds = plan_folds(train, test, "both", validation, seed=5)
@@ -213,7 +228,7 @@ def test_a_class_that_no_training_row_has_is_named():
         ([table("MSPP")], ("cross_corpus", "random"), "MSPP is named twice"),
         ([replace(table(), label_names=NAMES[::-1])], ("cross_corpus", "random"), "one label space"),
         ([table()], ("loocv", "random"), "choose one of loso, cross_corpus, both"),
-        ([table()], ("loso", "sessions"), "choose one of session, speakers, random"),
+        ([table()], ("loso", "sessions"), "choose one of session, speakers, random, random_unstratified"),
         ([table()], ("loso", "random", 0.0), "validation_fraction is 0.0"),
         ([table()], ("loso", "random", 1.0), "validation_fraction is 1.0"),
         ([table()], ("loso", "random", 0.001), "no validation rows"),

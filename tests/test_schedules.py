@@ -71,6 +71,43 @@ def test_cyclic_is_torchs_stepped_once_an_epoch(up, top):
     assert ours(cyclic_schedule(STEPS, 0.01, top, up), 35) == pytest.approx(of_torch(theirs, 35), abs=1e-12)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.RMSprop, torch.optim.AdamW])
+def test_cycled_momentum_is_torchs(kind):
+    """Against the rate: .9, down to .8 and back; in AdamW the first beta. The rate is as without it."""
+
+    def new():
+        options = {"momentum": 0.9} if kind is torch.optim.RMSprop else {}
+        return kind([torch.nn.Parameter(torch.zeros(1))], lr=5e-4, **options)
+
+    def momentum(of):
+        group = of.param_groups[0]
+        return group["momentum"] if "momentum" in group else group["betas"][0]
+
+    mine, theirs = new(), new()
+    kwargs = {"max_lr": 1e-3, "step_size_up_epochs": 10, "cycle_momentum": True}
+    scheduler = build_schedule("cyclic", mine, STEPS, 5e-4, 0, kwargs)
+    reference = CyclicLR(theirs, base_lr=5e-4, max_lr=1e-3, step_size_up=10)
+    seen = []
+    for epoch in range(45):
+        for _ in range(STEPS):
+            assert mine.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9), epoch
+            assert momentum(mine) == pytest.approx(momentum(theirs), rel=1e-9), epoch
+            seen.append(momentum(mine))
+            mine.step(), scheduler.step()
+        theirs.step(), reference.step()
+    assert (seen[0], min(seen), seen[10 * STEPS]) == pytest.approx((0.9, 0.8, 0.8))
+    assert len(set(mine.param_groups[0].get("betas", ())[1:])) <= 1  # the second beta stays
+
+
+def test_momentum_cycles_where_there_is_one():
+    kwargs = {"cycle_momentum": True}
+    with pytest.raises(ValueError, match="needs an optimiser with momentum or betas"):
+        build_schedule("cyclic", torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(1))]), STEPS, 0.01, 0, kwargs)
+    assert kwargs == {"cycle_momentum": True}
+    off = build_schedule("cyclic", optimizer(), STEPS, 0.01, 0, {"cycle_momentum": False, "max_lr": 0.05})
+    assert type(off).__name__ == "LambdaLR"
+
+
 def test_step_and_exponential_are_torchs_stepped_once_an_epoch():
     assert ours(step_schedule(STEPS, 10, 0.1), 35) == pytest.approx(of_torch(StepLR(optimizer(), 10), 35), rel=1e-9)
     theirs = ExponentialLR(optimizer(), 0.95)

@@ -176,6 +176,12 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"expected_vad": "fitt"}, ["expected_vad is", "Did you mean 'fit'?"]),
         ({"class_weights": {"sad": 0}}, ["class_weights is", "each value a number above 0"]),
         ({"fusion_module": "absent.py"}, ["fusion_module is", "absent.py", "that is there"]),
+        ({"short_last_batch": True}, ["short_last_batch", "use_speaker_disentanglement", "false"]),
+        (
+            {"lr_scheduler": "cyclic", "lr_scheduler_kwargs": {"max_momentum": 0.95}},
+            ["max_momentum", "cycle_momentum is false"],
+        ),
+        ({"lr_scheduler": "cyclic", "lr_scheduler_kwargs": {"base_momentum": 1}}, ["base_momentum", "below 1"]),
         ({"lr_scheduler": "curriculum", "curriculum_epochs": 0}, ["lr_scheduler", "curriculum_epochs is 0"]),
         (
             {"lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"strat": 1}},
