@@ -13,6 +13,9 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase
 
+from .checksums import WEIGHTS
+from .checksums import files_like
+from .checksums import note_checksums
 from .configuration_emomm import EmoMMConfig
 from .fusions import get_fusion
 from .modeling_emomm import EmoMMForEmotionClassification
@@ -51,7 +54,8 @@ def export_model(
     package.
 
     A frozen text encoder is attached here; while training, no file holds it. The folder is written beside its place
-    and then renamed, and one that was there is replaced.
+    and then renamed, and one that was there is replaced. `checksums.json` in it says what was written; to change a
+    file by hand, delete that one (see `checksums`).
 
     Args:
         model: as trained, on any device.
@@ -70,6 +74,7 @@ def export_model(
     try:
         config = _write_weights(model, staging, encoder_weights)
         config.save_pretrained(staging)  # with the code
+        note_checksums(staging, files_like(staging, WEIGHTS))
         _processor(config, tokenizer).save_pretrained(str(staging))
         staging.chmod(0o755)
         if folder.exists():
@@ -124,7 +129,8 @@ def _write_index(staging: Path) -> None:
 
 def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -> EmoMMProcessor:
     if config.uses_text:  # the model takes no token types, so that `pipeline("text-classification")` gives none
-        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = ["input_ids", "attention_mask"]
     allow_missing = config.modality == "both" and get_fusion(config.fusion_type).handles_missing
     return EmoMMProcessor(
         tokenizer if config.uses_text else None,

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .checksums import CheckedFiles
 from .configuration_emomm import EmoMMConfig
 from .fusions import ModalityState
 from .fusions import build_fusion
@@ -119,7 +120,7 @@ def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
     return (sequence * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-class EmoMMPreTrainedModel(PreTrainedModel):
+class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
     """Loading, saving and initialisation of EmoMM models."""
 
     config_class = EmoMMConfig

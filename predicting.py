@@ -12,10 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import SafetensorError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .checksums import ChangedFiles
+from .checksums import refuse_changed_model
+from .checksums import refuse_changed_processor
 from .configuration_emomm import EmoMMConfig
 from .corpora import Corpus
 from .corpora import load_corpus
@@ -176,8 +181,14 @@ def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
 
 
 def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
-    """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted."""
+    """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted.
+
+    Raises InputError where it can't be loaded, or its folder holds other files than were written there.
+    """
+    _check_is_there(model)
     try:
+        refuse_changed_model(model)
+        refuse_changed_processor(model)
         model_class, processor_class = EmoMMForEmotionClassification, EmoMMProcessor
         if trust_remote_code:  # asked for by name: the auto classes prefer the installed package's
             model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
@@ -187,13 +198,40 @@ def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClas
             raise InputError(f"model {model!r} is no EmoMM model; its configuration says {kind!r}")
         loaded, said = model_class.from_pretrained(model, output_loading_info=True)
         processor = processor_class.from_pretrained(model)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"model {model!r} could not be loaded: {error}") from error
+    except (ChangedFiles, InputError) as error:
+        raise InputError(str(error)) from error
+    except StrictDataclassError as error:
+        raise InputError(f"model {model!r}: config.json: {error.__cause__ or error}") from error
+    except Exception as error:  # noqa: BLE001 whatever foreign files and their code raise
+        logger.debug("loading %s", model, exc_info=True)
+        raise InputError(f"model {model!r} could not be loaded: {_in_a_line(error)}") from error
     missing = sorted(said["missing_keys"])
     if missing:  # transformers would make random ones
         raise InputError(f"model {model!r} lacks {len(missing)} of its weights, such as {missing[0]}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return loaded.eval().to(device), processor
+
+
+def _check_is_there(model: str) -> None:
+    """Raises InputError for what can be neither a folder with a model nor an id on the Hub."""
+    if os.path.isdir(model):
+        if not os.path.isfile(os.path.join(model, "config.json")):
+            raise InputError(
+                f"model {model!r} is a folder without config.json; name that of an exported model, such as "
+                "runs/<recipe>/<experiment>/seed-<seed>/<fold>/model"
+            )
+        return
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        raise InputError(f"model {model!r} is no folder, and can't be an id on the Hub (user/name)") from None
+
+
+def _in_a_line(error: Exception) -> str:
+    """An error of other libraries, which may be as long as a traceback."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:300]}…"
+    return text if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {text}"
 
 
 def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec:

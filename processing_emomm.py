@@ -1,5 +1,6 @@
 """One utterance, or several, to the inputs of the model. Travels to the Hub with it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from transformers import BatchFeature
 from transformers import PreTrainedTokenizerBase
 from transformers import ProcessorMixin
 
+from .checksums import WORDS
+from .checksums import files_like
+from .checksums import note_checksums
+from .checksums import refuse_changed_processor
 from .configuration_emomm import EmoMMConfig
 from .data_collator import EmoMMDataCollator
 from .speech_encoders import SpeechEncoder
@@ -52,7 +57,8 @@ class EmoMMProcessor(ProcessorMixin):
             it the processor takes recordings; the encoder is loaded when it is first needed, and never saved.
 
     Raises:
-        ValueError: a `speech_encoder` that does not describe one, or whose features are not `feature_dim` wide.
+        ValueError: a `speech_encoder` that does not describe one, or whose features are not `feature_dim` wide; a
+            tokenizer without any words, as transformers makes it where `tokenizer.json` is missing.
     """
 
     def __init__(
@@ -64,6 +70,10 @@ class EmoMMProcessor(ProcessorMixin):
         allow_missing: bool = False,
         speech_encoder: dict[str, Any] | None = None,
     ):
+        if tokenizer is not None and len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+            raise ValueError(
+                f"the tokenizer knows no words, only its {len(tokenizer)} special tokens: is tokenizer.json missing?"
+            )
         self.tokenizer = tokenizer
         self.modality = modality
         self.feature_dim = feature_dim
@@ -230,9 +240,16 @@ class EmoMMProcessor(ProcessorMixin):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.to_json_file(str(path))
         write_missing_code(path.parent)
+        note_checksums(path.parent, [path.name, *files_like(path.parent, WORDS)])
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", path.parent.name), **kwargs)
         return [str(path)]
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "EmoMMProcessor":
+        """As in transformers. Raises `ChangedFiles` for a folder whose files are not those that were written there."""
+        refuse_changed_processor(pretrained_model_name_or_path, kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):

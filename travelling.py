@@ -10,6 +10,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from .checksums import note_checksums
+
 if TYPE_CHECKING:  # what a file names like this, transformers copies with it: who has one of the files has them all
     from .modeling_emomm import EmoMMForEmotionClassification  # noqa: F401
     from .pipeline_emomm import EmoMMPipeline  # noqa: F401
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # what a file names like this, transformers copies with it: w
 logger = logging.getLogger(__name__)
 
 CODE = (
+    "checksums.py",
     "configuration_emomm.py",
     "data_collator.py",
     "fusions.py",
@@ -54,6 +57,7 @@ def save_config(config: PreTrainedConfig, folder: str | Path) -> None:
     PreTrainedConfig.save_pretrained(described, folder)
     for name, source in code.items():
         (Path(folder) / name).write_text(source, encoding="utf-8")
+    note_checksums(folder, ["config.json", *code])
 
 
 def write_missing_code(folder: str | Path) -> None:
@@ -62,6 +66,7 @@ def write_missing_code(folder: str | Path) -> None:
         path = Path(folder) / name
         if not path.exists():
             path.write_text(source, encoding="utf-8")
+            note_checksums(folder, [name])
 
 
 def _pipelines(config: PreTrainedConfig) -> dict[str, Any]:

@@ -33,6 +33,9 @@ from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 
 from ..checking import nearest
+from ..checksums import CHECKSUMS
+from ..checksums import WEIGHTS
+from ..checksums import WORDS
 from ..corpora import UNKNOWN
 from ..corpus_reading import read_genders
 from ..corpus_specs import CorpusSpec
@@ -64,11 +67,7 @@ TIMEOUT_SECONDS = 120.0
 _TRANSIENT = (408, 409, 412, 429)  # 409 and 412: another commit came in between; and all from 500 on
 
 # Nothing but these is ever pushed.
-MODEL_FILES = re.compile(
-    r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|processor_config\.json"
-    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.(txt|json)|merges\.txt"
-    r"|spiece\.model|tokenizer\.model|sentencepiece\.bpe\.model"
-)
+MODEL_FILES = re.compile(rf"{re.escape(CHECKSUMS)}|(processor_)?config\.json|{WEIGHTS.pattern}|{WORDS.pattern}")
 FIGURES = re.compile(r"figures/[\w.-]+\.(png|svg)")
 # The report's figures that are shared, and what the card says of those that it shows. None that names speakers.
 _FIGURES = {

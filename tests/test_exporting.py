@@ -128,6 +128,8 @@ for name, (folder, text, missing) in folders.items():
                 single = processor(audio_features=frames[1], text=text[1] if text else None)
                 results[f"{name}.{auto_class}.single"] = model(**single).logits.numpy()
     results[f"{name}.labels"] = np.array([model.config.id2label[i] for i in range(3)])
+    if name not in ("frozen_both", "own_top", "audio_only"):
+        continue
     for part in (model, processor):  # what the stranger saves can be loaded too
         part.save_pretrained(f"again/{name}")
     again = transformers.AutoModel.from_pretrained(f"again/{name}", trust_remote_code=True)
@@ -334,7 +336,7 @@ def test_a_part_that_is_saved_alone_has_its_code(exported, tmp_path, monkeypatch
 def test_a_processor_leaves_the_code_of_the_model_it_is_saved_beside(exported, tmp_path):
     _, folder = exported["own_absolute"]
     AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "checksums.json"}
     assert b"from .product_absolute import Absolute" in before["modeling_emomm.py"]
     AutoProcessor.from_pretrained(folder).save_pretrained(str(tmp_path))
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
@@ -344,7 +346,7 @@ def test_a_configuration_whose_fusion_is_not_loaded_is_written_without_code(expo
     config = AutoConfig.from_pretrained(exported["own_absolute"][1])
     monkeypatch.setattr(fusions, "_REGISTRY", {"concat": fusions.get_fusion("concat")})
     config.save_pretrained(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checksums.json", "config.json"]
     assert not json.loads((tmp_path / "config.json").read_text()).get("auto_map")
     assert "comes from product_absolute.py, which is not loaded" in caplog.text
 
@@ -359,7 +361,9 @@ def test_the_folder_holds_what_it_must_and_nothing_of_this_machine(exported, pla
     words = [] if kind is None else ["tokenizer.json", "tokenizer_config.json"]
     own = [f"{values['fusion_module']}.py"] if "fusion_module" in values else []
     files = [path.name for path in folder.iterdir()]
-    assert sorted(files) == sorted(["config.json", "processor_config.json", *CODE, *weights, *words, *own])
+    assert sorted(files) == sorted(
+        ["config.json", "processor_config.json", "checksums.json", *CODE, *weights, *words, *own]
+    )
     for path in folder.iterdir():
         content = path.read_bytes()
         for private in (str(place), str(ROOT), str(Path.home()) + "/"):

@@ -19,13 +19,14 @@ from emomm.sharing.hub import check_destination
 TESTS = Path(__file__).resolve().parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
-    "configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py", "pipeline_emomm.py",
-    "processing_emomm.py", "saliency.py", "speech_encoders.py", "speech_features.py", "transcribing.py",
-    "travelling.py", "waveforms.py",
+    "checksums.py", "configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py",
+    "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "speech_encoders.py", "speech_features.py",
+    "transcribing.py", "travelling.py", "waveforms.py",
 ]  # fmt: skip
 FILES = [
-    "README.md", "config.json", *CODE, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-    "model.safetensors.index.json", "processor_config.json", "results.json", "tokenizer.json", "tokenizer_config.json",
+    "README.md", "checksums.json", "config.json", *CODE, "model-00001-of-00002.safetensors",
+    "model-00002-of-00002.safetensors", "model.safetensors.index.json", "processor_config.json", "results.json",
+    "tokenizer.json", "tokenizer_config.json",
 ]  # fmt: skip
 
 

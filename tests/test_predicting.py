@@ -1,6 +1,7 @@
 """`emomm predict` on recordings, and a corpus of another encoder refused by name."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,19 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from safetensors.torch import load_file
 from safetensors.torch import save_file
 from tiny_emotion_models import tiny_emotion_model
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
+from transformers import AutoModel
 
 from emomm import predicting
+from emomm.checksums import ChangedFiles
 from emomm.cli import main
 from emomm.errors import InputError
 from emomm.predicting import load_model
 from emomm.predicting import predict
 from emomm.predicting import predict_recordings
 from emomm.predicting import readable
+from emomm.processing_emomm import EmoMMProcessor
 from emomm.speech_encoders import SpeechEncoder
 
 
@@ -127,26 +132,142 @@ def test_a_corpus_of_another_encoder_is_refused_by_name(place, tmp_path, monkeyp
     assert not (tmp_path / "q.parquet").exists()
 
 
+def changed(place: Path, name: str, without_checksums: bool = False) -> Path:
+    """A copy of the model's folder to break."""
+    folder = Path(shutil.copytree(place / "model", place / name))
+    if without_checksums:
+        (folder / "checksums.json").unlink()
+    return folder
+
+
+def test_a_folder_that_is_not_what_was_written_is_refused(place):
+    """By predict and live, before anything is loaded; and by whoever loads model or processor."""
+    for name, said in (
+        ("tokenizer.json", "tokenizer.json is missing"),
+        ("model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors has changed"),
+        ("config.json", "config.json has changed"),
+        ("processor_config.json", "processor_config.json has changed"),
+        ("model.safetensors", "model.safetensors was added"),
+    ):
+        folder = changed(place, f"changed-{name}")
+        path = folder / name
+        if name == "tokenizer.json":
+            path.unlink()
+        elif name == "config.json":
+            config = json.loads(path.read_text())
+            config["id2label"] = {"0": "sad", "1": "happy", "2": "neutral", "3": "anger"}
+            path.write_text(json.dumps(config))
+        elif name.endswith("-00002.safetensors"):
+            content = bytearray(path.read_bytes())
+            content[-5] ^= 1  # one bit of a weight
+            path.write_bytes(content)
+        else:
+            path.write_bytes(path.read_bytes() + b" " if path.exists() else b"")
+        with pytest.raises(
+            InputError, match=rf"{said}\. Fetch.* again; or, .* delete checksums.json"
+        ):
+            load_model(str(folder), False)
+        loaded = EmoMMProcessor if name in ("tokenizer.json", "processor_config.json") else AutoModel
+        with pytest.raises(ChangedFiles, match=said):
+            loaded.from_pretrained(folder)
+
+
+def test_a_file_that_was_changed_on_purpose_is_taken_without_its_line(place):
+    folder = changed(place, "renamed")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {str(i): f"class {i}" for i in range(4)}
+    config["label2id"] = {f"class {i}": i for i in range(4)}
+    (folder / "config.json").write_text(json.dumps(config))
+    noted = json.loads((folder / "checksums.json").read_text())
+    assert "delete this file, or its line here" in noted["about"]
+    del noted["sha256"]["config.json"]
+    (folder / "checksums.json").write_text(json.dumps(noted))
+    assert load_model(str(folder), False)[0].config.id2label[0] == "class 0"
+    (folder / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes() + b"\n")
+    with pytest.raises(InputError, match="tokenizer.json has changed"):
+        load_model(str(folder), False)
+    (folder / "checksums.json").write_text("torn")
+    with pytest.raises(InputError, match="checksums.json can't be read"):
+        load_model(str(folder), False)
+    (folder / "checksums.json").unlink()  # as in every export from before
+    load_model(str(folder), False)
+
+
+def test_line_ends_that_git_changes_and_what_is_saved_anew_are_no_change(place):
+    folder = changed(place, "saved")
+    for name in ("config.json", "tokenizer.json", "modeling_emomm.py"):
+        (folder / name).write_bytes((folder / name).read_bytes().replace(b"\n", b"\r\n"))
+    model, processor = load_model(str(folder), False)
+    with torch.no_grad():
+        model.classifier.bias += 1
+    model.save_pretrained(folder)  # one file of weights in place of two, and an index less
+    processor.max_length = 12
+    processor.save_pretrained(str(folder))
+    again, its = load_model(str(folder), True)  # its code is looked at as well
+    assert torch.equal(again.classifier.bias, model.classifier.bias) and its.max_length == 12
+    assert not list(folder.glob("model-*"))
+
+
+def test_files_are_read_once_a_process(place, monkeypatch):
+    load_model(str(place / "model"), False)
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("hashlib.sha256", lambda *_: pytest.fail("read again"))
+    load_model(str(place / "model"), False)
+
+
 def test_broken_models_are_one_message(place, tmp_path, capsys):
     """Weights that are missing would be random ones, and another kind of model gives no emotions."""
-    broken = Path(shutil.copytree(place / "model", tmp_path / "broken"))
+    broken = changed(place, "broken", without_checksums=True)
     (weights,) = [
         path for path in broken.glob("*.safetensors") if any(name.startswith("classifier") for name in load_file(path))
     ]
     spare = {name: value for name, value in load_file(weights).items() if not name.startswith("classifier")}
     save_file(spare, weights, metadata={"format": "pt"})
-    (broken / "model.safetensors.index.json").unlink(missing_ok=True)
-    (tmp_path / "torn").mkdir()
-    for path in (place / "model").iterdir():
-        content = b"torn" if path.suffix == ".safetensors" else path.read_bytes()
-        (tmp_path / "torn" / path.name).write_bytes(content)
+    torn = changed(place, "torn", without_checksums=True)
+    for path in torn.glob("*.safetensors"):
+        path.write_bytes(b"torn")
+    wordless = changed(place, "wordless", without_checksums=True)
+    (wordless / "tokenizer.json").unlink()
+    settings = {"dropout": 2.0, "audio_dim": "wide", "fusion_type": "none", "id2label": ["a"]}
+    for name, value in settings.items():
+        path = changed(place, name, without_checksums=True) / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    (tmp_path / "empty").mkdir()
     for model, said in (
-        (broken, r"weights|could not be loaded"),
-        (tmp_path / "torn", "could not be loaded"),
+        (broken, "lacks 2 of its weights, such as classifier.bias"),
+        (torn, "could not be loaded"),
+        (wordless, "the tokenizer knows no words, only its 5 special tokens"),
+        (place / "dropout", "config.json: dropout=2.0 is out of range; it must be at least 0 and below 1"),
+        (place / "audio_dim", r"config.json: Field 'audio_dim' expected int, got str \(value: 'wide'\)"),
+        (place / "fusion_type", "could not be loaded: fusion_type='none' is not known"),
+        (place / "id2label", "could not be loaded: AttributeError"),
         (place / "speech", "is no EmoMM model; its configuration says 'wav2vec2'"),
+        (tmp_path / "empty", "is a folder without config.json"),
+        (tmp_path / "none", r"is no folder, and can't be an id on the Hub \(user/name\)"),
     ):
         with pytest.raises(InputError, match=said):
             load_model(str(model), False)
+    assert main(["predict", str(place / "dropout"), str(place / "one.wav")]) == 2
+    assert "\nerror: model " in f"\n{capsys.readouterr().err}"
     assert main(["predict", str(place / "model"), "x" * 300]) == 2
     assert main(["predict", str(place / "model"), str(place / "one.wav"), "--output", "/proc/no/such.json"]) == 2
     assert "can't write /proc/no/such.json" in capsys.readouterr().err
+
+
+def test_weights_as_a_pickle_are_loaded_safely_or_not_at_all(place, tmp_path):
+    folder = changed(place, "pickle", without_checksums=True)
+    weights = {name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()}
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    loaded, _ = load_model(str(folder), False)
+    assert torch.equal(loaded.classifier.weight, weights["classifier.weight"])
+
+    class Harm:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Harm(), protocol=2))
+    with pytest.raises(InputError, match="could not be loaded: UnpicklingError"):
+        load_model(str(folder), False)
+    assert not (tmp_path / "harm").exists()

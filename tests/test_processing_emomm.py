@@ -178,7 +178,7 @@ def test_a_processor_for_voice_alone_comes_back_without_a_tokenizer(tmp_path):
     EmoMMProcessor(modality="audio", feature_dim=DIM).save_pretrained(folder)
     EmoMMConfig(modality="audio").save_pretrained(folder)
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".py") == [
-        "config.json", "processor_config.json"
+        "checksums.json", "config.json", "processor_config.json"
     ]  # fmt: skip
     for loaded in (EmoMMProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(folder)):
         assert type(loaded) is EmoMMProcessor and loaded.tokenizer is None
