@@ -163,9 +163,7 @@ def test_a_folder_that_is_not_what_was_written_is_refused(place):
             path.write_bytes(content)
         else:
             path.write_bytes(path.read_bytes() + b" " if path.exists() else b"")
-        with pytest.raises(
-            InputError, match=rf"{said}\. Fetch.* again; or, .* delete checksums.json"
-        ):
+        with pytest.raises(InputError, match=rf"{said}\. Fetch.* again; or, .* delete checksums.json"):
             load_model(str(folder), False)
         loaded = EmoMMProcessor if name in ("tokenizer.json", "processor_config.json") else AutoModel
         with pytest.raises(ChangedFiles, match=said):
