@@ -345,6 +345,16 @@ class CurriculumTrainer(Trainer):
         """Where the weights of the best validation epoch lie."""
         return Path(self.args.output_dir) / BEST_WEIGHTS
 
+    @property
+    def best_epoch_ties(self) -> int | None:
+        """How many later epochs have the very score of the best, which is the first of them: among these, validation
+        chooses nothing. None without validation."""
+        if self.best_epoch is None:
+            return None
+        key = f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"
+        scores = [entry[key] for entry in self.state.log_history if key in entry]
+        return sum(score == self.best_score for score in scores[self.best_epoch :])
+
     def _keep_if_better(self, metrics: dict[str, float]) -> None:
         score = metrics[f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"]
         gain = math.inf

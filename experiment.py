@@ -36,7 +36,8 @@ from .exporting import export_model
 from .exporting import save_encoder_weights
 from .feature_store import TextStateStore
 from .feature_store import encoder_fingerprint
-from .fusions import FusionOutput
+from .fusion_trial import drops_out_of_reach
+from .fusion_trial import try_fusion
 from .fusions import get_fusion
 from .fusions import load_fusion_module
 from .metrics import RATINGS
@@ -80,24 +81,6 @@ def _encoder_config(name: str) -> PreTrainedConfig | InputError:
     except InputError as error:
         return error
     return config
-
-
-def _try_model(config: EmoMMConfig) -> None:
-    """Builds the model and gives it a batch, as a check of a fusion that is not ours."""
-    model = EmoMMForEmotionClassification(config).eval()
-    right = (2, config.fusion_hidden_dim)
-
-    def check(fusion, states, output) -> None:
-        if not isinstance(output, FusionOutput) or output.embedding.shape != right:
-            found = tuple(output.embedding.shape) if isinstance(output, FusionOutput) else type(output).__name__
-            raise ValueError(
-                f"the fusion {config.fusion_type!r} gave {found} for two rows, but must give a FusionOutput whose "
-                f"embedding is {right} (fusion_hidden_dim is {config.fusion_hidden_dim})"
-            )
-
-    model.fusion.register_forward_hook(check)
-    with torch.no_grad():
-        model(audio_features=torch.zeros(2, 3, config.audio_dim), text_features=torch.zeros(2, 4, config.text_dim))
 
 
 class RunFailed(RuntimeError):
@@ -210,7 +193,17 @@ class Experiment:
         if self.data.needs_difficulty:
             self._checked(self.data.difficulty, train_rows)
         if self.fusion_module is not None:
-            self._checked(_try_model, config)
+            self._checked(try_fusion, config)
+            self._note_own_dropout(config)
+
+    def _note_own_dropout(self, config: EmoMMConfig) -> None:
+        note = (
+            f"experiment {self.settings.name!r}: the fusion {config.fusion_type!r} is random in training by itself, "
+            "which post_curriculum_dropout doesn't change: make its dropout a module, such as torch.nn.Dropout"
+        )
+        if self.settings.post_curriculum_dropout is not None and note not in self.notes:
+            if self._checked(drops_out_of_reach, config):
+                self.notes.append(note)
 
     @property
     def may_lack(self) -> bool:
@@ -417,6 +410,7 @@ class Experiment:
             "rows_without_rating": unrated,
             "steps": trainer.state.global_step,
             "best_epoch": trainer.best_epoch,
+            "best_epoch_ties": trainer.best_epoch_ties,
             "train_seconds": round(seconds, 3),
             "validation": self._predict(trainer, validation_rows)[0] if run.fold.validation else None,
             "test": {},

@@ -51,7 +51,8 @@ class Fusion(nn.Module):
 
     A fusion of your own: subclass this, register it under a name, take what you need of `dims` (width of each
     modality), `hidden_dim`, `num_heads` and `dropout` in `__init__`, and return a `FusionOutput` whose embedding is
-    (batch, hidden_dim).
+    (batch, hidden_dim). Dropout as modules (`nn.Dropout` and its kind, `nn.MultiheadAttention`) changes with
+    `post_curriculum_dropout`; what `F.dropout` is given does not.
 
     Attributes:
         uses_sequences: whether `forward` reads `sequence`; if not, training keeps pooled vectors alone.

@@ -234,13 +234,19 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
     # ---- the head ---------------------------------------------------------------------------------------------------
 
     def set_dropout(self, dropout: float) -> None:
-        """Changes the dropout everywhere in the head (fusion and classifier); the text encoder keeps its own."""
+        """Changes the dropout everywhere in the head (fusion and classifier); the text encoder keeps its own.
+
+        That of torch's dropout modules, of `nn.MultiheadAttention` and of recurrent layers, which hold it as a number;
+        what a fusion passes to `F.dropout` itself is out of reach.
+        """
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout!r} is out of range; it must be at least 0 and below 1")
         for part in (self.fusion, self.classifier):
             for module in part.modules() if part is not None else ():
-                if isinstance(module, nn.Dropout):
+                if isinstance(module, nn.modules.dropout._DropoutNd):
                     module.p = dropout
+                elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+                    module.dropout = dropout
 
     def _audio_state(self, features: Tensor, mask: Tensor | None) -> ModalityState:
         if features.shape[-1] != self.config.audio_dim or features.ndim not in (2, 3):

@@ -81,8 +81,8 @@ _FIGURES = {
 }
 _TEXT = (".json", ".md", ".py", ".txt", ".svg")
 _RUN_KEYS = (
-    "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "train_seconds", "validation",
-    "test",
+    "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "best_epoch_ties",
+    "train_seconds", "validation", "test",
 )  # fmt: skip
 
 

@@ -295,7 +295,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
         "speaker_batches": True,
         "save_seconds": 0.0,
     }
-    script = [0.5, 0.6, 0.4, 0.4]
+    script = [0.5, 0.6, 0.6, 0.4]
     whole = new_trainer(tmp_path / "whole", scripted=script, **arguments, gradient_accumulation_steps=1)
     whole.train()
     assert whole.best_epoch == 2 and whole.epochs_without_improvement == 2
@@ -314,6 +314,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
     for key in ("loss", "eval_uar", "curriculum/pool_size", "curriculum/mean_difficulty", "learning_rate"):
         assert history(resumed, key) == history(whole, key), key
     assert (resumed.best_epoch, resumed.best_score) == (2, 0.6) and resumed.epochs_without_improvement == 2
+    assert resumed.best_epoch_ties == whole.best_epoch_ties == 1
     for trainer in (whole, resumed):
         trainer.load_best()
     assert_equal(weights_of(resumed), weights_of(whole))
@@ -340,12 +341,14 @@ def test_early_stopping_begins_after_the_curriculum(tmp_path, script, arguments,
 
 
 @pytest.mark.parametrize(
-    ("script", "greater", "best"), [([0.2, 0.6, 0.6, 0.1], True, 2), ([0.5, 0.6, 0.4, 0.4], False, 3)]
+    ("script", "greater", "best", "ties"),
+    [([0.2, 0.6, 0.6, 0.1], True, 2, 1), ([0.5, 0.4, 0.4, 0.4], False, 2, 2), ([0.5, 0.5, 0.6, 0.5], True, 3, 0)],
 )
-def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, script, greater, best):
-    """The first of equals; copies, not the tensors that train on."""
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, script, greater, best, ties):
+    """The first of equals, which are counted; copies, not the tensors that train on."""
     trainer = new_trainer(tmp_path, scripted=script, greater_is_better=greater)
     trainer.train()
+    assert trainer.best_epoch_ties == ties
     assert (trainer.best_epoch, trainer.best_score) == (best, script[best - 1])
     last = weights_of(trainer)
     trainer.load_best()

@@ -66,6 +66,8 @@ def test_test_rows_never_influence_training(tmp_path):
     for name, value in one["weights"].items():
         np.testing.assert_array_equal(value, two["weights"][name], err_msg=name)
     assert one["history"] == two["history"]
+    reached = [entry["eval_uar"] for entry in one["history"] if "eval_uar" in entry]
+    assert one["metrics"]["best_epoch_ties"] == reached.count(max(reached)) - 1
     assert one["metrics"]["validation"] == two["metrics"]["validation"]
     assert one["metrics"]["test"] != two["metrics"]["test"]
     one, two = files("clean", "session-2"), files("noise", "session-2")

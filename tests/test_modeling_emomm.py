@@ -599,6 +599,18 @@ def test_set_dropout_reaches_the_whole_head_and_no_encoder(encoders, fusion):
             model.set_dropout(wrong)
 
 
+def test_set_dropout_reaches_every_kind_of_an_own_fusion():
+    """Dropout of other shapes, and layers that hold it as a number."""
+    model = model_of(fusion_type="concat", dropout=0.1)
+    kinds = [nn.Dropout(0.2), nn.Dropout1d(0.2), nn.Dropout2d(0.2), nn.AlphaDropout(0.2), nn.FeatureAlphaDropout(0.2)]
+    layers = [nn.MultiheadAttention(8, 2, dropout=0.2), nn.GRU(8, 8, num_layers=2, dropout=0.2)]
+    model.fusion.others = nn.ModuleList([*kinds, *layers, nn.TransformerEncoderLayer(8, 2, dropout=0.2)])
+    model.set_dropout(0.35)
+    assert {each.p for each in kinds} == {each.dropout for each in layers} == {0.35}
+    block = model.fusion.others[-1]
+    assert {block.self_attn.dropout, block.dropout.p, block.dropout1.p, block.dropout2.p} == {0.35}
+
+
 @each_setting
 def test_dropout_0_makes_training_the_same_as_evaluation(setting):
     model, rows = model_of(dropout=0.3, **setting), rows_of([(5, 3), (1, 7), (8, 1)])
