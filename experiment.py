@@ -419,7 +419,7 @@ class Experiment:
         for part in run.fold.test:  # the test rows are read here for the first time
             rows = data.rows((part,))
             result["test"][part.corpus], probabilities, vad = self._predict(trainer, rows)
-            tables.append(self._prediction_table(rows, probabilities, vad, difficulty))
+            tables.append(self.prediction_table(rows, probabilities, vad, difficulty))
         if args.should_save:
             self._write(run, trainer, pa.concat_tables(tables) if tables else None)
             tracker.finished(result, tables, run.folder / "model")
@@ -476,9 +476,21 @@ class Experiment:
             "classes": dict(zip(self.data.labels, counts, strict=True)),
         }
 
-    def _prediction_table(
-        self, rows: np.ndarray, probabilities: np.ndarray, vad: np.ndarray | None, difficulty: np.ndarray | None
+    def prediction_table(
+        self,
+        rows: np.ndarray,
+        probabilities: np.ndarray,
+        vad: np.ndarray | None = None,
+        difficulty: np.ndarray | None = None,
     ) -> pa.Table:
+        """predictions.parquet: what is known of some rows, and what was made of them.
+
+        Args:
+            rows: (n,) where they are in the arrays of `data`.
+            probabilities: (n, classes); the most probable class is the prediction.
+            vad: (n, 3) predicted ratings, of what gives them.
+            difficulty: of *all* rows.
+        """
         names = np.array(self.data.labels, dtype=object)
         flat = pa.array(probabilities.astype(np.float32).reshape(-1))
         hard = np.full(len(rows), np.nan) if difficulty is None else difficulty[rows]

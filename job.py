@@ -35,6 +35,9 @@ from .experiment import Experiment
 from .experiment import Run
 from .experiment import RunFailed
 from .experiment_data import ExperimentData
+from .floors.job_floors import FOLDER as FLOORS
+from .floors.job_floors import job_floors
+from .floors.results import floors_entry
 from .metrics import summarise
 from .processes import process_state
 from .protocols import plan_folds
@@ -96,7 +99,11 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         if state.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
-            for path in [*folder.glob("*.temporary"), *folder.glob("encoders/*.temporary")]:
+            for path in [
+                *folder.glob("*.temporary"),
+                *folder.glob("encoders/*.temporary"),
+                *folder.glob(f"{FLOORS}/*.temporary"),
+            ]:
                 path.unlink()  # of a job that was killed
             for run_folder in changed:
                 remove_run(run_folder)
@@ -255,6 +262,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
     gc.collect()
     gc.freeze()
+    floors = job_floors(experiments, plans, recipe.output_dir, state)
     failed: list[str] = []
     best = 0.0
     total = sum(map(len, plans))
@@ -273,7 +281,10 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
                 if state.is_main_process:
                     write_json(recipe.output_dir / "results.json", results)
     if state.is_main_process:
-        add_statistics(results, recipe.output_dir)
+        pooled = add_statistics(results, recipe.output_dir)
+        for experiment, entry, found in zip(experiments, entries, floors, strict=True):
+            said = floors_entry(experiment.settings.modality, entry["runs"], found, pooled[entry["name"]])
+            entry.update({} if said is None else {"floors": said})
         summarise_job(results, recipe.experiments, recipe.output_dir)
         write_json(recipe.output_dir / "results.json", results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]

@@ -184,6 +184,9 @@ class Settings:
     wandb_project: str = _job("emomm", "Project at Weights & Biases.")
     store_dir: str | None = _job(None, "Folder of the frozen text states; null is the user's cache.")
     store_dtype: str = _job("float16", "Precision of the frozen text states.", choices=("float16", "float32"))
+    floors: bool = _job(
+        True, "Fit logistic regression to the same folds first, and say of each experiment how it compares."
+    )
     save_seconds: float = _job(30.0, "Least time between two full states to resume from, in seconds.", min=0)
 
     def __post_init__(self) -> None:
@@ -208,6 +211,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 # content is part of a run's identity by itself).
 _NO_IDENTITY = {
     "name", "description", "seeds", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds",
+    "floors",
 }  # fmt: skip
 _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metrics|dataloader_.*")
 

@@ -35,7 +35,7 @@ _READS = {"audio": "the voice", "text": "the words", "both": "voice and words"}
 _METRICS = {"uar": ("UAR", "recall"), "accuracy": ("Accuracy", "accuracy")}
 _METRICS |= {"f1_macro": ("F1 macro", "f1"), "f1_weighted": ("F1 weighted", "f1")}
 _OF_THIS_MACHINE = (
-    "description", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds", "name",
+    "description", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds", "name", "floors",
     "training_arguments",
 )  # fmt: skip
 

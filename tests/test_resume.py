@@ -23,6 +23,7 @@ from emomm import job
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiment import Experiment
+from emomm.floors import store
 from emomm.settings import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,16 @@ TRAINING = {
     "early_stopping_patience": 2,
     "use_speaker_disentanglement": False,
 }
+
+
+def while_keeping_a_floor(number):
+    """Killed in the middle of a file of the floors, after so many others."""
+    seen = []
+
+    def torn(path, _):
+        path.with_name(f"{path.name}.1.temporary").write_bytes(b"torn")
+
+    kill_at(store, "write_whole", lambda *_: len(seen) == number or seen.append(1), torn)
 
 
 def before_step(step):
@@ -110,6 +121,8 @@ def killed(recipe, point, *args):
 
 
 KILLS = [
+    (while_keeping_a_floor, 0),
+    (while_keeping_a_floor, 3),
     (before_step, 3),  # in the middle of an epoch, random pool
     (while_keeping_the_best,),  # at the end of the first epoch
     (before_step, 7),  # in the middle of an epoch, pool by confidence
@@ -179,10 +192,16 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
         assert_same_run(runs(undisturbed / "whole")[fold], run)
         files = {path.name for path in run.iterdir()}
         assert files == {"run.json", "metrics.json", "history.json", "predictions.parquet", "model"}, fold
-    assert {path.name for path in (undisturbed / "killed").iterdir()} == {".lock", "encoders", "results.json", "small"}
+    names = {".lock", "encoders", "floors", "results.json", "small"}
+    assert {path.name for path in (undisturbed / "killed").iterdir()} == names
+    floors = [
+        {p.name: p.read_bytes() for p in (undisturbed / job / "floors").iterdir()} for job in ("whole", "killed")
+    ]
+    assert floors[0] == floors[1] and len(floors[0]) == 6
     results = json.loads((undisturbed / "killed" / "results.json").read_text())
     whole = json.loads((undisturbed / "whole" / "results.json").read_text())
-    assert results["experiments"][0]["summary"] == whole["experiments"][0]["summary"]
+    for part in ("summary", "floors"):
+        assert results["experiments"][0][part] == whole["experiments"][0][part]
 
 
 def killed_while_replacing(recipe):

@@ -1,0 +1,131 @@
+"""What results.json says of floors: how they score, pooled as the runs of their experiment are, and who is below."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..experiment_statistics import PooledRows
+from ..experiment_statistics import RunPredictions
+from ..experiment_statistics import compare_experiments
+from ..experiment_statistics import experiment_statistics
+from ..experiment_statistics import pool_runs
+from ..metrics import SCALARS
+from ..metrics import emotion_scores
+from ..metrics import scalar_scores
+from ..metrics import scores_of_confusion
+from .job_floors import MOST_FREQUENT
+from .job_floors import RunFloors
+from .job_floors import RunKey
+from .store import FoldFloor
+
+CHOSEN = "chosen"
+"""Of a model of voice and words: of the floors on either and on both, in each fold the best on validation rows."""
+RULE = (
+    "Logistic regression on the mean vector of each utterance (scikit-learn, balanced classes), standardised by and "
+    "fitted on the same training rows as the runs; validation rows choose C and are not fitted on. The floor of an "
+    "experiment is the one on what it hears or reads; of voice and words together, the one on voice, words or both "
+    "that is best on the validation rows of each fold. An experiment is below its floor where its UAR, pooled over "
+    "folds and averaged over seeds, is lower than the floor's on the same rows; that is certain where the 95 % "
+    "interval of the difference, paired by speaker, leaves out 0."
+)
+_OWN = {"audio": "voice", "text": "words", "both": CHOSEN}
+
+
+def floors_entry(
+    modality: str, runs: Sequence[dict[str, Any]], floors: RunFloors, pooled: Mapping[str, PooledRows]
+) -> dict[str, Any] | None:
+    """`floors` of an experiment in results.json; None where it has none.
+
+    Args:
+        modality: of the experiment.
+        runs: its runs in results.json; those that are done count.
+        floors: of its runs.
+        pooled: its predictions by test corpus.
+
+    Returns:
+        {"rule": in words, "own": the floor that it is compared with, "corpora": {corpus: {"chance": {metric: S},
+        "most_frequent": {metric: S, "seeds"}, "voice": ..., "words": ..., "both": ..., "chosen": ..., "comparison":
+        T}}, "folds": {floor: [{"fold", "seeds", ...how it was chosen, "test": {corpus: {metric: score}}}]}}; S as in
+        `experiment_statistics`, of the same rows as the experiment's; with "vad" where the experiment learns ratings.
+        T is the UAR of `compare_experiments`, the experiment minus its floor, uncorrected, with "below" and "certain"
+        (the interval leaves out 0); None where that can't be said.
+    """
+    done = [(run["seed"], run["fold"]) for run in runs if run["status"] == "done"]
+    of_runs = {key: _with_chosen(floors[key], modality) for key in done if key in floors}
+    if not of_runs or not pooled:
+        return None
+    corpora: dict[str, dict[str, Any]] = {corpus: {"chance": _chance(rows)} for corpus, rows in pooled.items()}
+    folds = {}
+    for kind in dict.fromkeys(kind for of_run in of_runs.values() for kind in of_run):
+        if any(kind not in of_run for of_run in of_runs.values()):  # it could not be had in some fold
+            continue
+        alone = _each_once({key: of_run[kind] for key, of_run in of_runs.items()})
+        found = pool_runs([RunPredictions(*key, floor.predictions) for key, (floor, _) in alone.items()])
+        for corpus, said in experiment_statistics(found).items():
+            wanted = [name for name in (*SCALARS, "vad", "seeds") if name in said]
+            corpora[corpus][kind] = {name: said[name] for name in wanted}
+        folds[kind] = [
+            {"fold": fold, "seeds": seeds, **floor.choice, "test": _test_scores(found, seed, fold)}
+            for (seed, fold), (floor, seeds) in alone.items()
+        ]
+        if kind == _OWN[modality]:
+            for corpus, rows in pooled.items():
+                corpora[corpus]["comparison"] = _comparison(corpus, rows, found[corpus])
+    return {"rule": RULE, "own": _OWN[modality], "corpora": corpora, "folds": folds}
+
+
+def _with_chosen(floors: dict[str, FoldFloor], modality: str) -> dict[str, FoldFloor]:
+    """With the one of voice, words and both that did best on validation rows, the first of equal ones."""
+    fitted = [floor for name, floor in floors.items() if name != MOST_FREQUENT]
+    if modality != "both" or not fitted:
+        return floors
+    best = max(fitted, key=lambda floor: next(iter(floor.choice["validation"].values())))
+    return {**floors, CHOSEN: replace(best, choice={"features": best.features, **best.choice})}
+
+
+def _each_once(floors: dict[RunKey, FoldFloor]) -> dict[RunKey, tuple[FoldFloor, list[int]]]:
+    """The floors with the seeds that each is for: once where a fold has the same rows with every seed."""
+    seeds: dict[str, dict[str, list[int]]] = {}
+    for (seed, fold), floor in floors.items():
+        seeds.setdefault(fold, {}).setdefault(floor.key, []).append(seed)
+    if any(len(of_keys) > 1 for of_keys in seeds.values()):
+        return {(seed, fold): (floor, [seed]) for (seed, fold), floor in floors.items()}
+    first = next(iter(floors))[0]
+    once: dict[RunKey, tuple[FoldFloor, list[int]]] = {}
+    for (_, fold), floor in floors.items():
+        once.setdefault((first, fold), (floor, seeds[fold][floor.key]))
+    return once
+
+
+def _chance(rows: PooledRows) -> dict[str, dict[str, Any]]:
+    """The scores of an even guess among all classes, of the counts that it gives on average."""
+    counts = np.bincount(rows.references, minlength=len(rows.labels))
+    scores = scores_of_confusion(np.tile(counts[:, None], (1, len(counts))), rows.labels)  # C guesses for each row
+    return {metric: {"pooled": scores[metric], "ci95": None} for metric in SCALARS}
+
+
+def _test_scores(found: Mapping[str, PooledRows], seed: int, fold: str) -> dict[str, dict[str, float]]:
+    scores = {}
+    for corpus, rows in found.items():
+        place = rows.seeds.index(seed) if seed in rows.seeds else 0
+        tested = rows.folds[place] == fold
+        if tested.any():
+            predicted = rows.predictions[place, tested]
+            scores[corpus] = scalar_scores(emotion_scores(rows.references[tested], predicted, rows.labels))
+    return scores
+
+
+def _comparison(corpus: str, rows: PooledRows, floor: PooledRows) -> dict[str, Any] | None:
+    """UAR of an experiment minus that of its floor; None where they were not tested on the same rows."""
+    pairs = compare_experiments({"experiment": {corpus: rows}, "floor": {corpus: floor}})[corpus]
+    if not pairs:
+        return None
+    said = {key: value for key, value in pairs[0]["uar"].items() if key != "p_holm"}  # there is one pair
+    below = said["difference"] < -1e-12
+    return {**said, "below": below, "certain": bool(below and said["ci95"] is not None and said["ci95"][1] < 0)}
+
+
+__all__ = ["CHOSEN", "RULE", "floors_entry"]

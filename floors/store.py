@@ -1,0 +1,110 @@
+"""Floors on disk: a file for each fold and kind of features in the job's folder, made once.
+
+A file's name holds a hash of all that shaped it and one of its bytes: a torn or foreign file doesn't match its name,
+is never parsed, and is removed and made again. It is a predictions.parquet as a run has one, so that every reader of
+those reads it; how the floor was chosen is in its metadata.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from ..curriculum_trainer import write_whole
+from ..metrics import RATINGS
+
+logger = logging.getLogger(__name__)
+
+_METADATA = b"emomm_floor"
+
+
+@dataclass(frozen=True, eq=False)
+class FoldFloor:
+    """A floor in one fold.
+
+    Args:
+        features: what it was fitted to: "voice", "words", "both"; "most_frequent" of the class that always is said.
+        fold: name of the fold that asked for it first.
+        key: hash of all that shaped it.
+        choice: of `fitting.Floor`.
+        predictions: of the test rows, as `Experiment.prediction_table` gives them.
+    """
+
+    features: str
+    fold: str
+    key: str
+    choice: dict[str, Any]
+    predictions: pa.Table
+
+    @property
+    def gives_ratings(self) -> bool:
+        """Whether it has a ridge regression for valence, arousal and dominance."""
+        return "ridge" in self.choice
+
+    def without_ratings(self) -> "FoldFloor":
+        """The same, of the classes alone."""
+        columns = [name for name in self.predictions.column_names if name.removeprefix("predicted_") in RATINGS]
+        choice = {key: value for key, value in self.choice.items() if key != "ridge"}
+        return FoldFloor(self.features, self.fold, self.key, choice, self.predictions.drop_columns(columns))
+
+
+class FloorStore:
+    """The floors in `folder` of a job."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def read(self, features: str, fold: str, key: str) -> FoldFloor | None:
+        """The floor with this key; None where there is none yet. A file that isn't what its name says is removed."""
+        for path in sorted(self.folder.glob(f"*.{features}.{key[:16]}.*.parquet")):
+            found = _read(path)
+            if found is not None and found["key"] == key:
+                return FoldFloor(features, fold, key, found["choice"], found["predictions"])
+            logger.warning("%s is torn or not ours: it is made again", path)
+            _remove(path)
+        return None
+
+    def write(self, floor: FoldFloor) -> None:
+        """Keeps a floor. Raises OSError where that can't be done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        said = json.dumps({"key": floor.key, "choice": floor.choice}).encode()
+        metadata = {**(floor.predictions.schema.metadata or {}), _METADATA: said}
+        sink = pa.BufferOutputStream()
+        pq.write_table(floor.predictions.replace_schema_metadata(metadata), sink)
+        content = sink.getvalue().to_pybytes()
+        name = f"{floor.fold}.{floor.features}.{floor.key[:16]}.{_digest(content)}.parquet"
+        write_whole(self.folder / name, lambda temporary: Path(temporary).write_bytes(content))
+
+
+def _digest(content: bytes) -> str:
+    return xxhash.xxh3_128(content).hexdigest()[:16]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Key, choice and predictions of a file, None where its bytes are not those that it was named for.
+
+    The hash comes first: a wrong bit can end the process that parses it.
+    """
+    try:
+        content = path.read_bytes()
+        if path.name.split(".")[-2] != _digest(content):
+            return None
+        table = pq.read_table(pa.BufferReader(content))
+        return {**json.loads(table.schema.metadata[_METADATA]), "predictions": table}
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return None
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:  # a folder, or not ours to remove: what is written has another name
+        logger.warning("%s stays (%s)", path, error)
+
+
+__all__ = ["FloorStore", "FoldFloor"]
