@@ -260,7 +260,9 @@ class CurriculumTrainer(Trainer):
         labels = torch.cat([batch["labels"] for batch in batches])
         rows = labels.new_tensor(len(labels)) if weights is None else weights[labels].sum()
         ratings = sum((~batch["vad"].isnan()).sum() for batch in batches) if "vad" in batches[0] else rows
-        norms = self.accelerator.reduce(torch.stack([rows.float(), ratings.float()]), "sum") / parts
+        norms = torch.stack([rows.float(), ratings.float()]) / parts
+        if self.args.world_size > 1:
+            norms = self.accelerator.reduce(norms, "sum")
         return norms if devices == 1 else norms.expand(len(batches[0]["labels"]), 2)  # DataParallel hands out rows
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

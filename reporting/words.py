@@ -77,7 +77,7 @@ def protocol_text(data: ReportData) -> list[str]:
     }
     for metric, validation in sorted(chosen, key=str):
         part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
-            validation, validation
+            str(validation).removesuffix("_unstratified"), validation
         )
         best = "lowest loss" if metric == "loss" else f"highest {str(metric).replace('uar', 'UAR')}"
         text.append(
