@@ -4,6 +4,12 @@ A store is a folder for one (encoder weights and configuration, tokenizer, maxim
 files, each written whole under a temporary name and then renamed to the hash of its bytes: a torn or foreign file does
 not match its name, is never parsed, and is removed and its transcripts encoded again. One process at a time encodes,
 under a lock that the system frees when the process ends, however it ends.
+
+What a transcript is stored as depends on that transcript alone, to the last bit, and not on what else is encoded:
+otherwise the words of test rows would reach the training rows, and a store that grew would not equal one made at once.
+A matrix product may add in another order when its shape changes, so every batch has the one shape that its transcripts'
+length calls for, filled up with copies where there are too few; and that no place in the batch is special is checked
+for each shape. Where one is, transcripts are encoded one by one.
 """
 
 import errno
@@ -11,6 +17,7 @@ import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -33,8 +40,8 @@ from .text_encoders import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "emomm-text-states-2"
-_TOKENS_A_BATCH = 4096
+_FORMAT = "emomm-text-states-3"
+_TOKENS_A_BATCH = 512
 _FLUSH_BYTES = 64 * 2**20
 _FLUSH_SECONDS = 30.0
 
@@ -153,16 +160,16 @@ class TextStateStore:
             return
         keys, tokenizer = list(texts), load_tokenizer(self.model_name)
         tokens = tokenizer(list(texts.values()), truncation=True, max_length=self.max_length)["input_ids"]
-        order = np.argsort([-len(row) for row in tokens], kind="stable")  # the longest first: memory shows at once
         encoder = load_encoder(self.model_name).to("cuda" if torch.cuda.is_available() else "cpu")
+        # Other kernels leave out the mask of a batch in which nothing is padded.
+        encoder.set_attn_implementation("eager")
         done: list[tuple[bytes, np.ndarray]] = []
         flushed = time.monotonic()
         with tqdm(total=len(keys), desc="encoding transcripts", unit="text", disable=None) as bar:
-            for batch in _batches(order, [len(row) for row in tokens]):
-                states = _forward(encoder, [tokens[i] for i in batch], tokenizer.pad_token_id or 0)
-                for i, state in zip(batch, states, strict=True):
+            for rows, states in _encoded(encoder, tokens, tokenizer.pad_token_id or 0, self.max_length):
+                for i, state in zip(rows, states, strict=True):
                     done.append((keys[i], self._checked(state, texts[keys[i]])))
-                bar.update(len(batch))
+                bar.update(len(rows))
                 due = time.monotonic() - flushed > _FLUSH_SECONDS
                 if due or sum(state.nbytes for _, state in done) > _FLUSH_BYTES:
                     self._write(done)
@@ -237,25 +244,34 @@ def _read(path: Path) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
     return table["transcript"].to_pylist(), lengths, values
 
 
-def _batches(order: np.ndarray, lengths: list[int]) -> list[list[int]]:
-    """Cuts rows sorted by falling length into batches of at most `_TOKENS_A_BATCH` tokens, padding included."""
-    batches: list[list[int]] = []
-    room = 0
-    for i in order.tolist():
-        if room == 0:
-            batches.append([])
-            room = max(1, _TOKENS_A_BATCH // lengths[i])
-        batches[-1].append(i)
-        room -= 1
-    return batches
+def _encoded(
+    encoder: torch.nn.Module, tokens: list[list[int]], pad: int, max_length: int
+) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """The states of each row of token ids, (length, dim), in batches: row numbers and states, the longest first."""
+    lengths = np.array([len(row) for row in tokens])
+    step = 2 ** np.maximum(2, np.log2(np.maximum(lengths, 1)).astype(int) - 3)  # an eighth is padding, at most
+    padded = np.clip(-(-lengths // step) * step, 1, max_length)
+    for length in np.unique(padded)[::-1].tolist():
+        rows = np.flatnonzero(padded == length).tolist()
+        size = max(1, _TOKENS_A_BATCH // length)
+        copies = _forward(encoder, [tokens[rows[0]]] * size, length, pad)
+        if not all(np.array_equal(copy, copies[0]) for copy in copies):
+            size = 1
+        elif len(rows) == 1:
+            yield rows, copies[:1]
+            continue
+        for first in range(0, len(rows), size):
+            some = rows[first : first + size]
+            filled = some + some[-1:] * (size - len(some))
+            yield some, _forward(encoder, [tokens[i] for i in filled], length, pad)[: len(some)]
 
 
 @torch.no_grad()
-def _forward(encoder: torch.nn.Module, tokens: list[list[int]], pad: int) -> list[np.ndarray]:
-    longest = max(map(len, tokens))
+def _forward(encoder: torch.nn.Module, tokens: list[list[int]], length: int, pad: int) -> list[np.ndarray]:
+    """The last states of a batch padded to `length`, without those of the padding."""
     device = next(encoder.parameters()).device
-    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in tokens], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in tokens], device=device)
+    ids = torch.tensor([row + [pad] * (length - len(row)) for row in tokens], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
     states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float().cpu().numpy()
     return [state[: len(row)] for state, row in zip(states, tokens, strict=True)]
 

