@@ -13,6 +13,7 @@ from .travelling import save_config
 MODALITIES = ("audio", "text", "both")
 TEXT_POOLINGS = ("cls", "mean")
 LOSSES = ("cross_entropy", "focal")
+NORMALIZATIONS = ("none", "standardize")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -31,6 +32,9 @@ class EmoMMConfig(PreTrainedConfig):
 
     Args:
         modality (`str`, defaults to `"both"`): `audio`, `text` or `both`.
+        feature_normalization (`str`, defaults to `"none"`): `standardize` gives the model a mean and a standard
+            deviation for each dimension of the voice features and of a frozen text encoder's states, those of its
+            training rows, and it brings what it reads to mean 0 and deviation 1; `none` reads features as they are.
         audio_dim (`int`, defaults to 768): width of the voice features.
         audio_projection_dim (`int`, *optional*): width of a Linear + ReLU applied to each frame before the mean over
             frames (the emotion2vec authors' probe has 256); without it the frames are averaged as they are.
@@ -64,6 +68,7 @@ class EmoMMConfig(PreTrainedConfig):
     sub_configs_defaults = {"text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True)}
 
     modality: str = "both"
+    feature_normalization: str = "none"
     audio_dim: int = 768
     audio_projection_dim: int | None = None
     audio_encoder: str = ""
@@ -109,9 +114,18 @@ class EmoMMConfig(PreTrainedConfig):
         if push_to_hub:
             self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
 
+    @property
+    def standardized(self) -> dict[str, int]:
+        """Width by modality of what the model standardises. A tuned encoder's states are not: they change."""
+        if self.feature_normalization == "none":
+            return {}
+        audio = {"audio": self.audio_dim} if self.uses_audio else {}
+        return audio | ({"text": self.text_dim} if self.uses_text and self.freeze_text_encoder else {})
+
     def validate_choices(self):
         """Raises ValueError for a name that is not among those allowed."""
         _one_of("modality", self.modality, MODALITIES)
+        _one_of("feature_normalization", self.feature_normalization, NORMALIZATIONS)
         _one_of("text_pooling", self.text_pooling, TEXT_POOLINGS)
         _one_of("loss", self.loss, LOSSES)
 

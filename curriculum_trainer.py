@@ -86,6 +86,9 @@ class CurriculumTrainingArguments(TrainingArguments):
     lr_schedule: str | None = field(
         default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
     )
+    lr_base_width: int | None = field(
+        default=None, metadata={"help": "The rate of a weight matrix is multiplied by this / its inputs, at most 1."}
+    )
     text_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of a text encoder that is fine-tuned."}
     )
@@ -310,19 +313,36 @@ class CurriculumTrainer(Trainer):
         return 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """As in `Trainer`, with a learning rate of its own for a text encoder that is fine-tuned."""
+        """As in `Trainer`, with rates that fall with the width of a weight matrix (`lr_base_width`), and one of its
+        own for a text encoder that is fine-tuned. The first group has the highest rate of the head: it is logged."""
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
-        if created and self.args.text_learning_rate is not None:
-            named = (self.model if model is None else model).named_parameters()
-            encoder = {id(parameter) for name, parameter in named if "text_encoder." in name}
-            for group in list(optimizer.param_groups):
-                slow = [parameter for parameter in group["params"] if id(parameter) in encoder]
-                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in encoder]
-                if slow:
-                    rest = {name: value for name, value in group.items() if name != "params"}
-                    optimizer.add_param_group({**rest, "params": slow, "lr": self.args.text_learning_rate})
+        if created:
+            named = dict((self.model if model is None else model).named_parameters())
+            names = {id(parameter): name for name, parameter in named.items()}
+            groups: dict[tuple[bool, float, int], dict] = {}
+            for number, group in enumerate(optimizer.param_groups):
+                rest = {key: value for key, value in group.items() if key not in ("params", "lr")}
+                for parameter in group["params"]:
+                    name = names[id(parameter)]
+                    rate = self._learning_rate(name, parameter)
+                    key = ("text_encoder." in name, -rate, number)
+                    groups.setdefault(key, {**rest, "lr": rate, "params": []})["params"].append(parameter)
+            optimizer.param_groups.clear()
+            for key in sorted(groups):
+                optimizer.add_param_group(groups[key])
         return optimizer
+
+    def _learning_rate(self, name: str, parameter: torch.nn.Parameter) -> float:
+        """The highest learning rate of a parameter. That of a matrix falls with its inputs, as Adam's does in the
+        maximal-update parametrisation (Yang et al. 2022, arXiv 2203.03466): what is right for a narrow layer throws a
+        wide one about, since all of its inputs move in step."""
+        if "text_encoder." in name and self.args.text_learning_rate is not None:
+            return self.args.text_learning_rate
+        base = self.args.lr_base_width
+        if base is None or parameter.ndim < 2 or "text_encoder." in name:
+            return self.args.learning_rate
+        return self.args.learning_rate * min(1.0, base / parameter.shape[1])
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """As in `Trainer`, and the schedules of `schedules.py`."""

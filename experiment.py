@@ -137,6 +137,7 @@ class Experiment:
         self, data: ExperimentData, job_folder: Path, offline_ok: bool = False, encoders: Encoders | None = None
     ):
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
+        self._statistics: tuple[bytes, dict[str, tuple[np.ndarray, np.ndarray]]] = (b"", {})
         settings = self.settings
         self.notes = curriculum_notes(settings)
         check_trackers(settings)
@@ -283,7 +284,14 @@ class Experiment:
             weights = (len(train_labels) / (len(labels) * counts)).tolist()
         elif isinstance(settings.class_weights, dict):
             weights = [float(settings.class_weights[name]) for name in labels]
-        same = ("modality", "audio_projection_dim", "text_max_length", "text_pooling", "freeze_text_encoder")
+        same = (
+            "modality",
+            "feature_normalization",
+            "audio_projection_dim",
+            "text_max_length",
+            "text_pooling",
+            "freeze_text_encoder",
+        )
         same += ("fusion_type", "fusion_hidden_dim", "num_attention_heads", "hidden_dim", "dropout")
         same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing", "vad_loss_weight")
         return self._checked(
@@ -317,6 +325,7 @@ class Experiment:
             "per_device_train_batch_size": settings.batch_size,
             "per_device_eval_batch_size": max(settings.batch_size, 256 if settings.freeze_text_encoder else 1),
             "learning_rate": settings.learning_rate,
+            "lr_base_width": settings.lr_base_width,
             "weight_decay": settings.weight_decay,
             "lr_scheduler_type": "constant" if own_schedule else _HF_SCHEDULERS[settings.lr_scheduler],
             "lr_schedule": settings.lr_scheduler if own_schedule else None,
@@ -376,6 +385,7 @@ class Experiment:
         model = EmoMMForEmotionClassification(self.config(data.label_ids[train_rows]))
         if self.tokens is not None:
             model.attach_text_encoder(load_encoder(settings.text_model_name))
+        self._standardize(model, train_rows)
         args = self.arguments(run)
         order = data.own_curriculum_order[train_rows]
         trainer = CurriculumTrainer(
@@ -430,6 +440,16 @@ class Experiment:
         trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
         trainer.accelerator.free_memory()
         return result
+
+    def _standardize(self, model: EmoMMForEmotionClassification, train_rows: np.ndarray) -> None:
+        """Gives the model the statistics of its training rows; those of the last fold are kept for the next seed."""
+        key = train_rows.tobytes()
+        if self._statistics[0] != key:
+            sources = {"audio": self.audio, "text": self.text}
+            found = {name: sources[name].take(train_rows).statistics() for name in model.config.standardized}
+            self._statistics = (key, found)
+        for name, values in self._statistics[1].items():
+            model.set_feature_statistics(name, *(torch.from_numpy(value) for value in values))
 
     def _wants_difficulty(self) -> bool:
         """Ratings are used where training needs them, and reported where there are any."""

@@ -5,11 +5,11 @@ files, each written whole under a temporary name and then renamed to the hash of
 not match its name, is never parsed, and is removed and its transcripts encoded again. One process at a time encodes,
 under a lock that the system frees when the process ends, however it ends.
 
-What a transcript is stored as depends on that transcript alone, to the last bit, and not on what else is encoded:
-otherwise the words of test rows would reach the training rows, and a store that grew would not equal one made at once.
-A matrix product may add in another order when its shape changes, so every batch has the one shape that its transcripts'
-length calls for, filled up with copies where there are too few; and that no place in the batch is special is checked
-for each shape. Where one is, transcripts are encoded one by one.
+What a transcript is stored as depends on that transcript alone, to the last bit, and not on what else is encoded: or
+the words of test rows would reach the training rows, and a store that grew would differ from one made at once. A
+matrix product may add in another order when its shape changes, so every batch has the one shape that the length of its
+transcripts calls for, filled up with copies where there are too few; and that no place in the batch is special is
+checked for each shape. Where one is, transcripts are encoded one by one.
 """
 
 import errno

@@ -185,6 +185,9 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         else:
             self.classifier = nn.Linear(width, config.num_labels)
         self.vad_head = nn.Linear(config.hidden_dim or width, 3) if config.gives_vad else None
+        for name, dim in config.standardized.items():
+            self.register_buffer(f"{name}_mean", torch.zeros(dim))
+            self.register_buffer(f"{name}_std", torch.ones(dim))
         if config.class_weights is not None:
             self.register_buffer("class_weights", torch.tensor(config.class_weights, dtype=torch.float32))
         else:
@@ -233,6 +236,36 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
     # ---- the head ---------------------------------------------------------------------------------------------------
 
+    @torch.no_grad()
+    def set_feature_statistics(self, modality: str, mean: Tensor, std: Tensor) -> None:
+        """What `feature_normalization="standardize"` subtracts and divides by: those of the training rows.
+
+        Args:
+            modality: `audio` or `text`.
+            mean: (dim,).
+            std: (dim,), all above 0.
+
+        Raises ValueError for a modality that this model does not standardise, another width, or a std that is not
+        above 0.
+        """
+        if modality not in self.config.standardized:
+            raise ValueError(f"this model does not standardise {modality!r} (feature_normalization)")
+        if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+            raise ValueError(f"the {modality} statistics must be finite, and every standard deviation above 0")
+        for name, values in ((f"{modality}_mean", mean), (f"{modality}_std", std)):
+            buffer = self.get_buffer(name)
+            if values.shape != buffer.shape:
+                raise ValueError(f"{name} must be {tuple(buffer.shape)}, got {tuple(values.shape)}")
+            buffer.copy_(values)
+
+    def _standardized(self, modality: str, features: Tensor) -> Tensor:
+        """The features (..., dim) in the model's type, brought to mean 0 and deviation 1 where the model does that."""
+        if modality in self.config.standardized:
+            # In float32: in half precision a large mean would swallow the difference.
+            mean, std = self.get_buffer(f"{modality}_mean"), self.get_buffer(f"{modality}_std")
+            features = (features.float() - mean.float()) / std.float()
+        return features.to(self.dtype)
+
     def set_dropout(self, dropout: float) -> None:
         """Changes the dropout everywhere in the head (fusion and classifier); the text encoder keeps its own.
 
@@ -254,7 +287,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 f"audio_features has shape {tuple(features.shape)}; this model takes (batch, {self.config.audio_dim}) "
                 f"or (batch, frames, {self.config.audio_dim})"
             )
-        sequence = features.to(self.dtype)
+        sequence = self._standardized("audio", features)
         if features.ndim == 2:
             sequence = sequence.unsqueeze(1)  # (batch, 1, dim)
         mask = _as_mask(mask, sequence)
@@ -268,7 +301,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 f"text_features has shape {tuple(features.shape)}; this model takes "
                 f"(batch, tokens, {self.config.text_dim})"
             )
-        sequence = features.to(self.dtype)
+        sequence = self._standardized("text", features)
         if features.ndim == 2:
             sequence = sequence.unsqueeze(1)
         mask = _as_mask(mask, sequence)

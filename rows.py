@@ -1,9 +1,13 @@
 """Rows in contiguous arrays: what a training step reads, by index, without a Python object per value."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Dataset
+
+_BLOCK = 4096
+"""Vectors that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,44 @@ class Sequences:
     def take(self, indices: np.ndarray) -> "Sequences":
         """The rows `indices`, in that order; the vectors are shared, not copied."""
         return Sequences(self.parts, self.part[indices], self.start[indices], self.length[indices])
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each dimension over all vectors of these rows: (dim,) float64 each.
+
+        A stretch that several rows share counts for each of them. Of a dimension that is constant, or varies less
+        than a thousandth of the typical one, the deviation is 1: dividing by it must not blow up rounding errors.
+        Read in blocks, so that memory-mapped vectors stay on disk; sums are float64, around the first vector.
+
+        Raises ValueError where no row has a vector.
+        """
+        rows = np.flatnonzero(self.length)
+        if not len(rows):
+            raise ValueError("no row has a vector to take statistics of")
+        shift = self[rows[0]][0].astype(np.float64)
+        total, squares, count = np.zeros(self.dim), np.zeros(self.dim), 0
+        for block in self._blocks(rows):
+            deviation = block - shift  # float64
+            total += deviation.sum(axis=0)
+            squares += np.einsum("nd,nd->d", deviation, deviation)
+            count += len(deviation)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        mean += shift
+        varies = std > 1e-6 * np.abs(mean)  # more than rounding
+        varies &= std > 1e-3 * np.median(std[varies]) if varies.any() else False
+        return mean, np.where(varies, std, 1.0)
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The vectors of some rows, about `_BLOCK` at a time: (vectors, dim) each."""
+        for number in np.unique(self.part[rows]):
+            of_part = rows[self.part[rows] == number]
+            ends = np.cumsum(self.length[of_part])
+            cuts = np.searchsorted(ends, np.arange(_BLOCK, ends[-1], _BLOCK))
+            for some in np.split(of_part, np.unique(cuts)):
+                if len(some):
+                    length = self.length[some]
+                    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+                    yield self.parts[number][np.repeat(self.start[some], length) + within]
 
     def pooled(self, how: str) -> "Sequences":
         """Each row as one float32 vector: its `mean`, or its first vector (`cls`). Missing rows stay missing.

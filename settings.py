@@ -103,6 +103,11 @@ class Settings:
     seeds: list[int] = _data([42, 123, 456], "One run for each seed and fold.", min=0, below=2**32)
 
     modality: str = _model("both", "What the model hears or reads.", choices=("audio", "text", "both"))
+    feature_normalization: str = _model(
+        "standardize",
+        "Bring voice features and frozen text states to mean 0 and deviation 1, by the training rows.",
+        choices=("none", "standardize"),
+    )
     audio_dim: int | None = _model(None, "Width of the audio features, checked against the corpus.", min=1)
     audio_projection_dim: int | None = _model(None, "Width of a linear layer and ReLU on each audio frame.", min=1)
     text_model_name: str = _model("bert-base-uncased", "Text encoder: a Hub id, a folder, or package:NAME/FOLDER.")
@@ -161,6 +166,11 @@ class Settings:
         False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
     )
     learning_rate: float = _training(9e-3, "Highest learning rate.", above=0)
+    lr_base_width: int | None = _training(
+        64,
+        "The rate of a weight matrix is multiplied by this / its inputs where that is below 1; null: never.",
+        min=1,
+    )
     text_learning_rate: float | None = _training(
         None, "Learning rate of a text encoder that isn't frozen; null is 2e-5.", above=0
     )

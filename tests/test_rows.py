@@ -84,6 +84,31 @@ def test_pooled_rows_equal_those_of_the_sequences(how, dtype):
     assert len(pooled.parts[0]) == 4  # each distinct stretch once
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("block", [1, 7, 4096])
+def test_statistics_are_those_of_all_vectors(dtype, block, monkeypatch):
+    """Over frames, in float64, in blocks; missing rows count nothing, a stretch that two rows share counts twice."""
+    monkeypatch.setattr("emomm.rows._BLOCK", block)
+    rows = [100 + 3 * row for row in plain([4, 0, 9, 1, 3], 5, dtype)]
+    pieces = Sequences.concatenate([stored(rows[:2]), stored(rows[2:])]).take(np.array([4, 1, 0, 2, 3, 2]))
+    mean, std = pieces.statistics()
+    vectors = np.concatenate([rows[4], rows[0], rows[2], rows[3], rows[2]]).astype(np.float64)
+    np.testing.assert_allclose(mean, vectors.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std, vectors.std(axis=0), rtol=1e-9)
+
+
+def test_dimensions_without_variation_are_left_as_they_are():
+    """Constant ones, and those that rounding alone moves: dividing by their deviation would make noise of them."""
+    values = RANDOM.standard_normal((50, 4)).astype(np.float32)
+    values[:, 1], values[:, 2] = 7.0, 1e4 * (1 + 1e-7 * RANDOM.standard_normal(50))
+    values[:, 3] *= 1e-5
+    mean, std = stored(list(values[:, None])).statistics()
+    np.testing.assert_allclose(mean, values.astype(np.float64).mean(axis=0))
+    assert std[1:].tolist() == [1, 1, 1] and std[0] == pytest.approx(values[:, 0].std())
+    with pytest.raises(ValueError, match="no row has a vector"):
+        stored(list(values[:, None])).take(np.array([], int)).statistics()
+
+
 def test_pooling_rows_that_are_all_missing():
     pooled = stored(plain([0, 0])).pooled("mean")
     assert len(pooled) == 2 and pooled[1].shape == (0, 3)
