@@ -1,5 +1,6 @@
 """The Trainer by itself, on rows that carry their own number: what it trains on, which loss it has, what it keeps."""
 
+import dataclasses
 import gc
 import math
 from types import SimpleNamespace
@@ -570,6 +571,9 @@ def test_the_probe_is_its_authors_loop(tmp_path):
     trainer.train()
     assert [len(batch) for batch in trainer.seen.rows] == 12 * [*(STEPS - 1) * [BATCH], ROWS % BATCH]
     assert (settings.validation, settings.validation_fraction) == ("random_unstratified", 0.2)
+    given = dataclasses.asdict(settings)
+    for name in ("feature_normalization", "lr_base_width"):  # what theirs does not have
+        assert given.get(name) in (None, "none"), f"the probe recipe must turn {name} off"
     optimizer = torch.optim.RMSprop([*first.parameters(), *last.parameters()], lr=5e-4, momentum=0.9)
     scheduler = CyclicLR(optimizer, base_lr=5e-4, max_lr=1e-3, step_size_up=10)
     features = torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in range(ROWS)])).float()

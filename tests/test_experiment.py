@@ -101,6 +101,29 @@ def test_a_model_of_ratings_from_the_corpus_to_its_predictions(tmp_path):
         assert by_id[name] == pytest.approx(value, abs=5e-3)  # stored in float16 while training
 
 
+def test_a_job_with_a_short_last_batch_has_the_steps_of_its_plan(tmp_path):
+    """Settings reach the training: the rows of an epoch, momentum, a plain draw of the validation rows."""
+    recipe = write_recipe(
+        tmp_path,
+        modality="audio",
+        validation="random_unstratified",
+        short_last_batch=True,
+        use_speaker_disentanglement=False,
+        gradient_accumulation_steps=2,
+        optim="rmsprop",
+        optim_args="momentum=0.9",
+        lr_scheduler="cyclic",
+        lr_scheduler_kwargs={"max_lr": 0.02, "cycle_momentum": True},
+    )
+    plan = job.run(load_recipe(recipe), dry_run=True).text
+    assert job.run(load_recipe(recipe)).failed == []
+    results = json.loads((tmp_path / "small" / "results.json").read_text())
+    assert "of speakers that are also trained on" in results["protocol"][0]
+    for run, line in zip(results["experiments"][0]["runs"], plan.splitlines()[2:], strict=False):
+        rows = run["parts"]["train"]["rows"]
+        assert rows % 4 and run["steps"] == 2 * -(-rows // 8) == int(line.split()[-1])
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
