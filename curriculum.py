@@ -160,11 +160,11 @@ def difficulty_weights(difficulty: np.ndarray) -> np.ndarray:
 class Curriculum:
     """Which rows each epoch trains on.
 
-    The controls of `difficulty` take away one thing more each. `inverse_difficulty` turns the order round.
-    `random_matched` holds as many rows of each class as the pool of `difficulty` does in the same epoch, any of them:
-    what is left between the two is which rows of a class come first. `random_nested` leaves the class mix to chance.
-    Both are nested, as `difficulty` is: a pool holds all of the one before. `random` draws each pool anew, so that
-    far more rows are seen early (after three of ten epochs paced `sqrt` 83 %, where nested pools have let in 55 %).
+    The controls of `difficulty`, each of pools as large as its own: `inverse_difficulty` turns the order round.
+    `random_matched` holds as many rows of each class as `difficulty` does in the same epoch, but any of them: what
+    differs is which rows of a class come first. `random_nested` leaves the class mix to chance, too. Both are nested,
+    as `difficulty` is: a pool holds all of the one before. `random` draws each pool anew, so that far more rows are
+    seen early (after three of ten epochs paced `sqrt` 83 %, where nested pools have let in 55 %).
 
     Args:
         type: one of `CURRICULUM_TYPES`. `difficulty` easiest first; `inverse_difficulty` hardest first; `random` any
