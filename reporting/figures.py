@@ -25,6 +25,8 @@ from matplotlib.ticker import MaxNLocator
 from .data import Curves
 from .findings import CrossCorpus
 from .findings import DifficultyCurve
+from .findings import Reliability
+from .score_words import p_in_words
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; without yellow, which is pale on white.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
@@ -250,21 +252,25 @@ def difficulty_figure(curve: DifficultyCurve) -> Figure:
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("score in the bucket")
     if not np.isnan(curve.r):
-        above.set_title(f"Pearson r = {curve.r:.2f}, {_p(curve.p)}, n = {curve.count.sum()} rows", loc="left")
+        title = f"Pearson r = {curve.r:.2f}, {p_in_words(curve.p)}"
+        if not np.isnan(curve.r_within):
+            title += f"; within classes r = {curve.r_within:.2f}, {p_in_words(curve.p_within)}"
+        above.set_title(f"{title}; {curve.count.sum()} rows", loc="left")
     gaps = np.diff(curve.difficulty)
     width = 0.8 * (gaps[gaps > 0].min() if (gaps > 0).any() else 1)
     below.vlines(curve.difficulty, 0, curve.count, color=_INK, linewidth=max(1.0, min(4.0, 200 * width)))
     below.set_ylim(0, 1.15 * curve.count.max())
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     below.set_ylabel("rows")
-    below.set_xlabel("difficulty (mean of the bucket)")
+    below.set_xlabel("difficulty, which knows the true label (mean of the bucket)")
     _legend(made, above)
     return made
 
 
 @_styled
-def reliability_figure(curve: dict[str, np.ndarray], ece: float, brier: float) -> Figure:
-    """How often the most probable class is right, by how probable it was."""
+def reliability_figure(found: Reliability) -> Figure:
+    """How often the most probable class is right, by how probable it was, over the rows of all seeds."""
+    curve = found.curve
     made, (above, below) = figure(4.6, 4.4, 2, sharex=True, height_ratios=(4, 1))
     filled = curve["count"] > 0
     edges = np.linspace(0, 1, len(curve["count"]) + 1)
@@ -272,7 +278,7 @@ def reliability_figure(curve: dict[str, np.ndarray], ece: float, brier: float) -
     above.plot(curve["confidence"][filled], curve["accuracy"][filled], "o-", color=BLUE, label="observed")
     above.set_ylim(-0.02, 1.02)
     above.set_ylabel("share right")
-    above.set_title(f"ECE = {ece:.3f}, Brier score = {brier:.3f}", loc="left")
+    above.set_title(f"of this curve: ECE = {found.ece:.3f}, Brier score = {found.brier:.3f}", loc="left")
     share = 100 * curve["count"] / curve["count"].sum()
     below.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=SKY, edgecolor=_PAPER, linewidth=0.5)
     below.set_ylabel("rows (%)")
@@ -380,10 +386,6 @@ def _legend(made: Figure, *axes: Axes) -> None:
     if labels:
         wide = max(map(len, labels)) > 14
         made.legend(handles, labels, loc="outside upper left", ncols=2 if wide else 4)
-
-
-def _p(p: float) -> str:
-    return "p < .001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _count(value: float) -> str:

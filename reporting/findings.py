@@ -10,6 +10,8 @@ from scipy import stats
 from .. import significance
 from ..experiment_statistics import PooledRows
 from ..metrics import SCALARS
+from ..metrics import brier_score
+from ..metrics import calibration_error
 from ..metrics import reliability
 from ..protocols import natural_key
 from .data import ReportData
@@ -43,6 +45,8 @@ class DifficultyCurve:
         overall: accuracy over all rows that have a difficulty.
         r, p: Pearson's correlation of a row's difficulty with the share of seeds that were right. p takes rows as
             independent.
+        r_within, p_within: the same within classes: of the differences from the class means, with as many degrees of
+            freedom fewer.
     """
 
     difficulty: np.ndarray
@@ -52,6 +56,8 @@ class DifficultyCurve:
     overall: float
     r: float
     p: float
+    r_within: float
+    p_within: float
 
 
 def difficulty_curve(tested: Tested, buckets: int = BUCKETS) -> DifficultyCurve | None:
@@ -68,23 +74,54 @@ def difficulty_curve(tested: Tested, buckets: int = BUCKETS) -> DifficultyCurve 
         tested.rows.references[known], tested.rows.predictions[:, known], place, len(tested.rows.labels)
     )
     scores = significance.mean_over_seeds(significance.scores_of_tallies(tallies))
-    flat = np.ptp(right) == 0  # always right, or never: no correlation
-    r, p = (np.nan, np.nan) if flat else stats.pearsonr(difficulty, right)
+    classes = tested.rows.references[known]
+    everywhere = np.zeros(len(known), int)
     return DifficultyCurve(
         np.bincount(place, difficulty) / count,
         scores[:, SCALARS.index("accuracy")],
         scores[:, SCALARS.index("uar")],
         count,
         float(right.mean()),
-        float(r),
-        float(p),
+        *_correlation(difficulty, right, everywhere),
+        *_correlation(difficulty, right, classes),
     )
 
 
-def reliability_curve(rows: PooledRows) -> dict[str, np.ndarray]:
-    """`metrics.reliability` over the rows of all seeds."""
+def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Pearson's r of x and y (n,) within groups (n,), and its p; NaN where one of them does not vary there."""
+    names, place = np.unique(groups, return_inverse=True)
+    count, free = np.bincount(place), len(x) - len(names) - 1
+    deviations = []
+    for values in (x, y):
+        deviations.append(values - (np.bincount(place, values) / count)[place])
+        if free < 1 or np.ptp(deviations[-1]) <= 1e-9 * np.abs(values).max():
+            return np.nan, np.nan
+    x, y = deviations
+    r = float(np.clip((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()), -1, 1))
+    with np.errstate(divide="ignore"):
+        return r, float(2 * stats.t.sf(abs(r) * np.sqrt(free / (1 - r**2)), free))
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often the predicted class is right, by its probability, over the rows of all seeds together.
+
+    Args:
+        curve: of `metrics.reliability`.
+        ece: calibration error of this very curve. The mean of the seeds' own is no lower: their gaps cancel here.
+        brier: Brier score of the same rows.
+    """
+
+    curve: dict[str, np.ndarray]
+    ece: float
+    brier: float
+
+
+def reliability_of(rows: PooledRows) -> Reliability:
+    """The reliability diagram of an experiment in a corpus."""
     seeds, of_rows = np.nonzero(rows.predictions >= 0)
-    return reliability(rows.references[of_rows], rows.probabilities[seeds, of_rows])
+    given = rows.references[of_rows], rows.probabilities[seeds, of_rows]
+    return Reliability(reliability(*given), calibration_error(*given), brier_score(*given))
 
 
 def rows_most_often_wrong(tested: Tested, count: int) -> list[dict[str, Any]]:
@@ -125,12 +162,14 @@ class CrossCorpus:
         tested: names of the columns.
         uar: pooled UAR, NaN where not tested.
         within: whether the corpus was trained on too (other rows of it).
+        shared: as `uar`, decided among the classes that the test corpus has; None where each has all.
     """
 
     trained: list[str]
     tested: list[str]
     uar: np.ndarray
     within: np.ndarray
+    shared: np.ndarray | None = None
 
 
 def cross_corpus(data: ReportData) -> CrossCorpus | None:
@@ -146,13 +185,17 @@ def cross_corpus(data: ReportData) -> CrossCorpus | None:
     first = dict.fromkeys(name for i in order for name in data.experiments[i].trained_on)
     columns = [name for name in dict.fromkeys([*first, *data.tested_corpora]) if name in data.tested_corpora]
     uar, within = np.full((len(names), len(columns)), np.nan), np.zeros((len(names), len(columns)), bool)
+    shared = uar.copy()
     for row, i in enumerate(order):
         for column, corpus in enumerate(columns):
             each = data.experiments[i]
             if corpus in each.tested:
-                uar[row, column] = each.tested[corpus].statistics["uar"]["pooled"]
+                found = each.tested[corpus].statistics
+                uar[row, column] = found["uar"]["pooled"]
+                shared[row, column] = found.get("decisions", {}).get("shared", found)["uar"]["pooled"]
                 within[row, column] = corpus in each.trained_on
-    return CrossCorpus([names[i] for i in order], columns, uar, within)
+    differs = not np.array_equal(uar, shared, equal_nan=True)
+    return CrossCorpus([names[i] for i in order], columns, uar, within, shared if differs else None)
 
 
 __all__ = [
@@ -160,10 +203,11 @@ __all__ = [
     "ROWS_A_BUCKET",
     "CrossCorpus",
     "DifficultyCurve",
+    "Reliability",
     "confusion",
     "cross_corpus",
     "difficulty_curve",
-    "reliability_curve",
+    "reliability_of",
     "rows_most_often_wrong",
     "share_right",
 ]

@@ -28,7 +28,8 @@ from .data import file_stem
 from .findings import confusion
 from .findings import cross_corpus
 from .findings import difficulty_curve
-from .findings import reliability_curve
+from .findings import reliability_of
+from .score_words import p_in_words
 from .table import Table
 from .words import caveats
 from .words import difficulty_text
@@ -113,7 +114,8 @@ def build_page(data: ReportData, folder: Path) -> Page:
                 [
                     "How often the predicted class is right, by the probability it was given, over all folds and "
                     "seeds: 15 equal bins. The expected calibration error (ECE, best 0) and the Brier score (0 to 2, "
-                    "best 0) are averaged over seeds."
+                    "best 0) of the table are each seed's, averaged; those of a diagram are of the rows of all seeds "
+                    "together, as it is drawn: an ECE that is no higher, since the seeds' gaps partly cancel."
                 ],
                 tables=[score_tables.calibration_scores_table(data)],
             ),
@@ -136,7 +138,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
                 drawn[name].tables += section.tables
             bar.update()
     if drawn["difficulty"].figures:
-        drawn["difficulty"].text.append(difficulty_text(data))
+        drawn["difficulty"].text += difficulty_text(data)
     if drawn["training"].figures:
         drawn["training"].text.append("Lines are means over runs, bands reach from the 10th to the 90th percentile.")
     sections += [*drawn.values(), _data(data), _settings(data)]
@@ -238,6 +240,9 @@ def _cross_corpus(data: ReportData, artist: _Artist) -> Section:
     matrix = cross_corpus(data)
     if matrix is not None:
         text = "UAR of what was trained (rows) on what was tested (columns), pooled."
+        if matrix.shared is not None:
+            text += " It is that of the decision among all classes that were trained; a second table has the decision "
+            text += "among the classes that the test corpus has, where it lacks some (see the note below the results)."
         if matrix.within.any():
             text += " Framed: other rows of the same corpus were trained on."
         section.text.append(text)
@@ -245,6 +250,8 @@ def _cross_corpus(data: ReportData, artist: _Artist) -> Section:
         made = figures.cross_corpus_figure(matrix)
         section.figures.append(artist.draw("cross-corpus", made, "UAR, trained on and tested on", alt))
         section.tables.append(score_tables.cross_corpus_table(matrix))
+        if matrix.shared is not None:
+            section.tables.append(score_tables.cross_corpus_table(matrix, shared=True))
     return section
 
 
@@ -270,14 +277,16 @@ def _draw_tested(
     add("confusion", "shares", draw, (matrix, rows.labels, True), "shares", f"{alt}row shares. Recall: {said}.", wide)
     curve = difficulty_curve(tested)
     if curve is not None:
-        correlation = "" if np.isnan(curve.r) else f" Pearson r {curve.r:.2f}, p {curve.p:.3f}."
+        correlation = "" if np.isnan(curve.r) else f" Pearson r {curve.r:.2f}, {p_in_words(curve.p)}."
+        if not np.isnan(curve.r_within):
+            correlation += f" Within classes r {curve.r_within:.2f}, {p_in_words(curve.p_within)}."
         alt = f"Accuracy from {curve.accuracy[0]:.2f} in the easiest to {curve.accuracy[-1]:.2f} in the hardest of "
         alt += f"{len(curve.count)} buckets; overall {curve.overall:.2f}.{correlation}"
         caption = f"accuracy by difficulty, {len(curve.count)} buckets"
         add("difficulty", "difficulty", figures.difficulty_figure, (curve,), caption, alt)
-    alt = f"Reliability diagram; ECE {found['ece']:.3f}, Brier score {found['brier']:.3f}."
-    args = (reliability_curve(rows), found["ece"], found["brier"])
-    add("calibration", "calibration", figures.reliability_figure, args, "reliability diagram", alt)
+    diagram = reliability_of(rows)
+    alt = f"Reliability diagram; its ECE {diagram.ece:.3f}, Brier score {diagram.brier:.3f}."
+    add("calibration", "calibration", figures.reliability_figure, (diagram,), "reliability diagram", alt)
     for what in ("speaker", "session"):
         groups = found[f"by_{what}"]
         if len(groups) > 1:

@@ -7,12 +7,20 @@ import numpy as np
 from ..metrics import mean_and_std
 from ..significance import IGNORES_DEPENDENCE
 from .data import ReportData
+from .data import ReportedExperiment
+from .data import Tested
 from .findings import CrossCorpus
+from .score_words import METRIC_NAMES
+from .score_words import ONE_SEED
+from .score_words import ScoreRow
+from .score_words import decisions_note
+from .score_words import lacking_note
+from .score_words import score_rows
 from .table import Marked
 from .table import Table
 
 SIGNIFICANT = 0.05
-_METRICS = {"uar": "UAR", "accuracy": "accuracy", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}
+MIXED = "‡"
 
 
 def letters(data: ReportData) -> dict[str, str]:
@@ -33,37 +41,15 @@ def better_than(data: ReportData, corpus: str, name: str, metric: str) -> str:
 
 
 def results_table(data: ReportData) -> Table:
-    """Scores of every experiment in every corpus, with intervals and marks."""
-    marks = letters(data)
+    """Scores of every experiment in every corpus, with intervals and marks; two lines where a corpus lacks classes."""
     rows, plain = [], []
     for each in data.experiments:
         for corpus, tested in each.tested.items():
-            found = tested.statistics
-            runs = [run for run in each.runs if corpus in run["test"]]
-            folds = len({run["fold"] for run in runs})
-            over = f"{found['seeds']} × {folds}"
-            if len(runs) < found["seeds"] * folds:
-                over = f"{len(runs)} of {over}"
-            cells, numbers = [], []
-            for metric in _METRICS:
-                score, better = found[metric], ""
-                if metric in ("uar", "accuracy"):
-                    better = better_than(data, corpus, each.name, metric)
-                bounds = score["ci95"]
-                interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
-                cells.append(Marked(f"{score['pooled']:.3f}{interval}", better))
-                numbers += [score["pooled"], *(bounds or (None, None)), score["mean"], score["std"]]
-                numbers += [score["std_over_folds"], score["std_over_seeds"], better]
-            spread = mean_and_std(found["uar"])
-            rows.append(
-                [f"{marks[each.name]}  {each.name}", corpus, found["rows"], over, *cells]
-                + [Marked(spread, ""), found["ece"], found["brier"]]
-            )
-            head = [marks[each.name], each.name, corpus, found["rows"], found["speakers"], found["seeds"]]
-            method = [found["uar"]["ci_method"], found["uar"]["ci_units"]]
-            errors = [found["ece"], *(found["ece_ci95"] or (None, None)), found["brier"]]
-            plain.append([*head, *numbers, *method, *errors, *(found["brier_ci95"] or (None, None))])
-    columns = ["experiment", "tested on", "rows", "seeds × folds", *_METRICS.values()]
+            for row in score_rows(corpus, tested.statistics, tested.statistics):
+                shown_row, plain_row = _result_row(data, each, tested, row)
+                rows.append(shown_row)
+                plain.append(plain_row)
+    columns = ["experiment", "tested on", "rows", "seeds × folds", *METRIC_NAMES.values()]
     columns += ["UAR of runs ± std", "ECE", "Brier"]
     parts = (
         "",
@@ -75,10 +61,45 @@ def results_table(data: ReportData) -> Table:
         "_std_over_seeds",
         "_better_than",
     )
-    plain_columns = ["mark", "experiment", "tested_on", "rows", "speakers", "seeds"]
-    plain_columns += [metric + part for metric in _METRICS for part in parts]
-    plain_columns += ["ci_method", "ci_units", "ece", "ece_low", "ece_high", "brier", "brier_low", "brier_high"]
+    plain_columns = ["mark", "experiment", "tested_on", "decision", "chance", "rows", "speakers", "seeds"]
+    plain_columns += [metric + part for metric in METRIC_NAMES for part in parts]
+    plain_columns += ["ci_method", "ci_units", "folds_lacking_classes", "ece", "ece_low", "ece_high"]
+    plain_columns += ["brier", "brier_low", "brier_high"]
     return Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
+
+
+def _result_row(
+    data: ReportData, each: ReportedExperiment, tested: Tested, row: ScoreRow
+) -> tuple[list[Any], list[Any]]:
+    """A line of the results, as it is shown and as the CSV has it. The paired tests are of the decision among all
+    classes, so its marks stand there."""
+    found, mark = tested.statistics, letters(data)[each.name]
+    runs = [run for run in each.runs if tested.corpus in run["test"]]
+    folds = len({run["fold"] for run in runs})
+    over = f"{found['seeds']} × {folds}"
+    if len(runs) < found["seeds"] * folds:
+        over = f"{len(runs)} of {over}"
+    cells, numbers = [], []
+    for metric in METRIC_NAMES:
+        score, better = row.figures[metric], ""
+        if metric in ("uar", "accuracy") and row.decision != "shared":
+            better = better_than(data, tested.corpus, each.name, metric)
+        cells.append(Marked(with_interval(score["pooled"], score["ci95"]).text, better))
+        numbers += [score["pooled"], *(score["ci95"] or (None, None)), score["mean"], score["std"]]
+        numbers += [score["std_over_folds"], score["std_over_seeds"], better]
+    lacking = found["folds_lacking_classes"]
+    spread = Marked(mean_and_std(row.figures["uar"]), MIXED if lacking else "")
+    errors = [None, None] if row.decision == "shared" else [found["ece"], found["brier"]]
+    shown_row = [f"{mark}  {each.name}", row.tested_on, found["rows"], over, *cells, spread, *errors]
+    classes = row.figures["classes"] if row.decision else tested.rows.labels
+    head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
+    head += [found["rows"], found["speakers"], found["seeds"]]
+    method = [row.figures["uar"]["ci_method"], row.figures["uar"]["ci_units"], len(lacking)]
+    calibration = []
+    for name in ("ece", "brier"):  # of the decision among all
+        of_all = (found[name], *(found[f"{name}_ci95"] or (None, None)))
+        calibration += (None, None, None) if row.decision == "shared" else of_all
+    return shown_row, [*head, *numbers, *method, *calibration]
 
 
 def _results_note(data: ReportData) -> str:
@@ -89,9 +110,17 @@ def _results_note(data: ReportData) -> str:
             note += f" †: the test {IGNORES_DEPENDENCE} between rows of one speaker, so its p is too small."
     elif data.comparisons and any(data.comparisons.values()):
         note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
-    units = {each["uar"]["ci_units"] for each in (t.statistics for e in data.experiments for t in e.tested.values())}
-    if "rows" in units:
+    said = [(t.corpus, t.statistics) for each in data.experiments for t in each.tested.values()]
+    if any(found["uar"]["ci_units"] == "rows" for _, found in said):
         note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."
+    lacking = dict.fromkeys(text for corpus, found in said if (text := lacking_note(corpus, found)))
+    note += "".join(f" {MIXED}: {text}" for text in lacking)
+    note += "".join(f" {text}" for text in dict.fromkeys(decisions_note(*each) for each in said) if text)
+    if any(found["decisions"] for _, found in said):
+        note += " Letters, and the differences below, are of the decision among all classes."
+    most = max(sum(corpus in each.tested for each in data.experiments) for corpus in data.tested_corpora)
+    if most > 1:
+        note += f" The highest of {most} test scores is optimistic: luck helps to pick it."
     return note
 
 
@@ -101,7 +130,8 @@ def _pairs(data: ReportData) -> list[tuple[dict[str, Any], str]]:
 
 def comparisons_table(data: ReportData) -> Table:
     """Every two experiments on the same rows: difference, interval, p."""
-    columns = ["tested on", "first", "second", "score", "difference", "95 % interval", "p", "p (Holm)", "test"]
+    columns = ["tested on", "first", "second", "score", "difference", "95 % interval (before Holm)", "p (before Holm)"]
+    columns += ["p (after Holm)", "test"]
     columns += [f"p, swapped rows ({IGNORES_DEPENDENCE})", f"p, McNemar ({IGNORES_DEPENDENCE})"]
     rows, plain = [], []
     for corpus, pairs in data.comparisons.items():
@@ -112,7 +142,7 @@ def comparisons_table(data: ReportData) -> Table:
                 method = test["test"] + (f" ({test['note']})" if test["note"] else "")
                 p_rows = test.get("row_p")
                 mcnemar = pair["mcnemar"]["p"] if metric == "accuracy" else None
-                head = [corpus, pair["first"], pair["second"], _METRICS[metric]]
+                head = [corpus, pair["first"], pair["second"], METRIC_NAMES[metric]]
                 star = "*" if test["p_holm"] < SIGNIFICANT else ""
                 rows.append(
                     [*head, Marked(_signed(test["difference"]), star)]
@@ -124,16 +154,13 @@ def comparisons_table(data: ReportData) -> Table:
                     [*head, test["difference"], *(bounds or (None, None)), test["p"], test["p_holm"], method]
                     + [p_rows, mcnemar]
                 )
-    note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs; the "
-    note += "interval goes with the p before it. McNemar's test is of the first seed of each. "
+    note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs. The "
+    note += "interval is not corrected: it goes with the p beside it. McNemar's test is of the first seed of each. "
     note += f"What {IGNORES_DEPENDENCE} takes rows of one speaker for independent: its p is too small."
     single = [each.name for each in data.experiments if any(t.statistics["seeds"] < 2 for t in each.tested.values())]
     if single:
-        note += " Tests and intervals are for other speakers, not for other trainings: with one seed (here "
-        note += (
-            f"{', '.join(single) if len(single) < len(data.experiments) else 'every experiment'}) a difference may "
-        )
-        note += "be the luck of that seed."
+        note += f" {ONE_SEED}"
+        note += f" One seed have: {', '.join(single)}." if len(single) < len(data.experiments) else ""
     plain_columns = ["tested_on", "first", "second", "score", "difference", "low", "high", "p", "p_holm", "test"]
     plain_columns += ["p_swapped_rows", "p_mcnemar"]
     if not any(row[-2] for row in plain):  # no pair has few speakers
@@ -195,9 +222,13 @@ def vad_table(data: ReportData) -> Table:
     return Table("valence-arousal-dominance", title, columns, rows, note, (plain_columns, plain))
 
 
-def cross_corpus_table(matrix: CrossCorpus) -> Table:
-    """UAR, trained on × tested on."""
-    rows = [[name, *map(float, row)] for name, row in zip(matrix.trained, matrix.uar, strict=True)]
+def cross_corpus_table(matrix: CrossCorpus, shared: bool = False) -> Table:
+    """UAR, trained on × tested on; `shared`: decided among the classes that the test corpus has."""
+    values = matrix.shared if shared else matrix.uar
+    rows = [[name, *map(float, row)] for name, row in zip(matrix.trained, values, strict=True)]
     plain = [[name, *(None if np.isnan(v) else float(v) for v in row)] for name, *row in rows]
     columns = ["trained on", *matrix.tested]
-    return Table("cross-corpus", "UAR, trained on (rows) and tested on (columns)", columns, rows, "", (columns, plain))
+    title = "UAR, trained on (rows) and tested on (columns)"
+    if matrix.shared is not None:
+        title += f", decided among {'the classes of the test corpus' if shared else 'all classes'}"
+    return Table(f"cross-corpus{'-shared' * shared}", title, columns, rows, "", (columns, plain))

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "†": r"$\dagger$", "−": "$-$"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "−": "$-$"}
+_LATEX |= {"†": r"$\dagger$", "‡": r"$\ddagger$"}
 _LATEX |= {"<": "$<$", ">": "$>$"}
 
 

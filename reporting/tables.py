@@ -11,7 +11,7 @@ from .data import Tested
 from .data import file_stem
 from .findings import confusion
 from .findings import difficulty_curve
-from .findings import reliability_curve
+from .findings import reliability_of
 from .findings import rows_most_often_wrong
 from .score_tables import with_interval
 from .table import Marked
@@ -91,8 +91,10 @@ def difficulty_table(data: ReportData) -> Table:
         if curve is not None:
             for i, count in enumerate(curve.count):
                 values = [float(of[i]) for of in (curve.difficulty, curve.accuracy, curve.uar)]
-                rows.append([each.name, tested.corpus, i + 1, int(count), *values, curve.r, curve.p])
+                correlations = [curve.r, curve.p, curve.r_within, curve.p_within]
+                rows.append([each.name, tested.corpus, i + 1, int(count), *values, *correlations])
     columns = ["experiment", "tested on", "bucket", "rows", "difficulty", "accuracy", "UAR", "Pearson r", "p"]
+    columns += ["r within classes", "p within classes"]
     return Table("difficulty", "Scores by difficulty", columns, rows)
 
 
@@ -100,7 +102,7 @@ def calibration_table(data: ReportData) -> Table:
     """The bins of the reliability diagrams."""
     rows = []
     for each, tested in _each(data):
-        curve = reliability_curve(tested.rows)
+        curve = reliability_of(tested.rows).curve
         for i in np.flatnonzero(curve["count"]):
             values = [float(curve["confidence"][i]), float(curve["accuracy"][i])]
             rows.append([each.name, tested.corpus, int(i) + 1, int(curve["count"][i]), *values])

@@ -1,31 +1,74 @@
 """The words of a report: its lead, what must be known first, how the numbers came about."""
 
 from itertools import combinations
+from typing import Any
 
 from ..contamination import contamination
+from ..selection import Candidate
+from ..selection import choose
 from .data import ReportData
 from .data import ReportedExperiment
 from .findings import BUCKETS
 from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
+from .score_words import METRIC_NAMES
+from .score_words import in_words
+from .score_words import without_zero
 
 
 def lead(data: ReportData) -> str:
-    """What it comes to, in a sentence or two."""
+    """What it comes to, in a sentence or two: of several experiments, the one that validation chooses."""
     runs = sum(len(each.runs) for each in data.experiments)
     parts = [f"{_number(len(data.experiments), 'experiment')}, {_number(runs, 'run')}."]
     for corpus in data.tested_corpora:
         having = [each for each in data.experiments if corpus in each.tested]
         most = max(each.tested[corpus].statistics["rows"] for each in having)
         having = [each for each in having if each.tested[corpus].statistics["rows"] == most]  # others are under way
-        best = max(having, key=lambda each: each.tested[corpus].statistics["uar"]["pooled"])
-        found = best.tested[corpus].statistics
-        bounds = found["uar"]["ci95"]
-        interval = "" if bounds is None else f" (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f})"
-        what = f"Highest UAR on {corpus}" if len(having) > 1 else f"UAR on {corpus}"
-        rows = f"{found['rows']} rows, {_number(found['speakers'], 'speaker')}"
-        parts.append(f"{what} ({rows}): {found['uar']['pooled']:.3f}{interval}, {best.name}.")
+        rows = f"{most} rows, {_number(having[0].tested[corpus].statistics['speakers'], 'speaker')}"
+        parts.append(_lead_of(corpus, rows, having))
     return " ".join(parts)
+
+
+def _lead_of(corpus: str, rows: str, having: list[ReportedExperiment]) -> str:
+    if len(having) == 1:
+        return f"UAR on {corpus} ({rows}): {_uar(having[0], corpus)}, {having[0].name}."
+    choice = choose([_candidate(each, corpus) for each in having])
+    if choice.experiment is None:
+        scores = [each.tested[corpus].statistics["uar"]["pooled"] for each in having]
+        return (
+            f"UAR on {corpus} ({rows}): {min(scores):.3f} to {max(scores):.3f} in {len(having)} experiments, none of "
+            "which is chosen: they were validated on different rows."
+        )
+    (chosen,) = (each for each in having if each.name == choice.experiment)
+    tied = f", as high as {in_words(choice.tied[1:])}" if len(choice.tied) > 1 else ""
+    score = f"validation {METRIC_NAMES[choice.metric]} {choice.score:.3f}{tied}"
+    return (
+        f"Chosen on validation among {len(having)} experiments: {chosen.name} ({score}). Its UAR on {corpus} "
+        f"({rows}): {_uar(chosen, corpus)}."
+    )
+
+
+def _candidate(each: ReportedExperiment, corpus: str) -> Candidate:
+    runs = [run for run in each.runs if corpus in run["test"]]
+    return Candidate(
+        each.name, runs, each.settings.get("metric_for_best_model", "uar"), each.settings.get("validation")
+    )
+
+
+def _uar(each: ReportedExperiment, corpus: str) -> str:
+    """`0.884 (95 % interval 0.815 to 0.930)`, or that of both decisions."""
+    found = each.tested[corpus].statistics
+    both = found["decisions"]
+    if both:
+        every, shared = both["all"], both["shared"]
+        return (
+            f"{every['uar']['pooled']:.3f} among all {len(every['classes'])} classes (guessing "
+            f"{without_zero(every['chance'])}), {shared['uar']['pooled']:.3f} among its {len(shared['classes'])} "
+            f"({without_zero(shared['chance'])})"
+        )
+    bounds = found["uar"]["ci95"]
+    interval = "" if bounds is None else f" (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f})"
+    return f"{found['uar']['pooled']:.3f}{interval}"
 
 
 def caveats(data: ReportData) -> list[str]:
@@ -72,23 +115,57 @@ def protocol_text(data: ReportData) -> list[str]:
     for mode in dict.fromkeys(each.settings.get("evaluation_mode") for each in data.experiments):
         of_mode = [each for each in data.experiments if each.settings.get("evaluation_mode") == mode]
         text.append(_mode_words(mode, of_mode))
-    chosen = {
-        (each.settings.get("metric_for_best_model"), each.settings.get("validation")) for each in data.experiments
-    }
-    for metric, validation in sorted(chosen, key=str):
-        part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
-            str(validation).removesuffix("_unstratified"), validation
-        )
-        best = "lowest loss" if metric == "loss" else f"highest {str(metric).replace('uar', 'UAR')}"
-        text.append(
-            f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
-            "rows, set aside before training. Test rows are read once, after it."
-        )
+    text += _selection_text(data)
     text.append(
         "Scores are computed over the rows of all folds together (pooled) for each seed, then averaged over seeds; "
         "mean and standard deviation are over runs (seeds × folds). " + _interval_words(data)
     )
     return text
+
+
+def _selection_text(data: ReportData) -> list[str]:
+    """How the epochs were chosen, on which rows, and what that leaves out of account."""
+    text, how = [], {}
+    for each in data.experiments:
+        key = each.settings.get("metric_for_best_model"), each.settings.get("validation")
+        how.setdefault(key, []).extend(each.runs)
+    for (metric, validation), runs in sorted(how.items(), key=lambda item: str(item[0])):
+        part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
+            str(validation).removesuffix("_unstratified"), validation
+        )
+        best = "lowest loss" if metric == "loss" else f"highest {METRIC_NAMES.get(metric, metric)}"
+        text.append(
+            f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
+            f"rows, set aside before training.{_shared_speakers(validation, runs)}{_ties(runs)} Test rows are read "
+            "once, after it."
+        )
+    return text
+
+
+def _ties(runs: list[dict[str, Any]]) -> str:
+    """In how many runs validation left several epochs to choose from."""
+    ties = [ties for run in runs if (ties := run.get("best_epoch_ties")) is not None]
+    if not any(ties):
+        return ""
+    tied = [count for count in ties if count]
+    most = f"up to {max(tied)}" if max(tied) > min(tied) else str(max(tied))
+    return (
+        f" In {len(tied)} of {_number(len(ties), 'run')}, {most} later {'epoch' if max(tied) == 1 else 'epochs'} scored "
+        "just as high: the first is kept, so there validation does not tell which is best."
+    )
+
+
+def _shared_speakers(validation: str | None, runs: list[dict[str, Any]]) -> str:
+    """What must be said of a validation part whose speakers are trained on."""
+    parts = [run["parts"]["validation"] for run in runs]
+    shared = [part.get("speakers_trained_on") for part in parts]
+    if not str(validation).startswith("random") and not any(shared):
+        return ""
+    said = " It shares speakers with the training rows"
+    counts = [(count, part["speaker_count"]) for count, part in zip(shared, parts, strict=True) if count is not None]
+    if counts:
+        said += f" ({sum(c for c, _ in counts)} of the {sum(n for _, n in counts)} validation speakers of all runs)"
+    return f"{said}: validation scores are of heard voices, and higher than those of unheard ones."
 
 
 def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
@@ -99,7 +176,11 @@ def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
     if mode == "loso":
         return f"Leave one session out, {trained}: a model tests the one session that it has not seen. {size}."
     tested = ", ".join(dict.fromkeys(corpus for each in experiments for corpus in each.tested))
-    return f"Cross-corpus: trained on {trained}; tested on {tested}, in the classes that both know. {size}."
+    both = "Leave one session out, and cross-corpus" if mode == "both" else "Cross-corpus"
+    return (
+        f"{both}: trained on {trained}; tested on {tested}, whose rows of classes that were not trained are left out. "
+        f"{size}."
+    )
 
 
 def _span(counts: list[int], what: str) -> str:
@@ -124,8 +205,8 @@ def _interval_words(data: ReportData) -> str:
     return f"95 % intervals come from {'; or from '.join(named)}. {luck}"
 
 
-def difficulty_text(data: ReportData) -> str:
-    """How to read the difficulty plots."""
+def difficulty_text(data: ReportData) -> list[str]:
+    """What difficulty is, and how to read its plots."""
     text = "Rows are sorted by difficulty and cut into buckets of equal count"
     fewer = {
         (tested.corpus, len(curve.count))
@@ -136,10 +217,31 @@ def difficulty_text(data: ReportData) -> str:
     if fewer:
         text += f": {BUCKETS}, or fewer where they would hold under {ROWS_A_BUCKET} rows ("
         text += ", ".join(f"{corpus} {count}" for corpus, count in sorted(fewer)) + ")"
-    return (
-        f"{text}. r is Pearson's, between a row's difficulty and the share of seeds that were right; its p takes rows "
-        "as independent. Difficulty is averaged over runs where it differs between them."
-    )
+    found = [
+        f"{text}. r is Pearson's, between a row's difficulty and the share of seeds that were right; within classes, "
+        "of their differences from the class' means. p takes rows as independent. Difficulty is averaged over runs "
+        "where it differs between them."
+    ]
+    return [_difficulty_meaning(data), *found]
+
+
+def _difficulty_meaning(data: ReportData) -> str:
+    """What difficulty is computed from: the true label above all."""
+    of_corpus = {each.settings.get("difficulty_from_corpus", False) for each in data.experiments}
+    said = []
+    if False in of_corpus:
+        said.append(
+            "Difficulty is computed with the true label: how far a row's rated valence, arousal and dominance lie "
+            "from what is expected of its class. So it is not known before the label is, and classes differ in it."
+        )
+        said += [
+            f"On {name}, the ratings are of {card['vad_of']}."
+            for name, card in data.corpora.items()
+            if card.get("vad_of")
+        ]
+    if True in of_corpus:
+        said.append("Where difficulty_from_corpus is set, difficulty is the corpus' own column.")
+    return " ".join(said)
 
 
 __all__ = ["caveats", "difficulty_text", "lead", "protocol_text"]

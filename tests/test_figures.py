@@ -14,6 +14,7 @@ from emomm.reporting import figures
 from emomm.reporting.data import Curves
 from emomm.reporting.findings import CrossCorpus
 from emomm.reporting.findings import DifficultyCurve
+from emomm.reporting.findings import Reliability
 
 NAMES = {
     4: ["neutral", "happy", "sad", "anger"],
@@ -40,7 +41,7 @@ def drawn(classes):
     names, matrix = NAMES[classes], rng.integers(0, 4000, (classes, classes))
     bins = {"count": np.arange(15), "confidence": (np.arange(15) + 0.5) / 15, "accuracy": rng.random(15)}
     buckets = np.sort(rng.random(20))
-    curve = DifficultyCurve(buckets, 1 - buckets, 1 - buckets, np.full(20, 17), 0.5, -0.4, 0.0004)
+    curve = DifficultyCurve(buckets, 1 - buckets, 1 - buckets, np.full(20, 17), 0.5, -0.4, 0.0004, -0.31, 0.002)
     corpora = CrossCorpus(names[:4], [*names[:4], "other"], rng.random((4, 5)), np.eye(4, 5) > 0)
     corpora.uar[0, 1] = np.nan
     return {
@@ -51,7 +52,7 @@ def drawn(classes):
         "many speakers": lambda: figures.groups_figure(groups(300), "speaker"),
         "cross-corpus": lambda: figures.cross_corpus_figure(corpora),
         "difficulty": lambda: figures.difficulty_figure(curve),
-        "reliability": lambda: figures.reliability_figure(bins, 0.1, 0.2),
+        "reliability": lambda: figures.reliability_figure(Reliability(bins, 0.1, 0.2)),
         "learning": lambda: figures.learning_figure(curves()),
         "curriculum": lambda: figures.curriculum_figure(curves(classes), names),
     }

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_report_data import rows_in
 
+from emomm.metrics import brier_score
+from emomm.metrics import calibration_error
 from emomm.reporting.data import ReportData
 from emomm.reporting.data import ReportedExperiment
 from emomm.reporting.findings import confusion
 from emomm.reporting.findings import cross_corpus
 from emomm.reporting.findings import difficulty_curve
-from emomm.reporting.findings import reliability_curve
+from emomm.reporting.findings import reliability_of
 from emomm.reporting.findings import rows_most_often_wrong
 from emomm.reporting.findings import share_right
 
@@ -23,6 +26,44 @@ def test_difficulty_curve_has_known_answers():
     np.testing.assert_allclose(curve.uar, curve.accuracy)  # both classes in each bucket alike
     assert curve.overall == pytest.approx(0.625)
     assert curve.r == pytest.approx(np.corrcoef(difficulty, right.mean(0))[0, 1]) and curve.p < 1e-9
+
+
+def test_correlation_within_classes_leaves_out_what_classes_differ_in():
+    """Difficulty that is the class alone says nothing within it; one that is not says as much."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(400) % 2
+    right = rng.random(400) < np.where(classes, 0.3, 0.9)
+    only_class = difficulty_curve(rows_in(right, classes + 0.1 * rng.random(400)))
+    assert only_class.r < -0.5 and abs(only_class.r_within) < 0.12 and only_class.p_within > 0.01
+    hard = rng.random(400)
+    within = rows_in(rng.random(400) > hard, hard + classes)
+    curve = difficulty_curve(within)
+    x, y = hard + classes, share_right(within.rows)
+    centred = [
+        values - np.where(classes, values[classes == 1].mean(), values[classes == 0].mean()) for values in (x, y)
+    ]
+    assert curve.r_within == pytest.approx(np.corrcoef(*centred)[0, 1]) and curve.p_within < 1e-6
+    # One class is the plain one, and its p SciPy's.
+    alone = rows_in(rng.random(400) > hard, hard)
+    alone.rows.references[:] = 0
+    curve = difficulty_curve(alone)
+    assert (curve.r_within, curve.p_within) == pytest.approx((curve.r, curve.p))
+    assert (curve.r, curve.p) == pytest.approx(tuple(stats.pearsonr(hard, share_right(alone.rows))))
+    assert np.isnan(difficulty_curve(rows_in(right, classes.astype(float))).r_within)  # nothing varies within
+
+
+def test_the_reliability_diagram_has_the_error_of_its_own_curve():
+    """Two seeds that err on opposite sides: each is off by .3, the curve of both by nothing."""
+    rows = rows_in(np.ones((2, 40), bool), np.zeros(40)).rows
+    right = np.array([np.arange(40) < 40, np.arange(40) < 24])
+    rows.predictions[:] = np.where(right, rows.references, 1 - rows.references)
+    rows.probabilities[:] = np.where(rows.predictions[..., None] == np.arange(2), 0.8, 0.2)
+    found = reliability_of(rows)
+    each = [calibration_error(rows.references, p) for p in rows.probabilities]
+    assert np.mean(each) == pytest.approx(0.2, abs=1e-6) and found.ece == pytest.approx(0, abs=1e-6)
+    (bin_,) = np.flatnonzero(found.curve["count"])
+    assert found.ece == pytest.approx(abs(found.curve["accuracy"][bin_] - found.curve["confidence"][bin_]), abs=1e-6)
+    assert found.brier == pytest.approx(np.mean([brier_score(rows.references, p) for p in rows.probabilities]))
 
 
 def test_difficulty_curve_leaves_out_unrated_rows_and_has_fewer_buckets_for_few():
@@ -58,7 +99,7 @@ def test_rows_that_a_seed_has_not_tested_do_not_count():
     each.rows.probabilities[1, :4] = np.nan
     assert share_right(each.rows).tolist() == [1] * 10
     assert confusion(each.rows).sum() == 16
-    assert reliability_curve(each.rows)["count"].sum() == 16
+    assert reliability_of(each.rows).curve["count"].sum() == 16
 
 
 def test_cross_corpus_matrix():
@@ -73,5 +114,9 @@ def test_cross_corpus_matrix():
     matrix = cross_corpus(ReportData({}, [one, two], {}))
     assert matrix.trained == ["IEMO", "MSPI"] and matrix.tested == ["IEMO", "MSPI", "MOSEI"]
     np.testing.assert_allclose(matrix.uar, [[np.nan, 0.1, 0.2], [0.2, 0.1, np.nan]])
-    assert np.argwhere(matrix.within).tolist() == [[1, 1]]
+    assert np.argwhere(matrix.within).tolist() == [[1, 1]] and matrix.shared is None
+    one.tested["MOSEI"].statistics["decisions"] = {"shared": {"uar": {"pooled": 0.7}}}
+    np.testing.assert_allclose(
+        cross_corpus(ReportData({}, [one, two], {})).shared, [[np.nan, 0.1, 0.7], [0.2, 0.1, np.nan]]
+    )
     assert cross_corpus(ReportData({}, [experiment("own", ["IEMO"], ["IEMO"])], {})) is None
