@@ -149,9 +149,10 @@ def _ties(runs: list[dict[str, Any]]) -> str:
         return ""
     tied = [count for count in ties if count]
     most = f"up to {max(tied)}" if max(tied) > min(tied) else str(max(tied))
+    later = f"{most} later {'epoch' if max(tied) == 1 else 'epochs'}"
     return (
-        f" In {len(tied)} of {_number(len(ties), 'run')}, {most} later {'epoch' if max(tied) == 1 else 'epochs'} scored "
-        "just as high: the first is kept, so there validation does not tell which is best."
+        f" In {len(tied)} of {_number(len(ties), 'run')}, {later} scored just as high: the first is kept, so there "
+        "validation does not tell which is best."
     )
 
 
