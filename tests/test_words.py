@@ -55,8 +55,8 @@ def test_the_lead_names_ties_and_chooses_nothing_where_validation_can_not():
     assert "one (validation UAR 0.600, as high as other)" in lead(ReportData({}, [one, other], {}))
     other = experiment("other", 0.5, runs=[run(validated_on="B", uar=0.9)])
     assert lead(ReportData({}, [one, other], {})).endswith(
-        "UAR on A (60 rows, 5 speakers): 0.500 to 0.900 in 2 experiments, none of which is chosen: they were validated "
-        "on different rows."
+        "UAR on A (60 rows, 5 speakers): 0.500 to 0.900 in 2 experiments, none of which is chosen: they were "
+        "validated on different rows."
     )
     assert lead(ReportData({}, [one], {})).startswith(
         "1 experiment, 1 run. UAR on A (60 rows, 5 speakers): 0.900 (95 %"
