@@ -1,6 +1,5 @@
 """The Trainer by itself, on rows that carry their own number: what it trains on, which loss it has, what it keeps."""
 
-import dataclasses
 import gc
 import math
 from types import SimpleNamespace
@@ -551,7 +550,13 @@ def test_the_probe_is_its_authors_loop(tmp_path):
     """The recipe's training against torch's RMSprop and CyclicLR, stepped as theirs, on the same weights and order."""
     settings = load_recipe("emotion2vec_linear").experiments[0]
     config = EmoMMConfig(
-        modality="audio", audio_dim=DIM, audio_projection_dim=8, hidden_dim=0, dropout=0.0, num_labels=CLASSES
+        modality="audio",
+        audio_dim=DIM,
+        audio_projection_dim=8,
+        hidden_dim=settings.hidden_dim,
+        dropout=settings.dropout,
+        feature_normalization=settings.feature_normalization,
+        num_labels=CLASSES,
     )
     torch.manual_seed(0)
     trainer = new_trainer(
@@ -559,6 +564,7 @@ def test_the_probe_is_its_authors_loop(tmp_path):
         model=EmoMMForEmotionClassification(config),
         num_train_epochs=12,
         learning_rate=settings.learning_rate,
+        lr_base_width=settings.lr_base_width,
         weight_decay=settings.weight_decay,
         lr_schedule=settings.lr_scheduler,
         lr_scheduler_kwargs=settings.lr_scheduler_kwargs,
@@ -571,9 +577,7 @@ def test_the_probe_is_its_authors_loop(tmp_path):
     trainer.train()
     assert [len(batch) for batch in trainer.seen.rows] == 12 * [*(STEPS - 1) * [BATCH], ROWS % BATCH]
     assert (settings.validation, settings.validation_fraction) == ("random_unstratified", 0.2)
-    given = dataclasses.asdict(settings)
-    for name in ("feature_normalization", "lr_base_width"):  # what theirs does not have
-        assert given.get(name) in (None, "none"), f"the probe recipe must turn {name} off"
+    assert (settings.feature_normalization, settings.lr_base_width) == ("none", None)
     optimizer = torch.optim.RMSprop([*first.parameters(), *last.parameters()], lr=5e-4, momentum=0.9)
     scheduler = CyclicLR(optimizer, base_lr=5e-4, max_lr=1e-3, step_size_up=10)
     features = torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in range(ROWS)])).float()
