@@ -2,13 +2,15 @@
 
 import csv
 import io
-import re
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
+
+from ..markup import csv_cell
+from ..markup import markdown
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "−": "$-$"}
@@ -46,12 +48,13 @@ class Table:
     fold: bool = False
 
     def csv(self) -> str:
-        """Comma-separated values: numbers in full, nothing where there is nothing."""
+        """Comma-separated values: numbers in full, nothing where there is nothing. No cell is a formula: see
+        `markup.csv_cell`."""
         columns, rows = self.plain or (self.columns, self.rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([[cell.text if isinstance(cell, Marked) else cell for cell in row] for row in rows])
+        for row in (columns, *rows):
+            writer.writerow([csv_cell(cell.text if isinstance(cell, Marked) else cell) for cell in row])
         return text.getvalue()
 
     def markdown(self) -> str:
@@ -59,13 +62,12 @@ class Table:
 
         def cell(value: Any) -> str:
             text, mark = shown(value)
-            text = re.sub(r"([\\|*_`]|\](?=\())", r"\\\1", text).replace("<", "&lt;")
-            text = " ".join(text.split())
-            return f"{text}<sup>{mark}</sup>" if mark else text
+            return f"{markdown(text)}<sup>{mark}</sup>" if mark else markdown(text)
 
-        lines = [self.columns, ["---:" if right else ":---" for right in self.numeric], *self.rows]
-        body = "\n".join("| " + " | ".join(cell(value) for value in line) + " |" for line in lines)
-        return f"{body}\n" + (f"\n{self.note}\n" if self.note else "")
+        lines = [[cell(value) for value in line] for line in (self.columns, *self.rows)]
+        lines.insert(1, ["---:" if right else ":---" for right in self.numeric])
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"{body}\n" + (f"\n{markdown(self.note)}\n" if self.note else "")
 
     def latex(self) -> str:
         """A table for `\\usepackage{booktabs}`."""

@@ -246,10 +246,10 @@ def test_tables_in_three_forms():
     assert table.markdown().splitlines() == [
         "| name | value | score |",
         "| :--- | ---: | ---: |",
-        r"| a\_b & 50 % | 0.123 | 0.9 [0.8, 1.0]<sup>ab</sup> |",
+        "| a_b & 50 % | 0.123 | 0.9 [0.8, 1.0]<sup>ab</sup> |",
         r"| x \| y | – | −0.1 |",
         "",
-        "Less < more.",
+        "Less &lt; more.",
     ]
     latex = table.latex()
     assert r"a\_b \& 50 \% & 0.123 & 0.9 [0.8, 1.0]$^{ab}$ \\" in latex
