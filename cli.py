@@ -299,7 +299,7 @@ def _add_hub(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         type=boolean,
         metavar="true|false",
         help="share a model that is trained once more, on all sessions, for as many steps as validation chose (the "
-        "default); false: the run with the best validation UAR",
+        "default); false: the run with the best validation score",
     )
 
 

@@ -39,8 +39,10 @@ class Choice:
         experiment: the one that they choose; None where they can't be compared.
         metric: of `SCALARS`: what chose the epochs where that is one for all, else UAR.
         score: its mean over `runs` runs: the seeds and folds that all experiments have.
+        runs: how many.
         among: the names of all.
         tied: those that score just as high; the first of them is `experiment`.
+        scores: of all, in the order of `among`; none where they can't be compared.
     """
 
     experiment: str | None
@@ -49,6 +51,7 @@ class Choice:
     runs: int
     among: list[str]
     tied: list[str]
+    scores: list[float]
 
     def to_dict(self) -> dict[str, Any]:
         """As results.json has it."""
@@ -62,18 +65,22 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     part of the same speakers is higher than one on others, and one on another corpus says nothing.
     """
     metrics = {each.metric for each in candidates}
-    (metric,) = metrics if len(metrics) == 1 else ("uar",)
-    metric = metric if metric in SCALARS else "uar"
+    metric = scored_by(metrics.pop() if len(metrics) == 1 else "uar")
     by_key = [{(run["seed"], run["fold"]): run for run in each.runs if run.get("validation")} for each in candidates]
     common = set.intersection(*(set(runs) for runs in by_key)) if by_key else set()
     names = [each.name for each in candidates]
     rules = {each.rule for each in candidates}
     if not common or len(rules) > 1 or any(len({_rows(runs[key]) for runs in by_key}) > 1 for key in common):
-        return Choice(None, metric, None, 0, names, [])
+        return Choice(None, metric, None, 0, names, [], [])
     scores = [float(np.mean([runs[key]["validation"][metric] for key in common])) for runs in by_key]
     best = max(scores)
     tied = [name for name, score in zip(names, scores, strict=True) if np.isclose(score, best, rtol=0, atol=1e-9)]
-    return Choice(tied[0], metric, best, len(common), names, tied)
+    return Choice(tied[0], metric, best, len(common), names, tied, scores)
+
+
+def scored_by(metric: str) -> str:
+    """The score of finished runs that goes with `metric_for_best_model`: itself; UAR where they keep none of it."""
+    return metric if metric in SCALARS else "uar"
 
 
 def _rows(run: dict[str, Any]) -> tuple:
@@ -105,4 +112,4 @@ def candidate(entry: dict[str, Any], corpus: str, name: str | None = None) -> Ca
     return Candidate(name or entry["name"], runs, how.get("metric", "uar"), how.get("validation"))
 
 
-__all__ = ["Candidate", "Choice", "candidate", "choices", "choose"]
+__all__ = ["Candidate", "Choice", "candidate", "choices", "choose", "scored_by"]

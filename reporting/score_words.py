@@ -103,6 +103,20 @@ def choice_note(corpus: str, choice: dict[str, Any]) -> str:
     return f"{corpus}: {said}; {optimistic}."
 
 
+def ties_note(runs: Sequence[dict[str, Any]]) -> str:
+    """In how many runs validation left several epochs to choose from; " In 2 of 5 runs ..." or ""."""
+    ties = [ties for run in runs if (ties := run.get("best_epoch_ties")) is not None]
+    tied = [count for count in ties if count]
+    if not tied:
+        return ""
+    most = f"up to {max(tied)}" if max(tied) > min(tied) else str(max(tied))
+    later = f"{most} later {'epoch' if max(tied) == 1 else 'epochs'}"
+    return (
+        f" In {len(tied)} of {len(ties)} run{'s' * (len(ties) != 1)}, {later} scored just as high: the first is kept, "
+        "so there validation does not tell which is best."
+    )
+
+
 def in_words(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
@@ -118,5 +132,6 @@ __all__ = [
     "lacking_note",
     "p_in_words",
     "score_rows",
+    "ties_note",
     "without_zero",
 ]

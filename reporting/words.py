@@ -13,6 +13,7 @@ from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
 from .score_words import METRIC_NAMES
 from .score_words import in_words
+from .score_words import ties_note
 from .score_words import without_zero
 
 
@@ -136,24 +137,10 @@ def _selection_text(data: ReportData) -> list[str]:
         best = "lowest loss" if metric == "loss" else f"highest {METRIC_NAMES.get(metric, metric)}"
         text.append(
             f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
-            f"rows, set aside before training.{_shared_speakers(validation, runs)}{_ties(runs)} Test rows are read "
-            "once, after it."
+            f"rows, set aside before training.{_shared_speakers(validation, runs)}{ties_note(runs)} Test rows are "
+            "read once, after it."
         )
     return text
-
-
-def _ties(runs: list[dict[str, Any]]) -> str:
-    """In how many runs validation left several epochs to choose from."""
-    ties = [ties for run in runs if (ties := run.get("best_epoch_ties")) is not None]
-    if not any(ties):
-        return ""
-    tied = [count for count in ties if count]
-    most = f"up to {max(tied)}" if max(tied) > min(tied) else str(max(tied))
-    later = f"{most} later {'epoch' if max(tied) == 1 else 'epochs'}"
-    return (
-        f" In {len(tied)} of {_number(len(ties), 'run')}, {later} scored just as high: the first is kept, so there "
-        "validation does not tell which is best."
-    )
 
 
 def _shared_speakers(validation: str | None, runs: list[dict[str, Any]]) -> str:

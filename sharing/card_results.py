@@ -13,7 +13,15 @@ from ..experiment_statistics import PooledRows
 from ..metrics import SCALARS
 from ..metrics import emotion_scores
 from ..metrics import mean_and_std
+from ..reporting.score_words import METRIC_NAMES
+from ..reporting.score_words import ONE_SEED
+from ..reporting.score_words import decisions_note
+from ..reporting.score_words import in_words
+from ..reporting.score_words import lacking_note
+from ..reporting.score_words import score_rows
+from ..selection import scored_by
 from ..settings import Settings
+from .compared import Choices
 
 _VALIDATION = {
     "session": "a whole session of the training corpus",
@@ -25,6 +33,7 @@ _METHODS = {
     "bootstrap": "from a bootstrap over speakers",
     "jackknife": "for so few speakers by a jackknife over speakers with Student's t",
 }
+MIXED = "‡"
 
 
 @dataclass
@@ -44,6 +53,7 @@ class CardFacts:
         figures: (path in the repository, what it shows).
         pool_size: rows that the curriculum had let in when the model's training ended; None where that is not known.
         license: of the model, where one was given.
+        choices: what validation chooses among the experiments of its job, {corpus: choice} (see `selection`).
     """
 
     hub_model_id: str
@@ -59,6 +69,7 @@ class CardFacts:
     figures: Sequence[tuple[str, str]] = ()
     pool_size: int | None = None
     license: str | None = None
+    choices: Choices = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -78,11 +89,6 @@ class CardFacts:
 
 def count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def in_words(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def protocol_of(facts: CardFacts, corpus: str) -> str:
@@ -129,24 +135,58 @@ def whose_numbers(facts: CardFacts) -> str:
         )
     return (
         f"The model here is one of {count(len(facts.entry['runs']), 'run')}: seed {facts.model['seed']}, fold "
-        f"{facts.model['fold']}, the one with the highest UAR on its validation rows. The numbers are those of all "
-        "runs."
+        f"{facts.model['fold']}, the one with the highest {_chosen_by(facts)} on its validation rows. The numbers are "
+        "those of all runs."
     )
 
 
-def result_row(facts: CardFacts, corpus: str) -> dict[str, Any]:
+def _chosen_by(facts: CardFacts) -> str:
+    """The validation score that chose the run."""
+    return METRIC_NAMES[scored_by(facts.settings.metric_for_best_model)]
+
+
+def result_rows(facts: CardFacts, corpus: str) -> list[dict[str, Any]]:
+    """The lines of a corpus: one, or where it lacks classes one for each decision (see `decisions`)."""
     summary, said = facts.entry["summary"][corpus], facts.entry["statistics"][corpus]
-    return {
-        "corpus": corpus,
-        "rows": said["rows"],
-        "speakers": said["speakers"] if _knows_speakers(said) else "not known",
-        **{metric: _with_interval(summary[metric]) for metric in SCALARS},
-        "spread": mean_and_std(summary["uar"]),
-        "runs": sum(corpus in run["test"] for run in facts.entry["runs"]),
-        "ece": _with_interval({"pooled": said["ece"], "ci95": said["ece_ci95"]}),
-        "brier": _with_interval({"pooled": said["brier"], "ci95": said["brier_ci95"]}),
-        "recalls": ["does not occur" if each is None else _with_interval(each) for each in said["recall"].values()],
-    }
+    mixed = MIXED if said.get("folds_lacking_classes") else ""
+    found = []
+    for row in score_rows(corpus, summary, said):
+        recall = row.figures["recall"] if row.decision else said["recall"]
+        calibrated = row.decision != "shared"
+        found.append(
+            {
+                "corpus": row.tested_on,
+                "rows": said["rows"],
+                "speakers": said["speakers"] if _knows_speakers(said) else "not known",
+                **{metric: _with_interval(row.figures[metric]) for metric in SCALARS},
+                "spread": mean_and_std(row.figures["uar"]) + mixed,
+                "runs": sum(corpus in run["test"] for run in facts.entry["runs"]),
+                "ece": _with_interval({"pooled": said["ece"], "ci95": said["ece_ci95"]}) if calibrated else "–",
+                "brier": _with_interval({"pooled": said["brier"], "ci95": said["brier_ci95"]}) if calibrated else "–",
+                "recalls": [
+                    "does not occur" if recall.get(label) is None else _with_interval(recall[label])
+                    for label in facts.entry["labels"]
+                ],
+            }
+        )
+    return found
+
+
+def score_notes(facts: CardFacts) -> list[str]:
+    """What must be known to read the scores, besides what holds for any: of whom they speak, and what they mix."""
+    statistics = facts.entry["statistics"]
+    spread = {corpus: facts.entry["summary"][corpus]["uar"]["std_over_seeds"] for corpus in facts.tested}
+    notes = [ONE_SEED]
+    if None not in spread.values():
+        notes = [
+            "Intervals are for other speakers, not for other trainings: what those change is in the standard "
+            "deviation of the pooled UAR over the seeds, "
+            + in_words([f"{std:.3f} ({corpus})" for corpus, std in spread.items()])
+            + "."
+        ]
+    notes += [note for corpus in facts.tested if (note := decisions_note(corpus, statistics[corpus]))]
+    notes += [f"{MIXED} {note}" for corpus in facts.tested if (note := lacking_note(corpus, statistics[corpus]))]
+    return notes
 
 
 def vad_rows(facts: CardFacts) -> list[list[str]]:
@@ -183,7 +223,7 @@ def interval_note(facts: CardFacts) -> str:
             notes.append(_METHODS.get(said["ci_method"], said["ci_method"]))
         else:
             notes.append(f"for {corpus} over rows, which ignores that rows of one speaker are alike: it is too narrow")
-    return f" ({'; '.join(dict.fromkeys(notes))})" if notes else ""
+    return "; ".join(dict.fromkeys(notes))
 
 
 def _knows_speakers(said: dict[str, Any]) -> bool:
@@ -220,11 +260,11 @@ __all__ = [
     "by_gender",
     "by_speaker",
     "count",
-    "in_words",
     "interval_note",
     "protocol",
     "protocol_of",
-    "result_row",
+    "result_rows",
+    "score_notes",
     "vad_rows",
     "whose_numbers",
 ]

@@ -44,15 +44,18 @@ from ..errors import InputError
 from ..exporting import CODE
 from ..job import SETTINGS
 from ..job import plan_experiment
-from ..metrics import SCALARS
 from ..processes import process_state
 from ..reporting.data import file_stem
 from ..results import Pooled
 from ..results import add_statistics
 from ..results import pooled_predictions
+from ..selection import scored_by
 from ..settings import Settings
 from ..settings import slug_of
 from .card_results import CardFacts
+from .compared import job_choices
+from .compared import public_choices
+from .compared import warn_of_choice
 from .final_model import train_final_model
 from .model_card import model_card
 
@@ -166,11 +169,11 @@ def push(wanted: Push) -> str:
 def model_folder(wanted: Push) -> Path:
     """The folder of the run whose model is pushed: the final one, trained now if it is not there, or that of the fold
     that validated best. Raises InputError where there is no such experiment, or its runs are not finished."""
-    _, entry = _entry(wanted)
+    results, entry = _entry(wanted)
+    warn_of_choice(entry["name"], job_choices(results))
     if wanted.final_model:
         return train_final_model(*plan_experiment(_settings(wanted.place), wanted.folder))
-    metric = _settings(wanted.place).metric_for_best_model
-    metric = metric if metric in SCALARS else "uar"
+    metric = scored_by(_settings(wanted.place).metric_for_best_model)
     best = max(entry["runs"], key=lambda run: run["validation"][metric])
     return wanted.place / f"seed-{best['seed']}" / best["fold"]
 
@@ -210,6 +213,7 @@ def gather(wanted: Push, source: Path) -> Path:
             job_environment=results["environment"],
             genders={name: _genders(known[name]) for name in entry["statistics"]},
             figures=figures,
+            choices=job_choices(results),
         )
         (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
         public = public_results(results, entry, alone)
@@ -350,7 +354,8 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
         "environment": results["environment"],
         "experiments": [
             {
-                **{key: entry[key] for key in ("name", "labels", "text_encoder")},
+                **{key: entry[key] for key in ("name", "labels", "text_encoder", "selection") if key in entry},
+                "compared": public_choices(entry["name"], job_choices(results)),
                 "corpora": corpora,
                 "runs": runs,
                 "summary": entry["summary"],

@@ -7,13 +7,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from huggingface_hub import EvalResult
 from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
-from transformers import TrainingArguments
 
 from .. import __version__
 from ..contamination import contamination
+from ..markup import Markdown
+from ..markup import link
+from ..markup import markdown
+from ..reporting.score_words import ScoreRow
+from ..reporting.score_words import in_words
+from ..reporting.score_words import score_rows
+from ..reporting.score_words import ties_note
 from ..settings import Settings
 from ..speech_features import SpeechFeatures
 from ..text_encoders import public_name
@@ -21,13 +28,17 @@ from .card_results import CardFacts
 from .card_results import by_gender
 from .card_results import by_speaker
 from .card_results import count
-from .card_results import in_words
 from .card_results import interval_note
 from .card_results import protocol
 from .card_results import protocol_of
-from .card_results import result_row
+from .card_results import result_rows
+from .card_results import score_notes
 from .card_results import vad_rows
 from .card_results import whose_numbers
+from .card_training import encoder_name
+from .card_training import training
+from .card_training import training_rows
+from .compared import compared
 
 TEMPLATE = Path(__file__).resolve().parent / "templates" / "model_card.md"
 
@@ -41,42 +52,51 @@ _OF_THIS_MACHINE = (
 
 
 def model_card(facts: CardFacts) -> ModelCard:
-    """The card, with its results as model-index entries that huggingface_hub has validated."""
+    """The card, with its results as model-index entries that huggingface_hub has validated.
+
+    Whatever the template is given is shown as text, but for what is `Markdown` already: no name, note or licence of a
+    recipe or corpus becomes HTML or a link.
+    """
     hears, trained_on = facts.settings.modality != "text", facts.settings.training_corpora
-    return ModelCard.from_template(
-        _card_data(facts),
-        template_path=str(TEMPLATE),
+    environment = jinja2.Environment(finalize=markdown, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        card_data=Markdown(_card_data(facts).to_yaml()),
         title=facts.hub_model_id.split("/")[-1],
         reads=_READS[facts.settings.modality],
         input=_input(facts),
         labels=facts.entry["labels"],
         warnings=_warnings(facts),
-        protocol=protocol(facts),
+        protocol=list(filter(None, [*protocol(facts), ties_note(facts.entry["runs"])])),
         whose_numbers=whose_numbers(facts),
-        results=[result_row(facts, corpus) for corpus in facts.tested],
+        compared=compared(facts.entry["name"], facts.choices),
+        results=[row for corpus in facts.tested for row in result_rows(facts, corpus)],
+        score_notes=score_notes(facts),
         chance=f"{1 / len(facts.entry['labels']):.3f}",
         seeds=count(len(facts.settings.seeds), "seed"),
         interval_note=interval_note(facts),
-        figures=list(facts.figures),
+        figures=[(Markdown(path), what) for path, what in facts.figures],
         gives_vad=facts.config.get("vad_loss_weight", 0) > 0,
         vad=vad_rows(facts),
         by_speaker=by_speaker(facts),
         by_gender=by_gender(facts),
         hears=hears,
-        code="\n```\n\nWith features in place of the recording:\n\n```python\n".join(
-            filter(None, [_recording_code(facts), _code(facts)])
+        code=Markdown(
+            "\n```\n\nWith features in place of the recording:\n\n```python\n".join(
+                filter(None, [_recording_code(facts), _code(facts)])
+            )
         ),
         code_note=_code_note(facts),
         corpora=[_corpus_row(facts, name) for name in trained_on],
         terms_note=_terms_note(facts),
         data_notes=[f"{name}: {note}." for name in trained_on for note in facts.corpora[name]["notes"]],
         limits=_limits(facts),
-        training=_training(facts),
-        trained=_trained(facts),
-        recipe=json.dumps(public_recipe(facts.settings), indent=2, ensure_ascii=False),
-        citation=_citation(),
+        training=training(facts),
+        trained=training_rows(facts),
+        recipe=Markdown(json.dumps(public_recipe(facts.settings), indent=2, ensure_ascii=False)),
+        citation=Markdown(_citation()),
         cite_also=_cite_also(facts),
     )
+    return ModelCard(text)
 
 
 def public_recipe(settings: Settings) -> dict[str, Any]:
@@ -128,29 +148,41 @@ def _languages(facts: CardFacts) -> list[str]:
 
 
 def _eval_results(facts: CardFacts, corpus: str) -> list[EvalResult]:
-    summary = facts.entry["summary"][corpus]
+    """The scores of a corpus; of both decisions where it lacks classes, each said in the name."""
     how = protocol_of(facts, corpus)
+    rows = score_rows(corpus, facts.entry["summary"][corpus], facts.entry["statistics"][corpus])
     return [
         EvalResult(
             task_type="audio-classification" if facts.settings.modality != "text" else "text-classification",
             task_name="Emotion recognition",
             dataset_type=facts.specs[corpus].hub_id or corpus,
             dataset_name=corpus,
-            dataset_config=how,
+            dataset_config=f"{how}{_decision(row)}",
             dataset_args={"protocol": " ".join(protocol(facts))},
             metric_type=kind,
-            metric_name=f"{name} ({how}, pooled)",
-            metric_value=round(summary[metric]["pooled"], 4),
-            metric_args={
-                "average": {"uar": "macro", "f1_macro": "macro", "f1_weighted": "weighted"}.get(metric, "none"),
-                "ci95": None if summary[metric]["ci95"] is None else [round(x, 4) for x in summary[metric]["ci95"]],
-                "ci_units": summary[metric]["ci_units"],
-                "mean_over_runs": round(summary[metric]["mean"], 4),
-                "std_over_runs": None if summary[metric]["std"] is None else round(summary[metric]["std"], 4),
-            },
+            metric_name=f"{name} ({how}, pooled{_decision(row)})",
+            metric_value=round(row.figures[metric]["pooled"], 4),
+            metric_args=_metric_args(metric, row.figures[metric]),
         )
+        for row in rows
         for metric, (name, kind) in _METRICS.items()
     ]
+
+
+def _decision(row: ScoreRow) -> str:
+    """`, decided among 2 classes`, or nothing."""
+    return f", decided among {len(row.figures['classes'])} classes" if row.decision else ""
+
+
+def _metric_args(metric: str, figures: dict[str, Any]) -> dict[str, Any]:
+    bounds, std = figures["ci95"], figures["std"]
+    return {
+        "average": {"uar": "macro", "f1_macro": "macro", "f1_weighted": "weighted"}.get(metric, "none"),
+        "ci95": None if bounds is None else [round(x, 4) for x in bounds],
+        "ci_units": figures["ci_units"],
+        "mean_over_runs": round(figures["mean"], 4),
+        "std_over_runs": None if std is None else round(std, 4),
+    }
 
 
 def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
@@ -220,15 +252,20 @@ def _code(facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
-def _code_note(facts: CardFacts) -> str:
+def _code_note(facts: CardFacts) -> Markdown:
     notes = [
-        "It needs torch and transformers alone. `trust_remote_code=True` runs the Python files of this repository."
+        Markdown(
+            "It needs torch and transformers alone. `trust_remote_code=True` runs the Python files of this repository."
+        )
     ]
     if _hears_recordings(facts):
         made_by = SpeechFeatures.from_dict(facts.config["speech_encoder"])
         notes.append(
-            f"Recordings need soundfile and soxr too, and the speech encoder, {made_by.in_words()}: it is fetched "
-            "when the first one is given, or taken from `speech_encoder=`, a folder or id, checked to be the same."
+            Markdown(
+                f"Recordings need soundfile and soxr too, and the speech encoder, {markdown(made_by.in_words())}: it "
+                "is fetched when the first one is given, or taken from `speech_encoder=`, a folder or id, checked to "
+                "be the same."
+            )
         )
     if facts.settings.modality != "text":
         extractors = in_words(sorted({facts.corpora[name]["extractor"] for name in facts.settings.training_corpora}))
@@ -239,7 +276,7 @@ def _code_note(facts: CardFacts) -> str:
     if facts.settings.fusion_type == "adaptive" and facts.settings.modality == "both":
         notes.append("Voice or words may be left out.")
     notes.append("Lists of utterances are padded and masked.")
-    return "\n".join(notes)
+    return Markdown("\n".join(markdown(note) for note in notes))
 
 
 # ---- training data, limits ------------------------------------------------------------------------------------------
@@ -247,32 +284,23 @@ def _code_note(facts: CardFacts) -> str:
 
 def _corpus_row(facts: CardFacts, name: str) -> dict[str, Any]:
     said = facts.corpora[name]
-    terms = f"[{said['licence']}]({said['licence_url']})" if said["licence_url"] else said["licence"]
-    if terms == "not stated":
+    terms = link(said["licence"], said["licence_url"])
+    if said["licence"] == "not stated" and not said["licence_url"]:
         terms = "not stated: ask its owner before use"
     classes = ", ".join(f"{label} {count}" for label, count in said["classes"].items())
     hub_id = facts.specs[name].hub_id
-    linked = name if hub_id is None else f"[{name}](https://huggingface.co/datasets/{hub_id})"
+    linked = name if hub_id is None else link(name, f"https://huggingface.co/datasets/{hub_id}")
     return {**said, "name": linked, "classes": classes, "terms": terms}
 
 
-def _terms_note(facts: CardFacts) -> str:
+def _terms_note(facts: CardFacts) -> Markdown:
     said = (
         "Nothing of the corpora is in this repository: no recordings, features or transcripts. What may be done with "
         "the model depends on their terms"
     )
-    if facts.settings.modality == "audio":
-        return f"{said}; EmoMM's code in it is under Apache-2.0."
-    return f"{said} and on those of the text encoder, {_encoder(facts)}; EmoMM's code in it is under Apache-2.0."
-
-
-def _encoder(facts: CardFacts) -> str:
-    name = public_name(facts.settings.text_model_name)
-    return (
-        f"`{name.removeprefix('package:').split('/')[0]}` (a Python package)"
-        if name.startswith("package:")
-        else f"`{name}`"
-    )
+    if facts.settings.modality != "audio":
+        said += f" and on those of the text encoder, {encoder_name(facts)}"
+    return Markdown(f"{said}; EmoMM's code in it is under Apache-2.0.")
 
 
 def _limits(facts: CardFacts) -> list[str]:
@@ -296,113 +324,17 @@ def _limits(facts: CardFacts) -> list[str]:
     return limits
 
 
-# ---- training -------------------------------------------------------------------------------------------------------
+# ---- citation -------------------------------------------------------------------------------------------------------
 
 
-def _training(facts: CardFacts) -> str:
-    settings = facts.settings
-    if facts.is_final:
-        runs = count(len(facts.entry["runs"]), "run")
-        epochs = f"{facts.model['stop_after_epoch']} of {settings.num_epochs} epochs"
-        return (
-            f"Trained on all sessions of {in_words(settings.training_corpora)} for {facts.model['steps']} steps: the "
-            f"median of those that validation chose in the {runs} above ({epochs} of {facts.model['epoch_steps']} "
-            f"steps). Learning rate and curriculum follow the schedule of all epochs and stop there.{_reached(facts)} "
-            "No rows were held out for validation, and nothing was selected."
-        )
-    held_out = facts.model["parts"]["validation"]["rows"]
-    return (
-        f"Trained on {facts.model['parts']['train']['rows']} rows; epoch {facts.model['best_epoch']} of "
-        f"{settings.num_epochs} was the best on {held_out} validation rows."
-    )
-
-
-def _reached(facts: CardFacts) -> str:
-    """What part of the rows the final model's training has seen, where that is not all of them in each epoch."""
-    rows, settings = facts.model["parts"]["train"]["rows"], facts.settings
-    said = ""
-    if facts.pool_size is not None and facts.pool_size < rows:
-        said = f" By then the curriculum had let in {facts.pool_size} of the {rows} rows."
-    accumulated = int(settings.training_arguments.get("gradient_accumulation_steps", 1))
-    of_epoch = facts.model["epoch_steps"] * settings.batch_size * accumulated * facts.environment["processes"]
-    if of_epoch < (facts.pool_size or rows):
-        said += f" An epoch passes over {of_epoch} of the {facts.pool_size or rows} rows, drawn anew each time."
-    return said
-
-
-def _optimiser(settings: Settings) -> str:
-    """The optimiser with what it was used with: the recipe's own values, and the Trainer's for the rest."""
-    used = {field.name: field.default for field in dataclasses.fields(TrainingArguments)} | settings.training_arguments
-    name = getattr(used["optim"], "value", used["optim"])
-    parts = [f"{name}, betas {used['adam_beta1']:g} and {used['adam_beta2']:g}, epsilon {used['adam_epsilon']:g}"]
-    parts.append(f"gradients clipped to norm {used['max_grad_norm']:g}" if used["max_grad_norm"] else "no clipping")
-    parts.append(f"warm-up {used['warmup_steps']:g}" if used["warmup_steps"] else "no warm-up")
-    parts.append("bfloat16" if used["bf16"] else "float16" if used["fp16"] else "float32")
-    return "; ".join(parts)
-
-
-def _trained(facts: CardFacts) -> list[tuple[str, str]]:
-    model, settings, env = facts.model, facts.settings, facts.environment
-    classes = ", ".join(f"{name} {count}" for name, count in model["parts"]["train"]["classes"].items())
-    curriculum = "none"
-    if settings.use_curriculum_learning and settings.curriculum_type != "none" and settings.curriculum_epochs:
-        length = count(settings.curriculum_epochs, "epoch")
-        curriculum = f"{settings.curriculum_type}, {settings.curriculum_pacing}, {length}"
-    table = [
-        ("rows", f"{model['parts']['train']['rows']} ({classes})"),
-        ("speakers", str(model["parts"]["train"]["speaker_count"])),
-        ("epochs", f"{facts.model['stop_after_epoch'] or facts.model['best_epoch']} of {settings.num_epochs}"),
-        ("steps", f"{model['steps']} of {settings.batch_size} rows" + _parallel(settings, env)),
-        ("seed", str(model["seed"])),
-        (
-            "learning rate",
-            f"{settings.learning_rate:g}, {settings.lr_scheduler}; weight decay {settings.weight_decay:g}",
-        ),
-        ("optimiser", _optimiser(settings)),
-        ("curriculum", curriculum),
-        ("speaker batches", "yes" if settings.use_speaker_disentanglement else "no"),
-        ("rows weighted by difficulty", "yes" if settings.use_difficulty_scaling else "no"),
-    ]
-    if settings.modality == "both":
-        table.append(("fusion", settings.fusion_type))
-    if settings.modality != "audio":
-        frozen = "frozen" if settings.freeze_text_encoder else "fine-tuned"
-        table.append(
-            ("text encoder", f"{_encoder(facts)}, {frozen}, SHA-256 {facts.entry['text_encoder']['sha256'][:16]}…")
-        )
-    table.append(("time", f"{model['train_seconds']:.0f} s on {', '.join(env['accelerators']) or 'CPU'}"))
-    return [*table, ("software", _software(env)), *_other_software(facts)]
-
-
-def _parallel(settings: Settings, env: dict[str, Any]) -> str:
-    accumulated = int(settings.training_arguments.get("gradient_accumulation_steps", 1))
-    parts = [f"{accumulated} batches accumulated"] if accumulated > 1 else []
-    parts += [f"on each of {env['processes']} devices"] if env["processes"] > 1 else []
-    return "".join(f", {part}" for part in parts)
-
-
-def _software(env: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in env["packages"].items())
-    commit = ""
-    if env["commit"] is not None:
-        commit = f" (commit {env['commit'].rstrip('+')[:12]}{', with changes' if env['commit'].endswith('+') else ''})"
-    return f"EmoMM {__version__}{commit}, Python {env['python']}, {versions}"
-
-
-def _other_software(facts: CardFacts) -> list[tuple[str, str]]:
-    """Where the numbers were made with other software than the model."""
-    of_model, of_numbers = _software(facts.environment), _software(facts.job_environment)
-    return [] if of_model == of_numbers else [("software of the folds", of_numbers)]
-
-
-def _cite_also(facts: CardFacts) -> str:
+def _cite_also(facts: CardFacts) -> Markdown:
     names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
     cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
-    cited += [] if facts.settings.modality == "audio" else [f"the text encoder, {_encoder(facts)}"]
+    cited += [] if facts.settings.modality == "audio" else [Markdown(f"the text encoder, {encoder_name(facts)}")]
     if facts.settings.modality != "text":
         made = dict.fromkeys(facts.corpora[name]["extractor"] for name in facts.settings.training_corpora)
         cited.append(f"what made the voice features ({in_words(list(made))})")
-    return "; ".join(cited)
+    return Markdown("; ".join(markdown(each) for each in cited))
 
 
 def _citation() -> str:

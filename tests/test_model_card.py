@@ -22,6 +22,8 @@ from emomm.settings import Settings
 from emomm.settings import load_recipe
 from emomm.settings import settings_identity
 from emomm.sharing.card_results import CardFacts
+from emomm.sharing.compared import public_choices
+from emomm.sharing.compared import warn_of_choice
 from emomm.sharing.hub import Push
 from emomm.sharing.hub import _has_sessions_of_one
 from emomm.sharing.hub import _private
@@ -52,6 +54,7 @@ def pushed(tmp_path_factory):
 
 def without_numbers(text: str) -> str:
     """The card, with a # for what differs between machines and versions."""
+    text = re.sub(r"\nIn \d+ of \d+ runs?, [^\n]* scored just as high: [^\n]*", "", text)
     text = re.sub(r"for \d+ steps", "for # steps", text)
     text = re.sub(r"\(\d+ of (\d+) epochs of \d+ steps\)", r"(# of \1 epochs of # steps)", text)
     text = re.sub(r"\| epochs \| \d+ of", "| epochs | # of", text)
@@ -70,6 +73,112 @@ def test_the_whole_card(pushed):
     if os.environ.get("EMOMM_EXPECTED"):
         EXPECTED.write_text(found, encoding="utf-8")
     assert found == EXPECTED.read_text(encoding="utf-8")
+
+
+def card_of(facts, **changes):
+    return model_card(replace(facts, **changes)).content
+
+
+def test_names_notes_and_licences_are_text(pushed):
+    """Whatever a corpus says of itself: no HTML, no link but to a web address, no line or cell of its own."""
+    markdown_it = pytest.importorskip("markdown_it")
+    facts, _, _ = pushed
+    entry = copy.deepcopy(facts.entry)
+    (said,) = entry["corpora"]
+    said |= {
+        "licence": "free](javascript:alert(1)) <b>",
+        "licence_url": "javascript:alert(1)",
+        "caveat": "<script>alert(1)</script>\n\n# Buy [this](javascript:alert(2))",
+        "language": "<img src=x onerror=alert(1)>",
+        "notes": ["a | b <iframe>", "![x](javascript:alert(3))"],
+        "citation": "`</details><script>`",
+        "extractor": "<svg onload=alert(1)>",
+    }
+    text = card_of(facts, entry=entry).split("\n---\n", 1)[1]
+    html = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    for tag in ("<script", "<img src=x", "<iframe", "<svg", "<b>", 'href="javascript', 'src="javascript', "Buy</h1>"):
+        assert tag not in html, tag
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; # Buy [this](javascript:alert(2))" in html
+    assert "<details>" in html and 'href="https://' not in html.split("Training data")[1].split("What it is for")[0]
+    assert "[CC0-1.0](https://creativecommons.org/" in card_of(facts)
+
+
+def test_epochs_that_tie_are_said(pushed):
+    facts, _, _ = pushed
+    entry = copy.deepcopy(facts.entry)
+    for run in entry["runs"]:
+        run["best_epoch_ties"] = 0
+    assert "scored just as high" not in card_of(facts, entry=entry)
+    entry["runs"][0]["best_epoch_ties"] = 2
+    assert "\nIn 1 of 4 runs, 2 later epochs scored just as high: the first is kept" in card_of(facts, entry=entry)
+
+
+def test_a_pushed_fold_says_what_chose_it(pushed):
+    facts, _, _ = pushed
+    model = {**facts.model, "test": {CORPUS: {}}, "seed": 3, "fold": "session-1"}
+    for metric, name in (("uar", "UAR"), ("f1_macro", "F1 macro"), ("loss", "UAR")):
+        card = card_of(facts, model=model, settings=replace(facts.settings, metric_for_best_model=metric))
+        assert f"the one with the highest {name} on its validation rows" in card
+
+
+def test_intervals_speak_for_other_speakers_alone(pushed):
+    facts, _, _ = pushed
+    std = facts.entry["summary"][CORPUS]["uar"]["std_over_seeds"]
+    assert f"standard deviation of the pooled UAR over the seeds, {std:.3f} ({CORPUS})." in card_of(facts)
+    entry = copy.deepcopy(facts.entry)
+    entry["summary"][CORPUS]["uar"]["std_over_seeds"] = None  # one seed
+    assert "not for other trainings: with one seed, a score or a difference may be the luck" in card_of(
+        facts, entry=entry
+    )
+
+
+def choice(**fields):
+    given = {"experiment": "Both of them", "metric": "uar", "score": 0.7, "runs": 4, "scores": [0.7, 0.6]}
+    return {CORPUS: {**given, "among": ["Both of them", "Other*"], "tied": ["Both of them"], **fields}}
+
+
+def test_the_card_says_whether_validation_chooses_it(pushed, caplog):
+    facts, place, _ = pushed
+    assert "experiments of its job" not in card_of(facts)  # it was the only one
+    said = f"Of the 2 experiments of its job, validation chooses this one (validation UAR 0.700) ({CORPUS})."
+    assert said in card_of(facts, choices=choice())
+    other = choice(experiment="Other*", tied=["Other*"], score=0.8, scores=[0.7, 0.8])
+    card = card_of(facts, choices=other)
+    assert "validation chooses another one (0.800, this one: validation UAR 0.700); if it was taken for" in card
+    assert "that score is optimistic" in card and "Other*" not in card
+    assert "validated on different rows, so that none is chosen" in card_of(facts, choices=choice(experiment=None))
+    public = public_choices("Both of them", other)
+    assert public == {CORPUS: {"experiments": 2, "chosen_on_validation": False}}
+    warn_of_choice("Both of them", choice())
+    assert not caplog.messages
+    warn_of_choice("Both of them", other)
+    assert (
+        "'Both of them' is pushed, with a validation UAR of 0.700; validation chooses 'Other*' (0.800)" in caplog.text
+    )
+
+
+def test_both_decisions_and_mixed_means_are_in_the_card(pushed):
+    facts, _, _ = pushed
+    entry = copy.deepcopy(facts.entry)
+    said = entry["statistics"][CORPUS]
+    said["folds_lacking_classes"] = {"session-2": ["anger"]}
+    card = card_of(facts, entry=entry)
+    assert re.search(r"\| MELD \| 4 \| 0\.\d+ ± 0\.\d+‡ \|", card) and "‡ MELD: folds differ in their classes" in card
+    labels = entry["labels"]
+    said["recall"] = {name: said["recall"][name] if name in labels[:2] else None for name in labels}
+    summary, recall = entry["summary"][CORPUS], {name: said["recall"][name] for name in labels[:2]}
+    decision = {**{metric: summary[metric] for metric in summary}, "recall": recall}
+    shared = {**decision, "classes": labels[:2], "chance": 0.5, "uar": {**summary["uar"], "pooled": 0.875}}
+    said["decisions"] = {"all": {**decision, "classes": labels, "chance": 0.25}, "shared": shared}
+    card = model_card(replace(facts, entry=entry))
+    lines = [line for line in card.content.splitlines() if line.startswith(f"| {CORPUS}, among")]
+    assert [line.split(" | ")[0] for line in lines] == [f"| {CORPUS}, among all 4", f"| {CORPUS}, among its 2"] * 3
+    assert "guessing gives a UAR of .250 and .500" in card.content
+    assert lines[5].endswith("| does not occur | does not occur |")
+    names = [result.metric_name for result in card.data.eval_results]
+    assert names[0] == "UAR (leave one session out, pooled, decided among 4 classes)"
+    assert names[4] == "UAR (leave one session out, pooled, decided among 2 classes)"
+    assert card.data.eval_results[4].metric_value == 0.875
 
 
 def test_nothing_private_is_in_what_is_pushed(pushed):
