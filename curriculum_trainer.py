@@ -21,8 +21,10 @@ from transformers import TrainingArguments
 from transformers import get_scheduler
 from transformers.trainer_callback import PrinterCallback
 
+from .chance import frequencies_loss
 from .curriculum import Curriculum
 from .curriculum import pool_statistics
+from .learning_checks import FREQUENCIES_LOSS
 from .modeling_emomm import emotion_loss
 from .sampling import CurriculumSampler
 from .schedules import SCHEDULES
@@ -47,6 +49,9 @@ class CurriculumTrainingArguments(TrainingArguments):
     eval_strategy: str = field(default="epoch")
     save_strategy: str = field(default="no")
     logging_strategy: str = field(default="epoch")
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Replace losses that are not finite in the logs; asks the device each step."}
+    )
     metric_for_best_model: str | None = field(default="uar")
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "The collator makes exactly the model's inputs: nothing is left to remove."}
@@ -227,10 +232,27 @@ class CurriculumTrainer(Trainer):
         return self.sampler
 
     def pool_log(self) -> dict[str, float]:
-        """What this epoch trains on: pool size, fraction, mean difficulty, class mix, distinct speakers."""
-        sampler = self.sampler
-        return pool_statistics(
-            sampler.pool(), sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
+        """What this epoch trains on: pool size, fraction, mean difficulty, class mix, distinct speakers; and the loss
+        on it of a model that knows the class frequencies alone, for `learning_checks`."""
+        sampler, pool = self.sampler, self.sampler.pool()
+        found = pool_statistics(
+            pool, sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
+        )
+        return found | {FREQUENCIES_LOSS: self._frequencies_loss(pool)}
+
+    def _frequencies_loss(self, pool: np.ndarray) -> float:
+        config = self.model.config
+        weights, ratings = (getattr(self.train_dataset, name, None) for name in ("sample_weights", "vad"))
+        return frequencies_loss(
+            self.sampler.labels[pool],
+            config.num_labels,
+            config.loss,
+            config.focal_gamma,
+            config.label_smoothing,
+            config.class_weights,
+            None if weights is None else weights[pool],
+            None if ratings is None else ratings[pool],
+            config.vad_loss_weight,
         )
 
     @torch.no_grad()
@@ -380,7 +402,9 @@ class CurriculumTrainer(Trainer):
     def _keep_if_better(self, metrics: dict[str, float]) -> None:
         score = metrics[f"eval_{self.args.metric_for_best_model.removeprefix('eval_')}"]
         gain = math.inf
-        if self.best_score is not None and not math.isnan(self.best_score):
+        if not math.isfinite(score):  # of a model whose outputs are not finite: none to be kept
+            gain = -math.inf
+        elif self.best_score is not None:
             gain = (score - self.best_score) * (1 if self.args.greater_is_better else -1)
         if gain > 0:
             self.best_score, self.best_epoch = score, round(self.state.epoch)
@@ -506,6 +530,11 @@ class _EpochControl(TrainerCallback):
             control.should_training_stop = True  # and nothing is saved: from there, a resumed run would go on
         elif trainer._save_due():
             control.should_save = True
+
+    def on_log(self, args, state, control, logs, **kwargs):
+        # The Trainer begins its sum anew by taking it from itself, which leaves what is not finite as it is.
+        if "loss" in logs and not math.isfinite(logs["loss"]):
+            self.trainer._tr_loss.zero_()
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         if self.trainer.is_in_train:

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 import traceback
@@ -40,6 +41,9 @@ from .fusion_trial import drops_out_of_reach
 from .fusion_trial import try_fusion
 from .fusions import get_fusion
 from .fusions import load_fusion_module
+from .learning_checks import RunRecord
+from .learning_checks import Warnings
+from .learning_watch import LearningWatch
 from .metrics import RATINGS
 from .metrics import emotion_scores
 from .metrics import scalar_scores
@@ -83,8 +87,36 @@ def _encoder_config(name: str) -> PreTrainedConfig | InputError:
     return config
 
 
+def _json_value(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class RunFailed(RuntimeError):
-    """A run that could not give a result; the job goes on with the others."""
+    """A run that could not give a result; the job goes on with the others.
+
+    Args:
+        message: why.
+        warnings: of `learning_checks`, where it learned nothing.
+    """
+
+    def __init__(self, message: str, warnings: Warnings = ()):
+        super().__init__(message)
+        self.warnings = list(warnings)
+
+
+def _load_chosen(trainer: CurriculumTrainer, watch: LearningWatch) -> None:
+    """Puts the weights of the best validation epoch into the model; without validation the last ones stay there.
+
+    Raises RunFailed where training diverged before there were any.
+    """
+    watch.look(trainer.model, trainer.state.epoch)
+    validated = trainer.eval_dataset is not None
+    if (validated and trainer.best_epoch is None) or (not validated and watch.record.diverged_epoch is not None):
+        found = watch.warnings(trainer.state.log_history)
+        raise RunFailed(f"training diverged: {found[0]['said']}; try {found[0]['try']}", found)
+    if validated:
+        trainer.load_best()
 
 
 @dataclass(frozen=True)
@@ -402,13 +434,15 @@ class Experiment:
             preset_order=None if np.isnan(order).any() else order,
             callbacks=[tracker],
         )
+        counts = [
+            np.bincount(data.label_ids[rows], minlength=len(data.labels)) for rows in (train_rows, validation_rows)
+        ]
+        watch = LearningWatch(model, str(run), RunRecord(settings, data.labels, (), *counts))
+        trainer.add_callback(watch)
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=True)
         seconds = time.monotonic() - started
-        if run.fold.validation:
-            trainer.load_best()
-        elif not all(torch.isfinite(weights).all() for weights in trainer.model.state_dict().values()):
-            raise RunFailed("training diverged: the model's weights are not finite; lower learning_rate")
+        _load_chosen(trainer, watch)
         result = {
             "experiment": settings.name,
             "seed": run.seed,
@@ -430,6 +464,9 @@ class Experiment:
             rows = data.rows((part,))
             result["test"][part.corpus], probabilities, vad = self._predict(trainer, rows)
             tables.append(self.prediction_table(rows, probabilities, vad, difficulty))
+        scores = {"validation rows": result["validation"]} if run.fold.validation else {}
+        scores |= {f"test rows of {corpus}": found for corpus, found in result["test"].items()}
+        result["warnings"] = watch.warnings(trainer.state.log_history, best_epoch=trainer.best_epoch, scores=scores)
         if args.should_save:
             self._write(run, trainer, pa.concat_tables(tables) if tables else None)
             tracker.finished(result, tables, run.folder / "model")
@@ -457,8 +494,10 @@ class Experiment:
         return self.data.needs_difficulty or own or not self.settings.difficulty_from_corpus
 
     def _scores(self, output: EvalPrediction) -> dict[str, float]:
-        predicted = logits_of(output.predictions).argmax(-1)
-        return scalar_scores(emotion_scores(output.label_ids, predicted, self.data.labels))
+        logits = logits_of(output.predictions)
+        scores = scalar_scores(emotion_scores(output.label_ids, logits.argmax(-1), self.data.labels))
+        # The class of outputs that are not finite is none.
+        return scores if np.isfinite(logits).all() else dict.fromkeys(scores, math.nan)
 
     def _predict(
         self, trainer: CurriculumTrainer, rows: np.ndarray
@@ -485,9 +524,13 @@ class Experiment:
         cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
         return cards
 
+    def _class_counts(self, rows: np.ndarray) -> np.ndarray:
+        """(C,) how many of the rows have each label."""
+        return np.bincount(self.data.label_ids[rows], minlength=len(self.data.labels))
+
     def _part_card(self, parts) -> dict[str, Any]:
         rows = self.data.rows(parts)
-        counts = np.bincount(self.data.label_ids[rows], minlength=len(self.data.labels)).tolist()
+        counts = self._class_counts(rows).tolist()
         return {
             "rows": len(rows),
             "corpora": [part.corpus for part in parts],
@@ -535,7 +578,8 @@ class Experiment:
         export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())
         if predictions is not None:
             write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
-        history = json.dumps(trainer.state.log_history)
+        finite = [{key: _json_value(value) for key, value in entry.items()} for entry in trainer.state.log_history]
+        history = json.dumps(finite)
         write_whole(run.folder / "history.json", lambda path: Path(path).write_text(history))
 
     def _encoder_weights(self) -> Path | None:

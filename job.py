@@ -38,6 +38,7 @@ from .experiment_data import ExperimentData
 from .floors.job_floors import FOLDER as FLOORS
 from .floors.job_floors import job_floors
 from .floors.results import floors_entry
+from .learning_checks import run_line
 from .metrics import summarise
 from .processes import process_state
 from .protocols import plan_folds
@@ -321,7 +322,12 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
         if isinstance(error, torch.OutOfMemoryError):
             error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
         logger.error("%s: %s", planned, error)
-        return {"seed": planned.seed, "fold": planned.fold.name, "status": f"failed: {error}"}
+        return {
+            "seed": planned.seed,
+            "fold": planned.fold.name,
+            "status": f"failed: {error}",
+            "warnings": error.warnings,
+        }
     if state.is_main_process:
         tidy(planned.folder)
     logger.info(
@@ -332,6 +338,8 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
         ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
         time.monotonic() - started,
     )
+    if outcome["warnings"]:
+        logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
     return outcome
 
 

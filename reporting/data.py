@@ -239,6 +239,7 @@ def _curves(histories: list[list[dict[str, Any]]], best_epochs: list[float | Non
         for entry in history:
             after = int(np.ceil(entry.get("epoch", 0) - 1e-6))
             for key, value in entry.items():
+                value = np.nan if value is None else value  # a loss that was not finite
                 if key in ("loss", "eval_loss", "eval_uar") and after > 0:
                     found.setdefault((key, run, after), []).append(value)
                 elif key.startswith("curriculum/"):  # logged as the epoch begins

@@ -301,7 +301,8 @@ def _draw_training(each: ReportedExperiment, section: Section, artist: _Artist) 
     made = figures.learning_figure(each.curves)
     if made is not None:
         reached = each.curves.series.get("eval_uar")
-        words = "" if reached is None else f", which ends at {np.nanmean(reached[:, -1]):.2f} on average"
+        ended = reached is not None and not np.isnan(reached[:, -1]).all()
+        words = "" if not ended else f", which ends at {np.nanmean(reached[:, -1]):.2f} on average"
         alt = f"{each.name}. Loss and validation UAR by epoch{words}."
         section.figures.append(artist.draw(f"learning-{each.slug}", made, f"{each.name}: learning curves", alt))
     if each.curves.has_curriculum:

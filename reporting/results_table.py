@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..learning_checks import experiment_line
 from ..metrics import mean_and_std
 from .score_words import ONE_SEED
 from .score_words import choice_note
@@ -12,16 +13,19 @@ from .score_words import score_rows
 
 _HEADER = ["experiment", "tested on", "runs", "UAR [95 %]", "accuracy", "F1 macro", "F1 weighted", "UAR of runs"]
 _MIXED = "*"
+_WARNED = "!"
 
 
 def results_table(results: dict[str, Any]) -> str:
     """The table at the end of a job, a line for each experiment and test corpus: scores pooled over folds, and at the
-    end the mean UAR ± standard deviation over runs."""
+    end the mean UAR ± standard deviation over runs. An experiment some of whose runs learned nothing has a !, and a
+    line in `results_notes`."""
     rows = [_HEADER]
     for experiment in results["experiments"]:
+        name = experiment["name"] + (f" {_WARNED}" if experiment_line(experiment["runs"]) else "")
         runs = [run for run in experiment["runs"] if run["status"] == "done"]
         if not runs:
-            rows.append([experiment["name"], "-", "0", *5 * ["-"]])
+            rows.append([name, "-", "0", *5 * ["-"]])
         for corpus, summary in experiment["summary"].items():
             tested = sum(corpus in run["test"] for run in runs)
             statistics = experiment.get("statistics", {}).get(corpus, {})
@@ -32,7 +36,7 @@ def results_table(results: dict[str, Any]) -> str:
                 scores = [f"{figures[metric]['pooled']:.3f}" for metric in ("accuracy", "f1_macro", "f1_weighted")]
                 uar = f"{figures['uar']['pooled']:.3f}{bounds}"
                 spread = mean_and_std(figures["uar"]) + mixed
-                rows.append([experiment["name"], tested_on, str(tested), uar, *scores, spread])
+                rows.append([name, tested_on, str(tested), uar, *scores, spread])
     return format_table(rows)
 
 
@@ -44,6 +48,8 @@ def results_notes(results: dict[str, Any]) -> list[str]:
         for experiment in results["experiments"]
         for corpus, statistics in experiment.get("statistics", {}).items()
     ]
+    told = ((experiment["name"], experiment_line(experiment["runs"])) for experiment in results["experiments"])
+    notes += [f"{_WARNED} {name}: {line}" for name, line in told if line]
     notes += [f"{_MIXED} {note}" for corpus, statistics in said if (note := lacking_note(corpus, statistics))]
     notes += [note for corpus, statistics in said if (note := decisions_note(corpus, statistics))]
     notes += [choice_note(corpus, choice) for corpus, choice in results.get("chosen_on_validation", {}).items()]

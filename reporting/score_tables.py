@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..learning_checks import experiment_warnings
 from ..metrics import mean_and_std
 from ..significance import IGNORES_DEPENDENCE
 from .data import ReportData
@@ -64,7 +65,7 @@ def results_table(data: ReportData) -> Table:
     plain_columns = ["mark", "experiment", "tested_on", "decision", "chance", "rows", "speakers", "seeds"]
     plain_columns += [metric + part for metric in METRIC_NAMES for part in parts]
     plain_columns += ["ci_method", "ci_units", "folds_lacking_classes", "ece", "ece_low", "ece_high"]
-    plain_columns += ["brier", "brier_low", "brier_high"]
+    plain_columns += ["brier", "brier_low", "brier_high", "warnings"]
     return Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
 
 
@@ -90,7 +91,8 @@ def _result_row(
     lacking = found["folds_lacking_classes"]
     spread = Marked(mean_and_std(row.figures["uar"]), MIXED if lacking else "")
     errors = [None, None] if row.decision == "shared" else [found["ece"], found["brier"]]
-    shown_row = [f"{mark}  {each.name}", row.tested_on, found["rows"], over, *cells, spread, *errors]
+    warnings = experiment_warnings(each.entry["runs"])
+    shown_row = [f"{mark}  {each.name}{' !' if warnings else ''}", row.tested_on, found["rows"], over, *cells, spread, *errors]
     classes = row.figures["classes"] if row.decision else tested.rows.labels
     head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
     head += [found["rows"], found["speakers"], found["seeds"]]
@@ -99,7 +101,8 @@ def _result_row(
     for name in ("ece", "brier"):  # of the decision among all
         of_all = (found[name], *(found[f"{name}_ci95"] or (None, None)))
         calibration += (None, None, None) if row.decision == "shared" else of_all
-    return shown_row, [*head, *numbers, *method, *calibration]
+    kinds = "; ".join(f"{warning['kind']} {warning['runs']}/{warning['of']}" for warning in warnings)
+    return shown_row, [*head, *numbers, *method, *calibration, kinds]
 
 
 def _results_note(data: ReportData) -> str:
@@ -110,6 +113,8 @@ def _results_note(data: ReportData) -> str:
             note += f" †: the test {IGNORES_DEPENDENCE} between rows of one speaker, so its p is too small."
     elif data.comparisons and any(data.comparisons.values()):
         note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
+    if any(experiment_warnings(each.entry["runs"]) for each in data.experiments):
+        note += " !: some or all of its runs learned nothing, or not every class; see the top of the report."
     said = [(t.corpus, t.statistics) for each in data.experiments for t in each.tested.values()]
     if any(found["uar"]["ci_units"] == "rows" for _, found in said):
         note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."

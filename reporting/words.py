@@ -4,6 +4,7 @@ from itertools import combinations
 from typing import Any
 
 from ..contamination import contamination
+from ..learning_checks import experiment_line
 from ..selection import Candidate
 from ..selection import choose
 from .data import ReportData
@@ -74,14 +75,17 @@ def _uar(each: ReportedExperiment, corpus: str) -> str:
 
 def caveats(data: ReportData) -> list[str]:
     """What a reader must know first."""
-    found = []
+    found = [f"{each.name}: {line}" for each in data.experiments if (line := experiment_line(each.entry["runs"]))]
     for name, card in data.corpora.items():
         warning = contamination(name, card["extractor"], card.get("speech_encoder"))
         found += [text for text in (card["caveat"], warning) if text]
     for label, job in data.jobs.items():
         for entry in job["experiments"]:
             if not any(run["status"] == "done" for run in entry["runs"]):
-                found.append(f"{label}, {entry['name']}: no run is done, so it is not shown.")
+                why = experiment_line(entry["runs"])
+                found.append(
+                    f"{label}, {entry['name']}: no run is done, so it is not shown{f': {why}' if why else '.'}"
+                )
     found += [f"{each.name}: no result of {reason}." for each in data.experiments for reason in each.failed]
     for each in data.experiments:
         for tested in each.tested.values():

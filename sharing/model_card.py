@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 
 from .. import __version__
 from ..contamination import contamination
+from ..learning_checks import experiment_warnings
 from ..markup import Markdown
 from ..markup import link
 from ..markup import markdown
@@ -321,7 +322,17 @@ def _limits(facts: CardFacts) -> list[str]:
         else f"It has heard {people} people. Other ages, accents, voices and situations are not covered."
     )
     limits.append("Its probabilities are not calibrated; see the calibration error above.")
-    return limits
+    return [*_what_was_not_learned(facts), *limits]
+
+
+def _what_was_not_learned(facts: CardFacts) -> list[str]:
+    """The warnings of the runs behind the numbers, and of the model itself."""
+    said = [
+        f"Of the {count(each['of'], 'run')} behind these numbers {each['runs']} had {each['words']}"
+        + (f": {each['said']}." if each["of"] == 1 else f"; of the first: {each['said']}.")
+        for each in experiment_warnings(facts.entry["runs"])
+    ]
+    return said + [f"The model here: {each['said']}." for each in facts.model.get("warnings", [])]
 
 
 # ---- citation -------------------------------------------------------------------------------------------------------
