@@ -63,6 +63,8 @@ def without_numbers(text: str) -> str:
     text = re.sub(r"SHA-256 \w+", "SHA-256 #", text)
     text = re.sub(r"\| (software[^|]*) \|[^|]*\|", r"| \1 | # |", text)
     text = re.sub(r"version = \{[^}]*\}", "version = {#}", text)
+    # What so small a job did not learn: see test_what_was_not_learned_is_a_limit.
+    text = re.sub(r"(?m)^- (Of the \d+ runs behind these numbers|The model here:) .*\n", "", text)
     return re.sub(r"(?<![\w.-])-?\d+\.\d+", "#", text)
 
 
@@ -328,6 +330,21 @@ def test_ratings_are_in_the_card_of_a_model_that_gives_them(pushed):
     assert "output is a logit for each emotion, and valence, arousal and dominance from 1 to 5." in text
     assert "\n\n### Valence, arousal and dominance\n\n| tested on | rating |" in text and "\n\n\n" not in text
     assert f"\n| {CORPUS} | valence | 40 | 0.612 [0.500, 0.700] | 0.500 |\n\nCCC is" in text
+
+
+def test_what_was_not_learned_is_a_limit(pushed):
+    facts, _, _ = pushed
+    entry, model = copy.deepcopy(facts.entry), {**facts.model, "warnings": []}
+    for run in entry["runs"]:
+        run["warnings"] = []
+    assert "behind these numbers" not in variant(facts, entry=entry, model=model).split("## Limits")[1]
+    entry["runs"][1]["warnings"] = [{"kind": "at_chance", "said": "validation UAR was 0.25", "try": "labels"}]
+    model["warnings"] = [{"kind": "loss_stays", "said": "the loss stayed", "try": "more"}]
+    limits = variant(facts, entry=entry, model=model).split("## Limits")[1].split("##")[0]
+    assert (
+        "\n- Of the 4 runs behind these numbers 1 had validation at chance; of the first: validation UAR was 0.25.\n"
+        "- The model here: the loss stayed.\n- "
+    ) in limits
 
 
 def test_a_fold_is_called_a_fold(pushed):
