@@ -242,7 +242,7 @@ class CurriculumTrainer(Trainer):
 
     def _frequencies_loss(self, pool: np.ndarray) -> float:
         config = self.model.config
-        weights, ratings = (getattr(self.train_dataset, name, None) for name in ("sample_weights", "vad"))
+        weights, ratings = self._train_column("sample_weights"), self._train_column("vad")
         return frequencies_loss(
             self.sampler.labels[pool],
             config.num_labels,
@@ -250,7 +250,7 @@ class CurriculumTrainer(Trainer):
             config.focal_gamma,
             config.label_smoothing,
             config.class_weights,
-            None if weights is None else weights[pool],
+            None if weights is None else weights[pool] * self.weight_scale,
             None if ratings is None else ratings[pool],
             config.vad_loss_weight,
         )

@@ -434,10 +434,8 @@ class Experiment:
             preset_order=None if np.isnan(order).any() else order,
             callbacks=[tracker],
         )
-        counts = [
-            np.bincount(data.label_ids[rows], minlength=len(data.labels)) for rows in (train_rows, validation_rows)
-        ]
-        watch = LearningWatch(model, str(run), RunRecord(settings, data.labels, (), *counts))
+        of_train, of_validation = self._class_counts(train_rows), self._class_counts(validation_rows)
+        watch = LearningWatch(model, str(run), RunRecord(settings, data.labels, (), of_train, of_validation))
         trainer.add_callback(watch)
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=True)
