@@ -162,9 +162,10 @@ def _try_at_chance(record: RunRecord, fits: bool) -> str:
 
 
 def _other_rate(record: RunRecord) -> str:
-    """Another learning rate: a higher one where no weight has moved."""
+    """Another learning rate: a higher one where no weight has moved; or features that are standardised."""
     which = "a lower" if _still(record) is None else "a higher"
-    return f"{which} learning_rate than {record.settings.learning_rate:g}"
+    standardize = " or feature_normalization standardize" if record.settings.feature_normalization == "none" else ""
+    return f"{which} learning_rate than {record.settings.learning_rate:g}{standardize}"
 
 
 # ---- loss and weights -----------------------------------------------------------------------------------------------
