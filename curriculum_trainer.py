@@ -234,24 +234,25 @@ class CurriculumTrainer(Trainer):
     def pool_log(self) -> dict[str, float]:
         """What this epoch trains on: pool size, fraction, mean difficulty, class mix, distinct speakers; and the loss
         on it of a model that knows the class frequencies alone, for `learning_checks`."""
-        sampler, pool = self.sampler, self.sampler.pool()
+        sampler = self.sampler
         found = pool_statistics(
-            pool, sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
+            sampler.pool(), sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
         )
-        return found | {FREQUENCIES_LOSS: self._frequencies_loss(pool)}
+        return found | {FREQUENCIES_LOSS: self._frequencies_loss()}
 
-    def _frequencies_loss(self, pool: np.ndarray) -> float:
-        config = self.model.config
+    def _frequencies_loss(self) -> float:
+        """Of the rows that the epoch takes: short batches are filled up, and a last pass can be a part of one."""
+        config, rows = self.model.config, self.sampler.order()
         weights, ratings = self._train_column("sample_weights"), self._train_column("vad")
         return frequencies_loss(
-            self.sampler.labels[pool],
+            self.sampler.labels[rows],
             config.num_labels,
             config.loss,
             config.focal_gamma,
             config.label_smoothing,
             config.class_weights,
-            None if weights is None else weights[pool] * self.weight_scale,
-            None if ratings is None else ratings[pool],
+            None if weights is None else weights[rows] * self.weight_scale,
+            None if ratings is None else ratings[rows],
             config.vad_loss_weight,
         )
 

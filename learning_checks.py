@@ -47,7 +47,8 @@ FREQUENCIES_LOSS = "frequencies_loss"
 """What the history calls the loss of a model that knows the class frequencies alone, logged as each epoch begins."""
 
 _STILL = 1e-3  # of its size: what a weight must move by
-_BELOW = 0.03  # of the frequencies' loss: batches are not exactly the pool (short ones are filled up)
+_BELOW = 0.03  # of the frequencies' loss, for what biases can follow within an epoch
+_LEARNED = 0.8  # of the frequencies' loss: below it, the training rows are learned
 _FEW_ROWS = 5
 
 _WORDS = {
@@ -90,13 +91,14 @@ class RunRecord:
 def learning_warnings(record: RunRecord) -> Warnings:
     """What is wrong with a run, or with one under way: {"kind", "said", "try"} each, in the order of `KINDS`."""
     chance = _at_chance(record)
-    fell = _loss_fell(record)
-    no_validation = not record.validation_rows.any()
+    share = _lowest_share(record)
+    stays = share is not None and share >= 1 - _BELOW and (chance is not None or not record.validation_rows.any())
+    learned = share is not None and share < _LEARNED
     found = {
         "loss_not_finite": _not_finite(record),
         "weights_still": _still(record),
-        "loss_stays": _stays(record) if fell is False and (no_validation or chance is not None) else None,
-        "at_chance": None if chance is None else (chance, _try_at_chance(record, bool(fell))),
+        "loss_stays": _stays(record) if stays else None,
+        "at_chance": None if chance is None else (chance, _try_at_chance(record, learned)),
         "class_never_predicted": _never_predicted(record),
     }
     return [{"kind": kind, "said": said[0], "try": said[1]} for kind in KINDS if (said := found[kind]) is not None]
@@ -146,11 +148,11 @@ def _said_at_chance(name: str, scores: list[float], chance: float, error: float,
     )
 
 
-def _try_at_chance(record: RunRecord, fits: bool) -> str:
+def _try_at_chance(record: RunRecord, learned: bool) -> str:
     settings = record.settings
     inputs = {"audio": "features", "text": "transcripts", "both": "features, transcripts"}[settings.modality]
     check = f"check that {inputs} and labels belong to their rows"
-    if fits:
+    if learned:
         tips = f"{check}: the training rows are learned, and nothing of it carries over (more dropout, more rows)"
     else:
         tips = f"{_other_rate(record)}, or more epochs than {settings.num_epochs}; {check}"
@@ -189,18 +191,18 @@ def _against_frequencies(record: RunRecord) -> dict[int, tuple[float, float]]:
     logged = [entry for entry in record.history if FREQUENCIES_LOSS in entry]
     known = {round(entry["epoch"]) + 1: entry[FREQUENCIES_LOSS] for entry in logged}
     losses = epoch_losses(record.history).items()
-    return {epoch: (loss, known[epoch]) for epoch, loss in losses if epoch in known and math.isfinite(loss)}
+    return {epoch: (loss, known[epoch]) for epoch, loss in losses if known.get(epoch) and math.isfinite(loss)}
 
 
-def _loss_fell(record: RunRecord) -> bool | None:
-    """Whether the training loss ever was below that of the class frequencies; None where that is not known."""
+def _lowest_share(record: RunRecord) -> float | None:
+    """The lowest training loss as a share of that of the class frequencies; None where it is not known."""
     pairs = _against_frequencies(record).values()
-    return any(loss < (1 - _BELOW) * known for loss, known in pairs) if pairs else None
+    return min(loss / known for loss, known in pairs) if pairs else None
 
 
 def _stays(record: RunRecord) -> tuple[str, str]:
     pairs = _against_frequencies(record)
-    lowest = min(pairs, key=lambda epoch: pairs[epoch][0] / max(pairs[epoch][1], 1e-12))
+    lowest = min(pairs, key=lambda epoch: pairs[epoch][0] / pairs[epoch][1])
     loss, known = pairs[lowest]
     said = (
         "the training loss never fell below that of a model that knows the class frequencies alone: at its lowest "

@@ -65,11 +65,13 @@ class CurriculumSampler(Sampler[int]):
     def __len__(self) -> int:
         return self.length
 
+    def order(self) -> np.ndarray:
+        """The rows of this epoch, one batch after the other."""
+        seed = self.curriculum.seed
+        return epoch_order(self.pool(), self.batches, self.batch_size, seed, self.epoch, self.speakers)[: self.length]
+
     def __iter__(self) -> Iterator[int]:
-        order = epoch_order(
-            self.pool(), self.batches, self.batch_size, self.curriculum.seed, self.epoch, self.speakers
-        )
-        return iter(order[: self.length].tolist())
+        return iter(self.order().tolist())
 
 
 __all__ = ["CurriculumSampler"]

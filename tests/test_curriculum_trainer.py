@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CyclicLR
 from transformers import AutoModel
 from transformers import TrainerCallback
 
+from emomm.chance import frequencies_loss
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.curriculum import CURRICULUM_TYPES
 from emomm.curriculum import Curriculum
@@ -23,6 +24,7 @@ from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.curriculum_trainer import newest_checkpoint
 from emomm.data_collator import EmoMMDataCollator
+from emomm.learning_checks import FREQUENCIES_LOSS
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.rows import EmotionRows
 from emomm.rows import Sequences
@@ -176,6 +178,8 @@ def test_steps_rows_and_log_of_every_curriculum(tmp_path, kind, by_speaker):
     for epoch, (entry, pool) in enumerate(zip(logged, pools, strict=True)):
         expected = pool_statistics(pool, LABELS, CLASSES, DIFFICULTY, SPEAKERS)
         assert {name: entry[name] for name in expected} == expected
+        seen = np.concatenate(trainer.seen.rows[epoch * steps : (epoch + 1) * steps])
+        assert entry[FREQUENCIES_LOSS] == pytest.approx(frequencies_loss(LABELS[seen], CLASSES), rel=1e-6)
         assert entry["epoch"] == epoch and entry["step"] == epoch * steps
         assert (len(pool) < ROWS) == (epoch < {"none": 0, "class_balance": 1}.get(kind, 2))
 
