@@ -92,7 +92,8 @@ def _result_row(
     spread = Marked(mean_and_std(row.figures["uar"]), MIXED if lacking else "")
     errors = [None, None] if row.decision == "shared" else [found["ece"], found["brier"]]
     warnings = experiment_warnings(each.entry["runs"])
-    shown_row = [f"{mark}  {each.name}{' !' if warnings else ''}", row.tested_on, found["rows"], over, *cells, spread, *errors]
+    name = f"{mark}  {each.name}{' !' if warnings else ''}"
+    shown_row = [name, row.tested_on, found["rows"], over, *cells, spread, *errors]
     classes = row.figures["classes"] if row.decision else tested.rows.labels
     head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
     head += [found["rows"], found["speakers"], found["seeds"]]
