@@ -18,8 +18,9 @@ from ..metrics import SCALARS
 from ..metrics import concordance
 from ..metrics import emotion_scores
 
-# Both from the strongest regularisation on, which ties go to.
-C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Both from the strongest regularisation on, which ties go to. C is one of these by the number of training rows: as C
+# weighs the sum of the rows' losses, it then means as much for a hundred rows as for a hundred thousand.
+C_TIMES_ROWS = (1.0, 1e1, 1e2, 1e3)
 ALPHA_GRID = (1e5, 1e4, 1e3, 1e2, 1e1, 1.0)
 MAX_ITERATIONS = 1000
 _UNRATED = 3.0  # the middle of the scale: what is said of a rating that no training row has
@@ -75,8 +76,8 @@ def fit_floor(train: FloorRows, validation: FloorRows, labels: Sequence[str], me
     """Logistic regression with balanced classes on standardised features, and ridges where ratings are given.
 
     Features are standardised by mean and standard deviation of the training rows that have them; a column that never
-    varies is only centred, and what a row lacks is that column's mean. Of `C_GRID` the C with the best score on the
-    validation rows is kept (of equal ones the smallest), of `ALPHA_GRID` for each rating the alpha with the highest
+    varies is only centred, and what a row lacks is that column's mean. The C with the best score on the validation
+    rows is kept (of equal ones the smallest), of `ALPHA_GRID` for each rating the alpha with the highest
     concordance. scikit-learn's defaults otherwise.
 
     Args:
@@ -87,15 +88,16 @@ def fit_floor(train: FloorRows, validation: FloorRows, labels: Sequence[str], me
     with np.errstate(invalid="ignore"):  # a column that no training row has
         scaler = StandardScaler().fit(train.features.astype(np.float64))
     x, held_out = (_standardised(scaler, rows.features) for rows in (train, validation))
+    grid = [times_rows / len(x) for times_rows in C_TIMES_ROWS]
     fitted = [
-        LogisticRegression(C=c, class_weight="balanced", max_iter=MAX_ITERATIONS).fit(x, train.labels) for c in C_GRID
+        LogisticRegression(C=c, class_weight="balanced", max_iter=MAX_ITERATIONS).fit(x, train.labels) for c in grid
     ]
     scores = [emotion_scores(validation.labels, model.predict(held_out), labels)[metric] for model in fitted]
     best = int(np.argmax(scores))
     choice: dict[str, Any] = {
-        "C": C_GRID[best],
+        "C": grid[best],
         "validation": {metric: scores[best]},
-        "tried": {f"{c:g}": score for c, score in zip(C_GRID, scores, strict=True)},
+        "tried": [{"C": c, metric: score} for c, score in zip(grid, scores, strict=True)],
         "converged": bool(fitted[best].n_iter_.max() < MAX_ITERATIONS),
         "rows": {"train": len(train.labels), "validation": len(validation.labels)},
     }
@@ -140,4 +142,4 @@ def _ridges(
     return weights, intercepts, said
 
 
-__all__ = ["ALPHA_GRID", "C_GRID", "MAX_ITERATIONS", "Floor", "FloorRows", "choosing_metric", "fit_floor"]
+__all__ = ["ALPHA_GRID", "C_TIMES_ROWS", "MAX_ITERATIONS", "Floor", "FloorRows", "choosing_metric", "fit_floor"]

@@ -31,7 +31,7 @@ from ..processes import main_process_first
 from ..protocols import Fold
 from ..rows import Sequences
 from .fitting import ALPHA_GRID
-from .fitting import C_GRID
+from .fitting import C_TIMES_ROWS
 from .fitting import FloorRows
 from .fitting import choosing_metric
 from .fitting import fit_floor
@@ -123,7 +123,7 @@ def _key(experiment: Experiment, fold: Fold, features: str) -> str:
     shaped_by: dict[str, Any] = {
         "format": _FORMAT,
         "features": features,
-        "grids": [C_GRID, ALPHA_GRID],
+        "grids": [C_TIMES_ROWS, ALPHA_GRID],
         "metric": choosing_metric(settings.metric_for_best_model),
         "labels": data.labels,
         "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora if corpus.name in named},

@@ -28,7 +28,7 @@ from emomm.experiment_statistics import pool_runs
 from emomm.feature_store import TextStateStore
 from emomm.floors import job_floors as floors
 from emomm.floors.fitting import ALPHA_GRID
-from emomm.floors.fitting import C_GRID
+from emomm.floors.fitting import C_TIMES_ROWS
 from emomm.floors.fitting import FloorRows
 from emomm.floors.fitting import fit_floor
 from emomm.floors.results import _comparison
@@ -37,6 +37,7 @@ from emomm.floors.store import FloorStore
 from emomm.job import _prepare
 from emomm.job import _runs
 from emomm.job import run
+from emomm.metrics import RATINGS
 from emomm.metrics import concordance
 from emomm.results import pooled_predictions
 from emomm.settings import load_recipe
@@ -70,9 +71,11 @@ def test_a_floor_is_scikit_learns(metric):
     train, validation, test = rows(120, 0), rows(60, 1), rows(50, 2)
     floor = fit_floor(train, validation, LABELS, metric)
     score = accuracy_score if metric == "accuracy" else lambda *args: recall_score(*args, average="macro")
-    expected = [score(validation.labels, direct(train, validation.features, c).argmax(1)) for c in C_GRID]
-    assert floor.choice["tried"] == pytest.approx(dict(zip(map("{:g}".format, C_GRID), expected, strict=True)))
-    assert floor.choice["C"] == C_GRID[int(np.argmax(expected))]
+    grid = [times_rows / 120 for times_rows in C_TIMES_ROWS]
+    expected = [score(validation.labels, direct(train, validation.features, c).argmax(1)) for c in grid]
+    assert [each["C"] for each in floor.choice["tried"]] == grid
+    assert [each[metric] for each in floor.choice["tried"]] == pytest.approx(expected)
+    assert floor.choice["C"] == grid[int(np.argmax(expected))]
     assert floor.choice["validation"] == {metric: pytest.approx(max(expected))}
     assert floor.choice["converged"] and floor.choice["rows"] == {"train": 120, "validation": 60}
     probabilities, ratings = floor.predict(test.features)
@@ -95,7 +98,7 @@ def test_the_metric_decides_and_ties_go_to_the_strongest_regularisation():
         for seed in [5]
     }
     easy = fit_floor(rows(120, 0, skill=60), rows(60, 1, skill=60), LABELS, "uar").choice
-    assert set(easy["tried"].values()) == {1.0} and easy["C"] == C_GRID[0]
+    assert {each["uar"] for each in easy["tried"]} == {1.0} and easy["C"] == C_TIMES_ROWS[0] / 120
     assert chosen["uar"] != chosen["accuracy"]
 
 
@@ -175,7 +178,9 @@ def kept(job, kind):
     """{fold: tables} of the floors on disk; of a fold with several draws in no order."""
     found = {}
     for path in sorted((job.folder / "small" / "floors").glob(f"*.{kind}.*.parquet")):
-        found.setdefault(path.name.split(".")[0], []).append(pq.read_table(path))
+        table = pq.read_table(path)
+        classes = [name for name in table.column_names if name.removeprefix("predicted_") not in RATINGS]
+        found.setdefault(path.name.split(".")[0], []).append(table.select(classes) if kind == "voice" else table)
     return found
 
 
@@ -195,11 +200,12 @@ def test_floors_are_those_of_the_runs_rows(job, name):
         scaler = StandardScaler().fit(features[kind][parts[0]].astype(float))
         x, held_out, new = (np.nan_to_num(scaler.transform(features[kind][part].astype(float))) for part in parts)
         labels, validation_labels, true = (data.label_ids[part] for part in parts)
-        models = [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(x, labels) for c in C_GRID]
+        grid = [times_rows / len(x) for times_rows in C_TIMES_ROWS]
+        models = [LogisticRegression(C=c, class_weight="balanced", max_iter=1000).fit(x, labels) for c in grid]
         reached = [recall_score(validation_labels, model.predict(held_out), average="macro") for model in models]
         best = int(np.argmax(reached))
         (found,) = (e for e in said["folds"][kind] if run_.seed in e["seeds"] and e["fold"] == run_.fold.name)
-        assert found["C"] == C_GRID[best] and found["validation"]["uar"] == pytest.approx(reached[best])
+        assert found["C"] == grid[best] and found["validation"]["uar"] == pytest.approx(reached[best])
         guessed, scores = models[best].predict(new), found["test"]["synthetic"]
         assert scores["accuracy"] == pytest.approx(accuracy_score(true, guessed))
         assert scores["uar"] == pytest.approx(recall_score(true, guessed, average="macro"))
@@ -229,7 +235,7 @@ def test_pooled_scores_are_those_of_the_kept_predictions(job):
             (table,) = (
                 table
                 for table in kept(job, "voice")[each["fold"]]
-                if json.loads(table.schema.metadata[b"emomm_floor"])["choice"]["validation"] == each["validation"]
+                if json.loads(table.schema.metadata[b"emomm_floor"])["choice"]["tried"] == each["tried"]
             )
             pairs += zip(table["label"].to_pylist(), table["prediction"].to_pylist(), strict=True)
         right.append(accuracy_score(*zip(*pairs, strict=True)))
