@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 CODE = (
     "checksums.py",
+    "compressed_audio.py",
     "configuration_emomm.py",
     "data_collator.py",
     "fusions.py",
@@ -28,6 +29,7 @@ CODE = (
     "pipeline_emomm.py",
     "processing_emomm.py",
     "saliency.py",
+    "sample_scale.py",
     "speech_encoders.py",
     "speech_features.py",
     "transcribing.py",

@@ -5,14 +5,27 @@ import io
 import logging
 import math
 import os
+import threading
+import time
+import urllib.error
 import urllib.request
 import wave
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .compressed_audio import AudioError
+from .compressed_audio import CompressedAudio
+from .compressed_audio import compressed_kind
+from .compressed_audio import compressed_seconds
+from .sample_scale import from_integers
+from .sample_scale import in_scale
 
 try:  # a model that is given features reads no recordings, and needs neither
     import soundfile
@@ -37,11 +50,9 @@ _SILENT = 1e-4  # of full scale, -80 dB: below it a recording is silent
 _CLIPPED = 0.01  # share of the samples at the largest value, from which a recording is said to be clipped
 _BLOCK = 1 << 20  # samples read at a time
 _DOWNLOAD = 1 << 30  # bytes
-_TIMEOUT = 30  # seconds
-
-
-class AudioError(ValueError):
-    """A recording that can't be used; the message says which and why."""
+_UNLIKELY = 1e7  # seconds: a header that says more says nothing
+_TIMEOUT = 30  # seconds without a byte
+_DOWNLOAD_TIME = 300  # seconds for all of it
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,27 @@ class Waveform:
         return "silent" in self.notes
 
 
+@dataclass
+class _Sound:
+    """A recording as it was found.
+
+    Args:
+        samples: (n,), or more than one channel in either order.
+        rate: Hz.
+        name: for messages.
+        seconds: that it says it has; 0 where it doesn't say.
+        cut: whether it is longer than what was read of it.
+        notes: what is to be said of it.
+    """
+
+    samples: np.ndarray
+    rate: int
+    name: str = "the recording"
+    seconds: float = 0.0
+    cut: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
 def read_waveform(
     source: Any,
     sampling_rate: int = SAMPLING_RATE,
@@ -81,23 +113,25 @@ def read_waveform(
 
     Args:
         source: a path, URL, bytes of a file, open binary file, array of samples ((n,), (n, channels) or
-            (channels, n); integers are of full scale), or a dictionary as data sets hold them: `{"array" or "raw",
-            "sampling_rate"}` or `{"bytes", "path"}`.
+            (channels, n); floats are of full scale 1, integers of their type's, or of 16 bits where they say so), or
+            a dictionary as data sets hold them: `{"array" or "raw", "sampling_rate"}` or `{"bytes", "path"}`.
         sampling_rate: of the result, in Hz.
         source_rate: of an array, in Hz; needed for arrays alone.
         shortest: seconds; less is refused.
         longest: seconds; more is refused.
 
     Raises:
-        AudioError: no file, no audio, no samples, NaN or infinite values, too short or too long.
+        AudioError: no file, no audio, no samples, NaN or infinite values, too short or too long, samples of a scale
+            that can't be told.
     """
     if isinstance(source, Waveform):
-        samples, rate, name, announced = source.samples, source.sampling_rate, "the recording", 0
+        sound = _Sound(source.samples, source.sampling_rate)
     else:
-        samples, rate, name, announced = _samples(source, source_rate, longest)
-    if not np.size(samples):
+        sound = _sound(source, source_rate, longest)
+    name, rate = sound.name, sound.rate
+    if not np.size(sound.samples):
         raise AudioError(f"{name} holds no samples")
-    samples, notes = _mono(samples, name)
+    samples, notes = _mono(sound)
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
         raise AudioError(f"{name}: {bad} of {len(samples)} samples are NaN or infinite")
@@ -107,12 +141,14 @@ def read_waveform(
     if seconds < shortest:
         raise AudioError(f"{name} is too short: {seconds:.3f} s, at least {shortest:g} s are needed")
     if seconds > longest:
-        raise AudioError(f"{name} is too long: {seconds:.0f} s, at most {longest:g} s are taken; cut it")
-    if len(samples) < announced:
-        notes.append(f"cut off: {seconds:.2f} of {announced / rate:.2f} s are there")
+        known = seconds if not sound.cut else sound.seconds if seconds <= sound.seconds < _UNLIKELY else None
+        shown = f"more than {longest:g} s" if known is None else f"{known:.0f} s"
+        raise AudioError(f"{name} is too long: {shown}, at most {longest:g} s are taken; cut it")
+    if len(samples) < round(sound.seconds * rate):
+        notes.append(f"cut off: {seconds:.2f} of {sound.seconds:.2f} s are there")
+    samples, scale_notes = in_scale(samples, name)
+    notes += scale_notes
     largest = float(np.abs(samples).max())
-    if largest > 1e6:
-        raise AudioError(f"{name}: its largest sample is {largest:.3g}; full scale is 1")
     if np.ptp(samples) < 2 * _SILENT:  # also where it is constant, but not 0
         notes.append("silent")
     elif (at_top := float((np.abs(samples) >= largest * (1 - 1e-4)).mean())) >= _CLIPPED:
@@ -125,19 +161,39 @@ def read_waveform(
     return Waveform(np.ascontiguousarray(samples, dtype=np.float32), sampling_rate, tuple(notes))
 
 
+def recorded_seconds(source: Any) -> float:
+    """How long a recording in a file says that it is, by its header alone; 0 where that can't be told.
+
+    Args:
+        source: a path, or the bytes of a file.
+    """
+    content = None if isinstance(source, (str, os.PathLike)) else bytes(source)
+    if content is None and not os.path.isfile(source):  # nothing that could wait for ever, as a pipe
+        return 0.0
+    try:
+        opened = soundfile.info(os.fspath(source) if content is None else io.BytesIO(content))
+        return opened.frames / opened.samplerate
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError, ZeroDivisionError):
+        pass
+    try:
+        file = Path(source) if content is None else content
+        return compressed_seconds(file) if compressed_kind(file) is not None else 0.0
+    except (OSError, ValueError):
+        return 0.0
+
+
 def _needs(package: Any, name: str, what: str) -> None:
     if package is None:
         raise AudioError(f"{what} can't be read without {name}: pip install soundfile soxr")
 
 
-def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.ndarray, int, str, int]:
-    """The samples as they are, their rate, the recording's name for messages, and how many its header announces (0
-    where it doesn't)."""
+def _sound(source: Any, source_rate: int | None, longest: float) -> _Sound:
+    """The recording as it is found."""
     if isinstance(source, Mapping):
         return _from_mapping(source, longest)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(io.BytesIO(source), "the recording", longest)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _decode(_download(source), source, longest)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -148,7 +204,7 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         return _decode(source, "the recording", longest)
     if hasattr(source, "get_all_samples"):  # as `datasets` decodes with torchcodec
         decoded = source.get_all_samples()
-        return _samples(decoded.data.numpy().T, decoded.sample_rate, longest)
+        return _sound(decoded.data.numpy().T, decoded.sample_rate, longest)
     try:
         array = np.asarray(source)
     except (TypeError, ValueError) as error:
@@ -159,61 +215,156 @@ def _samples(source: Any, source_rate: int | None, longest: float) -> tuple[np.n
         raise AudioError("an array of samples needs its sampling rate")
     if isinstance(source_rate, str) or not math.isfinite(source_rate):
         raise AudioError(f"the sampling rate is {source_rate!r}; it must be a number of Hz")
-    return _full_scale(array), int(source_rate), "the recording", 0
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return _Sound(array.astype(np.float32), int(source_rate))
+    samples, notes = from_integers(array)
+    return _Sound(samples, int(source_rate), notes=notes)
 
 
-def _from_mapping(source: Mapping[str, Any], longest: float) -> tuple[np.ndarray, int, str, int]:
+def _from_mapping(source: Mapping[str, Any], longest: float) -> _Sound:
     for key in ("array", "raw"):
         if source.get(key) is not None:
-            return _samples(np.asarray(source[key]), source.get("sampling_rate"), longest)
+            return _sound(np.asarray(source[key]), source.get("sampling_rate"), longest)
     if source.get("bytes") is not None:
-        samples, rate, _, announced = _samples(source["bytes"], None, longest)
-        return samples, rate, str(source.get("path") or "the recording"), announced
+        sound = _sound(source["bytes"], None, longest)
+        sound.name = str(source.get("path") or sound.name)
+        return sound
     if source.get("path") is not None:
-        return _samples(source["path"], None, longest)
+        return _sound(source["path"], None, longest)
     raise AudioError(f"a recording as a dictionary needs array, raw, bytes or path; it has {', '.join(source) or '-'}")
 
 
+class _HttpAlone(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to http and https, and nowhere else: not to ftp, whose servers have no time limit here."""
+
+    def redirect_request(self, request: Any, answer: Any, code: int, message: str, headers: Any, url: str) -> Any:
+        if not url.lower().startswith(("http://", "https://")):
+            raise urllib.error.URLError(f"it redirects to {url.partition(':')[0]}, which is not followed")
+        return super().redirect_request(request, answer, code, message, headers, url)
+
+
 def _download(url: str) -> io.BytesIO:
+    """What a URL gives, within a time. By a thread, as neither looking up a name nor a header that comes byte by byte
+    can be ended from here."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(_attempt(url)), name="emomm-download", daemon=True)
+    thread.start()
+    thread.join(_DOWNLOAD_TIME)
+    if not found:
+        raise AudioError(f"{url} took longer than {_DOWNLOAD_TIME} s; fetch it yourself, and give the file")
+    if isinstance(found[0], AudioError):
+        raise found[0]
+    return io.BytesIO(found[0])
+
+
+def _attempt(url: str) -> bytes | AudioError:
+    opener = urllib.request.build_opener(_HttpAlone)
+    content, until = bytearray(), time.monotonic() + _DOWNLOAD_TIME
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-            content = answer.read(_DOWNLOAD + 1)
+        with opener.open(url, timeout=_TIMEOUT) as answer:
+            while len(content) <= _DOWNLOAD and time.monotonic() < until:
+                piece = answer.read1(1 << 20)
+                if not piece:
+                    break
+                content += piece
             left = answer.length  # of what was announced
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise AudioError(f"{url} can't be fetched ({error})") from error
+        return AudioError(f"{url} can't be fetched ({error})")
     if len(content) > _DOWNLOAD:
-        raise AudioError(f"{url} is larger than {_DOWNLOAD >> 20} MB")
+        return AudioError(f"{url} is larger than {_DOWNLOAD >> 20} MB")
+    if time.monotonic() >= until:
+        return AudioError(f"{url} took longer than {_DOWNLOAD_TIME} s; fetch it yourself, and give the file")
     if left:
-        raise AudioError(f"{url} was cut off: {left} bytes did not come")
-    return io.BytesIO(content)
+        return AudioError(f"{url} was cut off: {left} bytes did not come")
+    return bytes(content)
 
 
-def _decode(file: Any, name: str, longest: float) -> tuple[np.ndarray, int, str, int]:
-    """(n, channels) float32, the rate, the name, and the frames that a WAV's header announces (0 where it doesn't).
+def _decode(file: Any, name: str, longest: float) -> _Sound:
+    """What a file holds, mixed to one channel, as far as `longest` and a little.
 
-    By libsndfile: WAV, FLAC, OGG, MP3, AIFF, AU, W64 and others.
+    By libsndfile (WAV, FLAC, OGG, MP3, AIFF, AU, W64 and others), else by ffmpeg or torchcodec.
     """
     _needs(soundfile, "soundfile", name)
-    announced = 0
+    start = None if isinstance(file, Path) else _place(file)
     try:
         with soundfile.SoundFile(file) as opened:
-            rate, channels = opened.samplerate, opened.channels
-            if channels > CHANNELS:
-                raise AudioError(f"{name} has {channels} channels; at most {CHANNELS} are taken")
+            rate, channels, said = opened.samplerate, opened.channels, opened.frames / opened.samplerate
+            announced = 0
             if opened.format.startswith("WAV") and isinstance(file, (Path, io.BytesIO)):
                 announced = _announced(file)
-            blocks, frames = [], 0
-            while True:
-                block = opened.read(max(_BLOCK // channels, 1), dtype="float32", always_2d=True)
-                frames += len(block)
-                blocks.append(block)
-                if not len(block) or frames > longest * rate:
-                    break
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError) as error:
+            samples = _mixed(_blocks(opened), rate, channels, name, longest)
+        cut = len(samples) > longest * rate
+        seconds = max(said, announced / rate) if cut else announced / rate
+        return _Sound(samples, rate, name, seconds, cut, _mixed_note(channels))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
         if isinstance(error, AudioError):
             raise
-        raise AudioError(f"{name} is no audio that can be read ({str(error).strip()})") from error
-    return np.concatenate(blocks), rate, name, announced
+        compressed = _compressed(file, start)
+        if compressed is None:
+            raise AudioError(f"{name} is no audio that can be read ({str(error).strip()})") from error
+    return _decompress(*compressed, name, longest)
+
+
+def _blocks(opened: Any) -> Iterator[np.ndarray]:
+    """(n, channels) float32 each, of a file that libsndfile reads."""
+    while len(block := opened.read(max(_BLOCK // opened.channels, 1), dtype="float32", always_2d=True)):
+        yield block
+
+
+def _compressed(file: Any, start: int | None) -> tuple[Path | bytes, str] | None:
+    """The file or its bytes, and of which kind it is; None where it is of none that ffmpeg is asked to read."""
+    try:
+        if not isinstance(file, Path):
+            if start is None:
+                return None
+            file.seek(start)
+            file = file.read(_DOWNLOAD)
+        kind = compressed_kind(file)
+    except (OSError, ValueError):
+        return None
+    return None if kind is None else (file, kind)
+
+
+def _decompress(source: Path | bytes, kind: str, name: str, longest: float) -> _Sound:
+    with CompressedAudio(source, kind, name, seconds=longest + 1) as opened:
+        samples = _mixed(opened, opened.rate, opened.channels, name, longest)
+        notes = _mixed_note(opened.channels)
+        if opened.damage:
+            notes.append(f"damaged: {opened.damage}")
+        cut = len(samples) > longest * opened.rate
+        return _Sound(samples, opened.rate, name, compressed_seconds(source) if cut else 0.0, cut, notes)
+
+
+def _mixed(blocks: Iterable[np.ndarray], rate: int, channels: int, name: str, longest: float) -> np.ndarray:
+    """(n,) the mean of the channels, block by block, until there are no more or it is too long."""
+    if channels > CHANNELS:
+        raise AudioError(f"{name} has {channels} channels; at most {CHANNELS} are taken")
+    mixed, frames = [np.zeros(0, np.float32)], 0
+    for block in blocks:
+        mixed.append(_mean(block))
+        frames += len(block)
+        if frames > longest * rate:
+            break
+    return np.concatenate(mixed)
+
+
+def _mixed_note(channels: int) -> list[str]:
+    return [f"mixed from {channels} channels"] if channels > 1 else []
+
+
+def _mean(samples: np.ndarray) -> np.ndarray:
+    """(n, channels) to (n,)."""
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused, with its number
+        return samples.mean(axis=1, dtype=np.float32)
+
+
+def _place(file: Any) -> int | None:
+    """Where an open file is; None where it can't go back."""
+    try:
+        return file.tell()
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _announced(file: Path | io.BytesIO) -> int:
@@ -235,28 +386,19 @@ def _announced(file: Path | io.BytesIO) -> int:
             file.seek(place)
 
 
-def _full_scale(array: np.ndarray) -> np.ndarray:
-    """Integers to float32 of full scale 1, unsigned ones around their middle; floats as they are."""
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32)
-    half = 2.0 ** (array.dtype.itemsize * 8 - 1)
-    middle = half if array.dtype.kind == "u" else 0.0
-    return ((array.astype(np.float64) - middle) / half).astype(np.float32)
-
-
-def _mono(samples: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
-    """(n,) the mean of the channels, which are the shorter of two axes, and a note of it."""
+def _mono(sound: _Sound) -> tuple[np.ndarray, list[str]]:
+    """(n,) the mean of the channels, which are the shorter of two axes, and what is to be said."""
+    samples, name = sound.samples, sound.name
     if samples.ndim == 1:
-        return samples, []
+        return samples, list(sound.notes)
     if samples.ndim != 2 or min(samples.shape) > CHANNELS:
         raise AudioError(f"{name} has shape {samples.shape}; it must be (samples,) or (samples, channels)")
     if samples.shape[0] < samples.shape[1] and samples.shape[0] > 0:
         samples = samples.T
-    channels = samples.shape[1]
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused, with its number
-        mixed = samples.mean(axis=1, dtype=np.float32)
-    return mixed, [f"mixed from {channels} channels"] if channels > 1 else []
+    return _mean(samples), [*_mixed_note(samples.shape[1]), *sound.notes]
 
 
-__all__ = ["CHANNELS", "LONGEST", "RATES", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform"]
+__all__ = [
+    "CHANNELS", "LONGEST", "RATES", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform",
+    "recorded_seconds",
+]  # fmt: skip

@@ -121,7 +121,9 @@ def _predict_parser() -> Parser:
     return parser
 
 
-_RECORDINGS = (".aac", ".aif", ".aiff", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".wma")
+_RECORDINGS = tuple(
+    ".3gp .aac .aif .aiff .amr .au .flac .m4a .m4b .mka .mkv .mov .mp3 .mp4 .oga .ogg .opus .wav .webm .wma".split()
+)
 _DATA = (".arrow", ".csv", ".emo", ".json", ".jsonl", ".lengths", ".npy", ".parquet")
 
 

@@ -11,13 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from ..compressed_audio import CompressedAudio
+from ..compressed_audio import compressed_kind
+from ..compressed_audio import compressed_seconds
 from ..waveforms import LONGEST
 from ..waveforms import AudioError
 from ..waveforms import Waveform
 from ..waveforms import read_waveform
+from ..waveforms import recorded_seconds
 from .inputs import Recordings
 
 _UNREADABLE = (soundfile.SoundFileError, OSError, TypeError, ValueError, RuntimeError)
@@ -30,10 +35,9 @@ def recording_seconds(recordings: Recordings, row: int) -> float:
         if isinstance(source, Mapping) and "array" in source:
             seconds = len(source["array"]) / source.get("sampling_rate")
         else:
-            opened = soundfile.info(_file(source))
-            seconds = opened.frames / opened.samplerate
+            seconds = recorded_seconds(source if isinstance(source, Path) else source["bytes"])
         start, end = recordings.segment(row) or (0.0, math.nan)
-    except (*_UNREADABLE, ZeroDivisionError):  # said with its reason when it is read
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # said with its reason when it is read
         return 0.0
     seconds = (seconds if math.isnan(end) else min(end, seconds)) - start
     return min(seconds, LONGEST) if seconds > 0 else 0.0  # also where it is NaN
@@ -110,23 +114,35 @@ def _read_segment(source: Path | Mapping[str, Any], start: float, end: float) ->
     try:
         with soundfile.SoundFile(_file(source)) as opened:
             rate, frames = opened.samplerate, opened.frames
-            seconds = frames / rate
-            first = round(start * rate) if 0 <= start < seconds else frames
-            last = frames if math.isnan(end) or end >= seconds else round(max(end, 0.0) * rate)
-            if first >= last:
-                until = "its end" if math.isnan(end) else f"{end:g} s"
-                raise AudioError(f"there is nothing from {start:g} s to {until}: it has {seconds:g} s")
-            if last - first > LONGEST * rate:
-                raise AudioError(
-                    f"{(last - first) / rate:.0f} s are too long: at most {LONGEST:g} s are taken; cut it"
-                )
-            opened.seek(first)
-            samples = opened.read(last - first, dtype="float32", always_2d=True)
+            first, last = _part(start, end, frames / rate)
+            opened.seek(round(first * rate))
+            samples = opened.read(round(last * rate) - round(first * rate), dtype="float32", always_2d=True)
     except _UNREADABLE as error:
         if isinstance(error, AudioError):
             raise
-        raise AudioError(f"it is no audio that can be read ({str(error).strip()})") from error
+        content = source if isinstance(source, Path) else bytes(source["bytes"])
+        kind = compressed_kind(content)
+        if kind is None:
+            raise AudioError(f"it is no audio that can be read ({str(error).strip()})") from error
+        samples, rate = _decompressed(content, kind, start, end)
     return read_waveform(samples, source_rate=rate)
+
+
+def _part(start: float, end: float, seconds: float) -> tuple[float, float]:
+    """The first and last second of a part of a recording that has so many."""
+    last = seconds if math.isnan(end) else min(end, seconds)
+    if not 0 <= start < last:
+        until = "its end" if math.isnan(end) else f"{end:g} s"
+        raise AudioError(f"there is nothing from {start:g} s to {until}: it has {seconds:g} s")
+    if last - start > LONGEST:
+        raise AudioError(f"{last - start:.0f} s are too long: at most {LONGEST:g} s are taken; cut it")
+    return start, last
+
+
+def _decompressed(content: Path | bytes, kind: str, start: float, end: float) -> tuple[np.ndarray, int]:
+    first, last = _part(start, end, compressed_seconds(content))
+    with CompressedAudio(content, kind, "it", first, last - first) as opened:
+        return np.concatenate([np.zeros((0, opened.channels), np.float32), *opened]), opened.rate
 
 
 __all__ = ["all_seconds", "decoded", "read_recording", "recording_seconds"]

@@ -46,6 +46,10 @@ _KINDS = {
     "silent": "are silent (nothing above -80 dB of full scale)",
     "clipped": "are clipped",
     "mixed": "have several channels, mixed to one",
+    "cut": "are cut off: less is there than their header says",
+    "damaged": "are damaged, as their decoder says",
+    "beyond": "go beyond full scale",
+    "taken": "were on the scale of whole numbers, brought to a full scale of 1",
     "brought": "were brought to the encoder's sampling rate from another",
 }
 

@@ -1,6 +1,7 @@
 """Where live sound comes from: a file, a pipe of raw PCM, or the microphone, as blocks of mono samples at 16 kHz."""
 
 import logging
+import math
 import os
 import stat
 import sys
@@ -18,6 +19,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from ..compressed_audio import AudioError
+from ..compressed_audio import CompressedAudio
+from ..compressed_audio import compressed_kind
 from ..errors import InputError
 from ..waveforms import CHANNELS
 from ..waveforms import RATES
@@ -200,33 +204,65 @@ def _file_blocks(path: Path) -> Iterator[np.ndarray]:
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise InputError(f"{path} is no audio that can be read ({str(error).strip()})") from error
-    if not RATES[0] <= file.samplerate <= RATES[1] or file.channels > CHANNELS:
+        compressed = _compressed(path)
+        if compressed is None:
+            raise InputError(f"{path} is no audio that can be read ({str(error).strip()})") from error
+        return _at_rate(path, compressed, compressed.rate, compressed.channels, _cut(compressed))
+    return _at_rate(path, file, file.samplerate, file.channels, _read(path, file))
+
+
+def _compressed(path: Path) -> CompressedAudio | None:
+    """A file that ffmpeg or torchcodec reads; None where it is of no such kind."""
+    try:
+        kind = compressed_kind(path)
+        return None if kind is None else CompressedAudio(path, kind, str(path), limit=math.inf)
+    except OSError:
+        return None
+    except AudioError as error:
+        raise InputError(str(error)) from error
+
+
+def _at_rate(path: Path, file: Any, rate: int, channels: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The (n, channels) blocks of an open file, mixed and at 16 kHz; the file is closed at the end."""
+    if not RATES[0] <= rate <= RATES[1] or channels > CHANNELS:
         file.close()
         raise InputError(
-            f"{path} has {file.channels} channels at {file.samplerate} Hz; it must have at most {CHANNELS}, at "
+            f"{path} has {channels} channels at {rate} Hz; it must have at most {CHANNELS}, at "
             f"{RATES[0]}-{RATES[1]} Hz"
         )
-    bad = 0
 
-    def blocks() -> Iterator[np.ndarray]:
-        nonlocal bad
-        to_rate = _Resampler(file.samplerate)
+    def mixed() -> Iterator[np.ndarray]:
+        bad = 0
+        to_rate = _Resampler(rate)
         with file:
-            while True:
-                try:
-                    block = file.read(int(file.samplerate * _BLOCK), dtype="float32", always_2d=True)
-                except soundfile.SoundFileError as error:
-                    raise InputError(f"{path} can't be read to its end ({str(error).strip()})") from error
-                if not len(block):
-                    break
+            for block in blocks:
                 block, of_block = without_bad(block)
                 bad += of_block
                 yield to_rate(block.mean(axis=1, dtype=np.float32))
         _say_bad(str(path), bad)
         yield to_rate(np.zeros(0, np.float32), last=True)
 
-    return blocks()
+    return mixed()
+
+
+def _read(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    try:
+        while len(block := file.read(int(file.samplerate * _BLOCK), dtype="float32", always_2d=True)):
+            yield block
+    except soundfile.SoundFileError as error:
+        raise InputError(f"{path} can't be read to its end ({str(error).strip()})") from error
+
+
+def _cut(file: CompressedAudio) -> Iterator[np.ndarray]:
+    """Its blocks as short as those of other files."""
+    step = int(file.rate * _BLOCK)
+    try:
+        for block in file:
+            yield from (block[first : first + step] for first in range(0, len(block), step))
+    except AudioError as error:
+        raise InputError(str(error)) from error
+    if file.damage:
+        logger.warning("%s is damaged: %s", file.name, file.damage)
 
 
 def _say_bad(name: str, bad: int) -> None:

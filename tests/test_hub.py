@@ -19,9 +19,9 @@ from emomm.sharing.hub import check_destination
 TESTS = Path(__file__).resolve().parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
-    "checksums.py", "configuration_emomm.py", "data_collator.py", "fusions.py", "modeling_emomm.py",
-    "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "speech_encoders.py", "speech_features.py",
-    "transcribing.py", "travelling.py", "waveforms.py",
+    "checksums.py", "compressed_audio.py", "configuration_emomm.py", "data_collator.py", "fusions.py",
+    "modeling_emomm.py", "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "sample_scale.py",
+    "speech_encoders.py", "speech_features.py", "transcribing.py", "travelling.py", "waveforms.py",
 ]  # fmt: skip
 FILES = [
     "README.md", "checksums.json", "config.json", *CODE, "model-00001-of-00002.safetensors",

@@ -190,7 +190,7 @@ def test_all_the_ways_to_give_a_recording(pipes, encoder, tmp_path, monkeypatch)
     soundfile.write(tmp_path / "one.wav", sound, RATE, subtype="FLOAT")
     content = (tmp_path / "one.wav").read_bytes()
     answer = type("Answer", (io.BytesIO,), {"length": 0})  # nothing of what was announced is left
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: answer(content))
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda self, url, timeout: answer(content))
     (features,) = encoder([sound])
     expected = pipe(sound, text="sad", sampling_rate=RATE)
     for given in (

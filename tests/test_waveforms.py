@@ -113,6 +113,71 @@ def test_arrays_of_integers_are_of_full_scale(dtype, scale, middle):
     np.testing.assert_allclose(found.samples, tone(), atol=1.01 / scale if scale > 1 else 1e-6)
 
 
+SIXTEEN = np.round(tone() * 2**15).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("samples", "note"),
+    [
+        (SIXTEEN, None),
+        (SIXTEEN.tolist(), "taken for 16 bits, in int64"),  # as JSON has them
+        (SIXTEEN.astype(np.int32), "taken for 16 bits, in int32"),
+        (SIXTEEN.astype(np.int64) * 2**16, "taken for 32 bits, in int64"),
+        (SIXTEEN.astype(np.int32) * 2**16, None),  # as libraries give 16 bits in 32
+        ((SIXTEEN.astype(np.int32) + 2**15).astype(np.uint16), None),
+        (SIXTEEN.astype(np.float32), "taken for 16 bits: its largest sample is 16384"),
+        (SIXTEEN.astype(np.float32) + np.float32(0.25), "taken for 16 bits: its largest sample is 16384.2"),
+        ((SIXTEEN // 2**4).astype(np.float64) / 10 * 10, "taken for 16 bits: its largest sample is 1024"),
+        (np.stack([SIXTEEN, SIXTEEN]).astype(np.int32), "taken for 16 bits, in int32"),
+    ],
+)
+def test_sixteen_bits_in_another_type(samples, note):
+    """Neither silence nor 90 dB too loud: of the scale that the values are on, and it is said."""
+    waveform = read_waveform({"array": samples, "sampling_rate": RATE})
+    assert "silent" not in waveform.notes and (note is None or note in waveform.notes)
+    expected = tone() / 2**4 if np.asarray(samples).dtype == np.float64 else tone()
+    np.testing.assert_allclose(waveform.samples, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (
+            SIXTEEN.astype(np.int32) * 200,
+            r"int32 may be of 24 bits, or of 32 and very quiet: divide them by their full",
+        ),
+        (SIXTEEN.astype(np.int64) * 200, "int64 may be of 24 bits, or of 32 and very quiet"),
+        (SIXTEEN.astype(np.int32) // 2**12 * 2**8, "int32 may be of 16 bits, or of 32 and very quiet"),
+        (SIXTEEN.astype(np.int64) * 2**30, "int64 are of more than 32 bits"),
+        ((tone() * 127 + 128).astype(np.uint16), "uint16 lie on one side of its middle"),
+        ((tone() * 2**15 + 2**15).astype(np.uint32), "uint32 lie on one side of its middle"),
+        ((tone() * 127 + 128).astype(int).tolist(), "int64 are never below 0, as unsigned ones in a wider type are"),
+        (tone() * 50, "its largest sample is 25; full scale is 1"),
+        (tone() * 2**23, r"its largest sample is 4.19e\+06; full scale is 1"),
+    ],
+)
+def test_samples_whose_scale_cannot_be_told(samples, message):
+    with pytest.raises(AudioError, match=message):
+        read_waveform({"array": samples, "sampling_rate": RATE})
+
+
+def test_silence_is_silence_in_every_type():
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32"):
+        assert read_waveform(np.zeros(RATE, dtype), source_rate=RATE).notes == ("silent",), dtype
+    hiss = np.random.default_rng(0).integers(-2, 3, RATE)
+    for dtype in ("int16", "int32", "int64", "float64"):
+        assert "silent" in read_waveform(hiss.astype(dtype), source_rate=RATE).notes, dtype
+
+
+def test_beyond_full_scale_is_said(tmp_path):
+    soundfile.write(tmp_path / "x.wav", tone() * 6, RATE, subtype="FLOAT")
+    assert read_waveform(tmp_path / "x.wav").notes == ("beyond full scale: its largest sample is 3",)
+    soundfile.write(tmp_path / "x.wav", tone() * 2**15, RATE, subtype="FLOAT")
+    waveform = read_waveform(tmp_path / "x.wav")
+    np.testing.assert_allclose(waveform.samples, tone(), atol=1e-6)
+    assert waveform.notes == ("taken for 16 bits: its largest sample is 16384",)
+
+
 def test_a_waveform_is_read_again_at_another_rate():
     once = read_waveform(tone(), 8000, source_rate=RATE)
     again = read_waveform(once)
@@ -255,6 +320,22 @@ def test_a_recording_that_is_too_long_is_left_before_it_is_read(monkeypatch):
     assert sum(map(len, read)) == 9000  # of 80000
 
 
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG", "AIFF", "AU"])
+def test_too_long_says_how_long(tmp_path, kind):
+    """And not how much was read of it."""
+    content = encoded(tone(8.0), kind=kind)
+    path = tmp_path / f"x.{kind.lower()}"
+    path.write_bytes(content)
+    for source in (path, content, io.BytesIO(content)):
+        with pytest.raises(AudioError, match="is too long: 8 s, at most 1 s are taken; cut it"):
+            read_waveform(source, longest=1.0)
+    with pytest.raises(AudioError, match="the recording is too long: 8 s, at most 1 s"):
+        read_waveform(tone(8.0), source_rate=RATE, longest=1.0)
+    endless = wav_header(0xFFFFFFFF) + (tone(8.0) * 32767).astype("<i2").tobytes()
+    with pytest.raises(AudioError, match="is too long: (8 s|more than 1 s), at most 1 s"):
+        read_waveform(endless, longest=1.0)
+
+
 def test_more_channels_than_anyone_has():
     with pytest.raises(AudioError, match="has 65 channels; at most 64"):
         read_waveform(encoded(np.zeros((2000, 65), np.float32)))
@@ -268,38 +349,83 @@ def test_without_soundfile_it_says_so(monkeypatch):
 
 
 class _Server(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+
     def do_GET(self):
-        there = self.path in ("/tone.flac", "/cut.flac")
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
+        there = self.path in ("/tone.flac", "/cut.flac", "/slow.flac")
         self.send_response(200 if there else 404)
         if self.path == "/cut.flac":  # announced, and not all sent
             self.send_header("Content-Length", "1000000")
+        if self.path == "/header.flac":
+            self._drip(b"X-Drip: " + b"x" * 1000)
         self.end_headers()
-        if there:
+        if self.path == "/slow.flac":
+            self._drip(encoded(tone(), kind="FLAC"))
+        elif there:
             self.wfile.write(encoded(tone(), kind="FLAC"))
+
+    def _drip(self, content):
+        """A byte at a time, each in time."""
+        self.flush_headers()
+        for byte in content:
+            try:
+                self.wfile.write(bytes([byte]))
+            except OSError:
+                return
+            time.sleep(0.02)
 
     def log_message(self, *args):
         pass
 
 
-def test_urls(monkeypatch):
+@pytest.fixture
+def url(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    server = http.server.HTTPServer(("127.0.0.1", 0), _Server)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    server.daemon_threads = True
+    server.block_on_close = False
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        np.testing.assert_allclose(read_waveform(f"{url}/tone.flac").samples, tone(), atol=2**-14)
-        with pytest.raises(AudioError, match="none.wav can't be fetched.*404"):
-            read_waveform(f"{url}/none.wav")
-        with pytest.raises(AudioError, match=r"cut.flac (was cut off: \d+ bytes did not come|can't be fetched)"):
-            read_waveform(f"{url}/cut.flac")
-        with pytest.raises(AudioError, match="can't be fetched"):
-            read_waveform(f"{url}/a name with spaces.wav")
-        monkeypatch.setattr(waveforms, "_DOWNLOAD", 100)
-        with pytest.raises(AudioError, match="is larger than 0 MB"):
-            read_waveform(f"{url}/tone.flac")
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_urls(url, monkeypatch):
+    for there in ("tone.flac", f"to/{url}/tone.flac", "to//tone.flac"):
+        np.testing.assert_allclose(read_waveform(f"{url}/{there}").samples, tone(), atol=2**-14)
+    with pytest.raises(AudioError, match="none.wav can't be fetched.*404"):
+        read_waveform(f"{url}/none.wav")
+    with pytest.raises(AudioError, match=r"cut.flac (was cut off: \d+ bytes did not come|can't be fetched)"):
+        read_waveform(f"{url}/cut.flac")
+    with pytest.raises(AudioError, match="can't be fetched"):
+        read_waveform(f"{url}/a name with spaces.wav")
+    monkeypatch.setattr(waveforms, "_DOWNLOAD", 100)
+    with pytest.raises(AudioError, match="is larger than 0 MB"):
+        read_waveform(f"{url}/tone.flac")
+
+
+@pytest.mark.parametrize("name", ["slow.flac", "header.flac"])
+def test_a_url_that_gives_a_byte_at_a_time(url, monkeypatch, name):
+    """Each byte comes in time, and all of them would take minutes."""
+    monkeypatch.setattr(waveforms, "_DOWNLOAD_TIME", 0.5)
+    started = time.monotonic()
+    with pytest.raises(AudioError, match=f"{name} took longer than 0.5 s; fetch it yourself, and give the file"):
+        read_waveform(f"{url}/{name}")
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/x.wav", "FILE:///etc/hostname", "data:audio/wav;base64,UklGRg=="])
+def test_a_redirect_elsewhere_is_not_followed(url, target):
+    kind = target.partition(":")[0]
+    with pytest.raises(
+        AudioError, match=f"can't be fetched .*(redirects to {kind}, which is not followed|not allowed)"
+    ):
+        read_waveform(f"{url}/to/{target}")
 
 
 def test_what_is_no_rate_and_no_name():
