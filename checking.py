@@ -4,7 +4,6 @@ The standard library alone at import: `emomm run --help` is quick because of it.
 """
 
 import difflib
-import functools
 import json
 import math
 import types
@@ -17,6 +16,7 @@ from typing import Union
 from typing import get_args
 from typing import get_origin
 
+from .argument_kinds import training_argument_kinds
 from .errors import InputError
 
 _OURS = "EmoMM sets it itself"
@@ -87,19 +87,6 @@ _TRAINING_LIMITS: dict[str, dict[str, float]] = {
     "logging_steps": {"above": 0},
     "dataloader_num_workers": {"min": 0},
 }
-
-
-@functools.cache
-def training_argument_kinds() -> dict[str, Any]:
-    """Name -> annotation of every field of `transformers.TrainingArguments`.
-
-    Importing it takes 5-8 s: ask only when a recipe holds a key that is no setting.
-    """
-    import dataclasses
-
-    from transformers import TrainingArguments
-
-    return {field.name: field.type for field in dataclasses.fields(TrainingArguments)}
 
 
 def training_argument(name: str, value: Any, where: str, own_names: Iterable[str]) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -22,9 +23,17 @@ from .command_line import add_corpus
 from .command_line import boolean
 from .command_line import corpus_paths
 from .command_line import is_first_process
+from .command_line import print_anything
+from .command_line import say_at_once
+from .command_line import show
 from .command_line import speak
 from .command_line import with_underscores
 from .errors import InputError
+from .interruption import Interrupted
+from .interruption import interruptible
+from .job_files import check_finished
+from .job_files import find_experiment
+from .job_files import job_results
 from .settings import ALIASES
 from .settings import FIELDS
 from .settings import RECIPES
@@ -46,21 +55,24 @@ _GROUPS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code: 0, 1 (runs failed), 2 (wrong input: one message on stderr) or 130 (interrupted).
+    """Runs a command; the exit code: 0, 1 (runs failed), 2 (wrong input: one message on stderr), or that of a signal
+    (SIGINT 130, SIGTERM 143, SIGHUP 129).
 
     Args:
         argv: the arguments after the program's name; default those of this process.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    print_anything()
     try:
-        return _command(list(sys.argv[1:] if argv is None else argv))
+        with interruptible():
+            return _command(arguments)
     except InputError as error:
-        if is_first_process():
-            print(f"error: {error}", file=sys.stderr)
+        show(f"error: {error}", error=True)
         return 2
-    except KeyboardInterrupt:
-        if is_first_process():
-            print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        goes_on = "; the same command goes on" if arguments[:1] in (["run"], ["push"]) else ""
+        show(f"interrupted{goes_on}", error=True)
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 
 def _command(argv: list[str]) -> int:
@@ -106,14 +118,14 @@ def _run(argv: list[str]) -> int:
     seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
     recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
     _check_push(options, recipe)
+    say_at_once(f"{recipe.name}: loading")
     speak()
     from .job import run
 
     outcome = run(recipe, dry_run=options["dry_run"], overwrite=options["overwrite"])
-    if is_first_process():
-        print(outcome.text)
-        for failed in outcome.failed:
-            print(f"failed: {failed}", file=sys.stderr)
+    show(outcome.text)
+    for failed in outcome.failed:
+        show(f"failed: {failed}", error=True)
     if not (options["no_report"] or options["dry_run"]) and is_first_process():
         _report_job(recipe.output_dir)
     if options["push_to_hub"] and not options["dry_run"]:
@@ -128,13 +140,13 @@ def _report_job(folder: Path) -> None:
     from .reporting.writing import write_report
 
     try:
-        print(write_report([folder]))
+        show(str(write_report([folder])))
     except InputError as error:
-        print(f"no report: {error}", file=sys.stderr)
+        show(f"no report: {error}", error=True)
     except Exception as error:  # noqa: BLE001 the job is done, and worth more than its report
         logging.getLogger(__name__).debug("the report", exc_info=True)
         said = " ".join(str(error).split())
-        print(f"no report: {type(error).__name__}: {said} (`emomm report {folder}` tells more)", file=sys.stderr)
+        show(f"no report: {type(error).__name__}: {said} (`emomm report {folder}` tells more)", error=True)
 
 
 def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
@@ -150,7 +162,7 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     if len(recipe.experiments) > 1:
         names = ", ".join(settings.name for settings in recipe.experiments)
         raise InputError(f"--push_to_hub shares one model: choose an --experiment. There are: {names}.")
-    from .sharing.hub import check_destination
+    from .sharing.uploading import check_destination
 
     check_destination(options["hub_model_id"])
     if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
@@ -172,21 +184,24 @@ def _push(argv: list[str]) -> int:
     options = vars(parser.parse_args([with_underscores(argument) for argument in argv]))
     if options["hub_model_id"] is None:
         parser.error("--hub_model_id user/name is missing")
+    check_finished(options["folder"], find_experiment(options["folder"], options["experiment"]))
+    from .sharing.uploading import check_destination
+
+    check_destination(options["hub_model_id"])
+    say_at_once(f"{options['hub_model_id']}: loading")
     speak()
     _share(options["folder"], options["experiment"], options)
     return 0
 
 
 def _share(folder: str | Path, experiment: str, options: dict[str, Any]) -> None:
-    from .sharing.hub import Push
     from .sharing.hub import push
+    from .sharing.uploading import Push
 
     final = options["final_model"] is not False
     private, licence = options["hub_private"] is True, options["hub_license"]
     wanted = Push(Path(folder), experiment, options["hub_model_id"], private, final, licence)
-    address = push(wanted)
-    if is_first_process():
-        print(f"pushed: {address}")
+    show(f"pushed: {push(wanted)}")
 
 
 def _report(argv: list[str]) -> int:
@@ -198,10 +213,12 @@ def _report(argv: list[str]) -> int:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a job, such as runs/quickstart")
     parser.add_argument("--output", metavar="DIR", help="folder to write (default: report, in the first FOLDER)")
     options = parser.parse_args(argv)
+    for folder in options.folders:
+        job_results(folder)  # in time: the libraries take seconds to load
     speak()
     from .reporting.writing import write_report
 
-    print(write_report(options.folders, options.output))
+    show(str(write_report(options.folders, options.output)))
     return 0
 
 

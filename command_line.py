@@ -1,8 +1,12 @@
 """What the commands share: the parser, what is said and by which process, kinds of values."""
 
 import argparse
+import codecs
+import contextlib
+import io
 import logging
 import os
+import sys
 from typing import Any
 from typing import NoReturn
 
@@ -19,6 +23,51 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}. See `{self.prog} --help`.")
 
 
+# What a terminal or a log of ASCII shows for the signs that EmoMM prints.
+_PLAIN = str.maketrans({"±": "+-", "–": "-", "—": "-", "−": "-", "·": "|", "…": "...", "×": "x", "→": "->", "’": "'"})
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Replaces what an encoding lacks: an error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error("emomm.plain", _plain)
+
+
+def print_anything() -> None:
+    """Lets stdout and stderr show any text, in other signs where their encoding lacks some (in cron, in docker)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="emomm.plain")
+
+
+def show(text: str, error: bool = False) -> None:
+    """Prints what a command gives, or with `error` an error, from the first process alone.
+
+    What comes after is done all the same where no one reads it any more, or the disk behind it is full.
+    """
+    if not is_first_process():
+        return
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as failure:
+        with contextlib.suppress(OSError, ValueError):  # else the interpreter fails with it at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not error and not isinstance(failure, BrokenPipeError):
+            show(f"stdout can't be written ({failure.strerror})", error=True)
+
+
+def say_at_once(text: str) -> None:
+    """Says on a terminal what is being done, before the seconds that loading the libraries takes."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        show(text, error=True)
+
+
 def speak() -> None:
     """Sends what EmoMM logs to stderr, from the first process alone, and quietens the progress bars of libraries."""
     logger = logging.getLogger(__package__)
@@ -32,6 +81,9 @@ def speak() -> None:
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
+    from .hub_access import limit_waiting
+
+    limit_waiting()
     transformers_logging.disable_progress_bar()
     hub_logging.set_verbosity_error()  # what can't be reached is said once, by us, and not at each of its retries
 
@@ -103,7 +155,10 @@ __all__ = [
     "corpus_paths",
     "is_first_process",
     "positive",
+    "print_anything",
+    "say_at_once",
     "seconds",
+    "show",
     "speak",
     "with_underscores",
 ]

@@ -88,10 +88,6 @@ def check_consistent(s: "Settings") -> None:
 
 def _check_curriculum(s: "Settings") -> None:
     """The part of `check_consistent` about difficulty and curriculum."""
-    if s.use_curriculum_learning and s.curriculum_epochs > s.num_epochs:
-        raise InputError(
-            f"curriculum_epochs is {s.curriculum_epochs}, but must be at most num_epochs, which is {s.num_epochs}."
-        )
     if s.vad_weights is not None and (len(s.vad_weights) != 3 or not any(s.vad_weights)):
         raise InputError(f"vad_weights is {show(s.vad_weights)}, but must be three numbers, not all 0: V, A and D.")
     if s.vad_weights is not None and s.difficulty_method != "weighted":

@@ -20,6 +20,7 @@ from huggingface_hub import hf_hub_download
 from .corpus_specs import DEFAULT_COLUMNS
 from .corpus_specs import CorpusSpec
 from .errors import InputError
+from .hub_access import reach_hub
 from .rows import Sequences
 from .speech_features import SIDECAR
 from .speech_features import SpeechFeatures
@@ -88,6 +89,7 @@ def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
     local = f"--corpus {spec.name}=PATH"
     if hub_id is None:
         raise InputError(f"corpus {spec.name}: nothing says where it lies; give a path, a hub_id, or {local}")
+    reach_hub(hub_id)
     try:
         loaded = datasets.load_dataset(hub_id, revision=spec.revision, split=spec.split)
     except Exception as error:  # network, access, cache, disk: the libraries below share no base class

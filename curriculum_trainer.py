@@ -3,10 +3,6 @@
 import json
 import logging
 import math
-import os
-import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -24,8 +20,11 @@ from transformers.trainer_callback import PrinterCallback
 from .chance import frequencies_loss
 from .curriculum import Curriculum
 from .curriculum import pool_statistics
+from .files import link_or_copy
+from .files import write_whole
 from .learning_checks import FREQUENCIES_LOSS
 from .modeling_emomm import emotion_loss
+from .resumable_trainer import ResumableTrainer
 from .sampling import CurriculumSampler
 from .schedules import SCHEDULES
 from .schedules import build_schedule
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 _STATE_FILE = "emomm_state.json"
 _CONFIDENCE_FILE = "confidence.npy"
-_STAGING = ".writing"
 BEST_WEIGHTS = "best.safetensors"
 
 
@@ -145,7 +143,7 @@ class CurriculumTrainingArguments(TrainingArguments):
         )
 
 
-class CurriculumTrainer(Trainer):
+class CurriculumTrainer(ResumableTrainer):
     """`Trainer` that overrides sampling (curriculum, speaker batches), the loss (weights of the rows) and saving.
 
     Weights of the rows are scaled in each epoch so that their mean over its pool is their mean over all training rows:
@@ -155,8 +153,8 @@ class CurriculumTrainer(Trainer):
         speakers: (n,) speaker of each training row; for `speaker_batches` and the statistics.
         difficulty: (n,) difficulty of each training row.
         preset_order: (n,) rank of each training row in a preset curriculum.
-        The rest is as in `Trainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a column
-        `labels` or `label`, and weights as `sample_weights`.
+        The rest is as in `ResumableTrainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a
+        column `labels` or `label`, and weights as `sample_weights`.
     """
 
     loss_is_scaled_for_ga = False
@@ -178,9 +176,6 @@ class CurriculumTrainer(Trainer):
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self.epochs_without_improvement = 0
-        self._saved_at = time.monotonic()
-        self._resume_folder: str | None = None
-        self._writing = False
         self.remove_callback(PrinterCallback)
         self.add_callback(_EpochControl(self))
 
@@ -430,75 +425,30 @@ class CurriculumTrainer(Trainer):
 
     # ---- resume states ----------------------------------------------------------------------------------------------
 
-    def _save_due(self) -> bool:
-        """Whether a resume state is due; the main process decides for all."""
-        due = torch.tensor(int(time.monotonic() - self._saved_at >= self.args.save_seconds), device=self.args.device)
-        if self.args.world_size > 1:
-            torch.distributed.broadcast(due, src=0)
-        return bool(due)
-
-    def _get_output_dir(self, trial) -> str:
-        folder = super()._get_output_dir(trial)
-        return os.path.join(folder, _STAGING) if self._writing else folder
-
-    def _save_checkpoint(self, model, trial) -> None:
-        """Writes the resume state beside the others, and renames it when it is whole: a kill leaves no torn one."""
-        folder = Path(self.args.output_dir)
-        name = f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            shutil.rmtree(folder / _STAGING, ignore_errors=True)
-        running_loss = self.accelerator.gather(self._tr_loss).mean().item()  # as the Trainer logs it, of all ranks
-        self.accelerator.wait_for_everyone()
-        self._writing = True
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._writing = False
-        if self.args.should_save:
-            self._write_own_state(folder / _STAGING / name, running_loss)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            older = list(folder.glob("checkpoint-*"))
-            os.rename(folder / _STAGING / name, folder / name)
-            for path in older:
-                shutil.rmtree(path, ignore_errors=True)
-            shutil.rmtree(folder / _STAGING, ignore_errors=True)
-        self._saved_at = time.monotonic()
-
-    def _write_own_state(self, folder: Path, running_loss: float) -> None:
+    def write_own_state(self, folder: Path) -> None:
+        """Adds what is the curriculum's and the choice of the best epoch's to a resume state."""
+        super().write_own_state(folder)
         state = {
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "epochs_without_improvement": self.epochs_without_improvement,
-            "running_loss": running_loss,
-            "last_logged_step": self._globalstep_last_logged,
         }
         (folder / _STATE_FILE).write_text(json.dumps(state))
         if self.sampler.confidence is not None:
             np.save(folder / _CONFIDENCE_FILE, self.sampler.confidence)
+        if self.best_epoch is not None:
+            link_or_copy(self.best_weights, folder / BEST_WEIGHTS)
 
-    def _restore_own_state(self, folder: Path) -> None:
+    def restore_own_state(self, folder: Path) -> None:
+        """Takes it from one."""
+        super().restore_own_state(folder)
         state = json.loads((folder / _STATE_FILE).read_text())
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
         self.epochs_without_improvement = state["epochs_without_improvement"]
-        self._tr_loss += state["running_loss"]
-        self._globalstep_last_logged = state["last_logged_step"]
         if (folder / _CONFIDENCE_FILE).exists():
             self.sampler.confidence = np.load(folder / _CONFIDENCE_FILE)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
-        """As in `Trainer`; `resume_from_checkpoint=True` takes the newest resume state, if there is one."""
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = newest_checkpoint(self.args.output_dir)
-        self._resume_folder = resume_from_checkpoint or None
-        self._saved_at = time.monotonic()
-        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
-
-    def remove_resume_states(self) -> None:
-        """Removes what only an interrupted run needs."""
-        if self.args.should_save:
-            for path in [*Path(self.args.output_dir).glob("checkpoint-*"), Path(self.args.output_dir) / _STAGING]:
-                shutil.rmtree(path, ignore_errors=True)
+        if self.args.should_save and self.best_epoch is not None:
+            write_whole(self.best_weights, lambda path: link_or_copy(folder / BEST_WEIGHTS, path))
 
 
 class _EpochControl(TrainerCallback):
@@ -506,10 +456,6 @@ class _EpochControl(TrainerCallback):
 
     def __init__(self, trainer: CurriculumTrainer):
         self.trainer = trainer
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        if self.trainer._resume_folder is not None:
-            self.trainer._restore_own_state(Path(self.trainer._resume_folder))
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         # The Trainer's own set_epoch does not reach the sampler after a resume under several processes.
@@ -520,7 +466,7 @@ class _EpochControl(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         # At the last step of an epoch the state is saved after the evaluation, not before it.
-        if state.epoch % 1 and (args.world_size == 1 or state.global_step % 10 == 0) and self.trainer._save_due():
+        if state.epoch % 1 and (args.world_size == 1 or state.global_step % 10 == 0) and self.trainer.save_due():
             control.should_save = True
 
     def on_epoch_end(self, args, state, control, **kwargs):
@@ -529,7 +475,7 @@ class _EpochControl(TrainerCallback):
             trainer.sampler.confidence = trainer._confidence()
         if args.stop_after_epoch is not None and round(state.epoch) >= args.stop_after_epoch:
             control.should_training_stop = True  # and nothing is saved: from there, a resumed run would go on
-        elif trainer._save_due():
+        elif trainer.save_due():
             control.should_save = True
 
     def on_log(self, args, state, control, logs, **kwargs):
@@ -547,26 +493,8 @@ def logits_of(predictions: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:
     return predictions[0] if isinstance(predictions, tuple) else predictions
 
 
-def newest_checkpoint(folder: str | Path) -> str | None:
-    """The newest resume state in a run's folder. All of them are whole: they get their name when they are."""
-    found = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    return str(found[-1]) if found else None
-
-
-def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """Lets `write` fill a temporary file, then renames it to `path`: readers see the old file, or all of the new."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.temporary")
-    try:
-        write(str(temporary))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 __all__ = [
     "CurriculumTrainer",
     "CurriculumTrainingArguments",
     "logits_of",
-    "newest_checkpoint",
-    "write_whole",
 ]

@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 import torch
 from transformers import EvalPrediction
 from transformers import PreTrainedConfig
+from transformers import TrainerCallback
 from transformers import set_seed
 
+from .checking import show
 from .configuration_emomm import EmoMMConfig
 from .consistency import curriculum_notes
 from .corpora import UNKNOWN
@@ -29,14 +31,16 @@ from .curriculum import epoch_batches
 from .curriculum_trainer import CurriculumTrainer
 from .curriculum_trainer import CurriculumTrainingArguments
 from .curriculum_trainer import logits_of
-from .curriculum_trainer import write_whole
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
 from .experiment_data import ExperimentData
 from .exporting import export_model
-from .exporting import save_encoder_weights
+from .exporting import shared_encoder_weights
 from .feature_store import TextStateStore
 from .feature_store import encoder_fingerprint
+from .files import write_json
+from .files import write_text
+from .files import write_whole
 from .fusion_trial import drops_out_of_reach
 from .fusion_trial import try_fusion
 from .fusions import get_fusion
@@ -170,6 +174,8 @@ class Experiment:
     ):
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
         self._statistics: tuple[bytes, dict[str, tuple[np.ndarray, np.ndarray]]] = (b"", {})
+        self.callbacks: list[TrainerCallback] = []  # of each run's trainer, besides its trackers
+        self._optimizer_checked = False
         settings = self.settings
         self.notes = curriculum_notes(settings)
         check_trackers(settings)
@@ -222,7 +228,9 @@ class Experiment:
         """Raises InputError for what can only be found with a run's training rows at hand."""
         train_rows = self.data.rows(run.fold.train)
         config = self.config(self.data.label_ids[train_rows])
-        self._checked(self.arguments, run)
+        arguments = self._checked(self.arguments, run)
+        if not self._optimizer_checked and any(name.startswith("optim") for name in self.settings.training_arguments):
+            self._check_optimizer(arguments, config)
         if self.data.needs_difficulty:
             self._checked(self.data.difficulty, train_rows)
         if self.fusion_module is not None:
@@ -237,6 +245,26 @@ class Experiment:
         if self.settings.post_curriculum_dropout is not None and note not in self.notes:
             if self._checked(drops_out_of_reach, config):
                 self.notes.append(note)
+
+    def _check_optimizer(self, arguments: CurriculumTrainingArguments, config: EmoMMConfig) -> None:
+        """Makes the optimiser, for a model of this kind: many come in packages of their own."""
+        given = {name: value for name, value in self.settings.training_arguments.items() if name.startswith("optim")}
+        for pair in (arguments.optim_args or "").split(","):
+            if pair and "=" not in pair:
+                raise InputError(
+                    f"experiment {self.settings.name!r}: optim_args is {show(arguments.optim_args)}, but must be "
+                    "name=value, or several with commas between"
+                )
+        try:
+            model = EmoMMForEmotionClassification(config)
+            nobody = np.zeros(0)
+            CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody).create_optimizer()
+        except Exception as error:  # noqa: BLE001 each package has errors of its own
+            said = ", ".join(f"{name} is {show(value)}" for name, value in given.items())
+            raise InputError(
+                f"experiment {self.settings.name!r}: {said}: no such optimiser can be made here ({self._what(error)})"
+            ) from error
+        self._optimizer_checked = True
 
     @property
     def may_lack(self) -> bool:
@@ -432,7 +460,8 @@ class Experiment:
             speakers=data.speakers[train_rows],
             difficulty=train_difficulty,
             preset_order=None if np.isnan(order).any() else order,
-            callbacks=[tracker],
+            identity=run.identity,
+            callbacks=[tracker, *self.callbacks],
         )
         of_train, of_validation = self._class_counts(train_rows), self._class_counts(validation_rows)
         watch = LearningWatch(model, str(run), RunRecord(settings, data.labels, (), of_train, of_validation))
@@ -469,7 +498,7 @@ class Experiment:
             self._write(run, trainer, pa.concat_tables(tables) if tables else None)
             tracker.finished(result, tables, run.folder / "model")
             # Last, since it says that the run is done.
-            write_whole(run.folder / "metrics.json", lambda path: Path(path).write_text(json.dumps(result, indent=2)))
+            write_json(run.folder / "metrics.json", result)
         trainer.accelerator.wait_for_everyone()
         trainer.remove_resume_states()
         trainer.best_weights.unlink(missing_ok=True) if args.should_save else None
@@ -573,22 +602,19 @@ class Experiment:
     def _write(self, run: Run, trainer: CurriculumTrainer, predictions: pa.Table | None) -> None:
         """The run's files but `metrics.json`."""
         model = trainer.accelerator.unwrap_model(trainer.model)
-        export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights())
+        export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights)
         if predictions is not None:
             write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
         finite = [{key: _json_value(value) for key, value in entry.items()} for entry in trainer.state.log_history]
-        history = json.dumps(finite)
-        write_whole(run.folder / "history.json", lambda path: Path(path).write_text(history))
+        write_text(run.folder / "history.json", json.dumps(finite))
 
+    @cached_property
     def _encoder_weights(self) -> Path | None:
         """The frozen encoder's weights, written once in the job's folder, for all exports to link to."""
         if self.settings.modality == "audio" or not self.settings.freeze_text_encoder:
             return None
         name = self.settings.text_model_name
-        path = self.job_folder / "encoders" / f"{self.encoder_hash[:16]}.safetensors"
-        if not path.exists():
-            save_encoder_weights(load_encoder(name), path)
-        return path
+        return shared_encoder_weights(self.job_folder, self.encoder_hash[:16], lambda: load_encoder(name))
 
     def card(self) -> dict[str, Any]:
         """What results.json says of the experiment besides its runs."""

@@ -4,8 +4,7 @@ import copy
 import json
 import logging
 import os
-import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import safe_open
@@ -17,6 +16,11 @@ from .checksums import WEIGHTS
 from .checksums import files_like
 from .checksums import note_checksums
 from .configuration_emomm import EmoMMConfig
+from .files import TEMPORARY
+from .files import content_hash
+from .files import link_or_copy
+from .files import whole_folder
+from .files import write_whole
 from .fusions import get_fusion
 from .modeling_emomm import EmoMMForEmotionClassification
 from .modeling_emomm import without_pooler
@@ -36,12 +40,32 @@ def save_encoder_weights(encoder: PreTrainedModel, path: Path) -> None:
     """Writes a frozen encoder's weights under the names they have inside the model, for exports to share."""
     state = {f"{_PREFIX}{name}": value.contiguous() for name, value in without_pooler(encoder).state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.temporary")
-    try:
-        save_file(state, temporary, metadata={"format": "pt"})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda temporary: save_file(state, temporary, metadata={"format": "pt"}))
+
+
+def shared_encoder_weights(job_folder: Path, key: str, load: Callable[[], PreTrainedModel]) -> Path:
+    """A frozen encoder's weights in a job's folder, `encoders/KEY-HASH.safetensors`, for all its exports to link to.
+
+    Written where they are not there, or not with the content that the name tells: then again in all exports, too.
+
+    Args:
+        key: what tells this encoder from others.
+        load: gives it.
+    """
+    folder, shared = job_folder / "encoders", []
+    for path in sorted(folder.glob(f"{key}-*.safetensors")):
+        if path.stem == f"{key}-{content_hash(path)}":
+            return path
+        logger.warning("%s is not as it was written: written again, also in the models that share it", path)
+        shared += [export for export in job_folder.rglob(_ENCODER) if export.samefile(path)]
+        path.unlink()
+    draft = folder / f"{key}{TEMPORARY}"
+    save_encoder_weights(load(), draft)
+    path = folder / f"{key}-{content_hash(draft)}.safetensors"
+    os.replace(draft, path)
+    for export in shared:
+        write_whole(export, lambda temporary: link_or_copy(path, temporary))
+    return path
 
 
 def export_model(
@@ -69,19 +93,11 @@ def export_model(
     if model.config.uses_text and tokenizer is None:
         raise ValueError("a model that reads words is exported with its text encoder's tokenizer; none was given")
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with whole_folder(folder) as staging:
         config = _write_weights(model, staging, encoder_weights)
         config.save_pretrained(staging)  # with the code
         note_checksums(staging, files_like(staging, WEIGHTS))
         _processor(config, tokenizer).save_pretrained(str(staging))
-        staging.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 
@@ -93,7 +109,7 @@ def _write_weights(model: EmoMMForEmotionClassification, staging: Path, encoder_
             encoder = load_encoder(config.text_model_name)
             save_encoder_weights(encoder, staging / _ENCODER)
         else:
-            _link(encoder_weights, staging / _ENCODER)
+            link_or_copy(encoder_weights, staging / _ENCODER)
         save_file(head, staging / _HEAD, metadata={"format": "pt"})
         _write_index(staging)
         if config.text_config is None:
@@ -108,13 +124,6 @@ def _write_weights(model: EmoMMForEmotionClassification, staging: Path, encoder_
     config.architectures = [type(model).__name__]
     config.dtype = "float32"
     return config
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
 
 
 def _write_index(staging: Path) -> None:
@@ -142,4 +151,4 @@ def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -
     )
 
 
-__all__ = ["CODE", "export_model", "save_encoder_weights"]
+__all__ = ["CODE", "export_model", "save_encoder_weights", "shared_encoder_weights"]

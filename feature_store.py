@@ -33,6 +33,7 @@ from huggingface_hub import snapshot_download
 from tqdm import tqdm
 
 from .errors import InputError
+from .hub_access import reach_hub
 from .rows import Sequences
 from .text_encoders import encoder_location
 from .text_encoders import load_encoder
@@ -59,6 +60,7 @@ def encoder_fingerprint(name: str) -> str:
     """
     folder = Path(encoder_location(name))
     if not folder.is_dir():
+        reach_hub(name)
         try:
             patterns = ["*.json", "*.txt", "*.model", "model*.safetensors"]
             folder = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))

@@ -3,10 +3,8 @@
 import dataclasses
 import gc
 import importlib.metadata
-import json
 import logging
 import platform
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,32 +13,33 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 from filelock import Timeout
-from safetensors import SafetensorError
-from tqdm import tqdm
 
 from .checking import nearest
-from .checking import show
 from .corpora import Corpus
 from .corpora import load_corpus
 from .corpus_specs import BUILTIN
 from .corpus_specs import CorpusSpec
 from .corpus_specs import resolve_specs
-from .curriculum_trainer import newest_checkpoint
-from .curriculum_trainer import write_whole
 from .errors import InputError
 from .experiment import Encoders
 from .experiment import Experiment
 from .experiment import Run
 from .experiment import RunFailed
 from .experiment_data import ExperimentData
-from .floors.job_floors import FOLDER as FLOORS
+from .files import is_of_the_disk
+from .files import remove_temporary
+from .files import write_json
 from .floors.job_floors import job_floors
 from .floors.results import floors_entry
+from .job_files import RESULTS
+from .job_files import SETTINGS
 from .learning_checks import run_line
 from .metrics import summarise
 from .processes import process_state
+from .progress import JobProgress
 from .protocols import plan_folds
 from .reporting.results_table import comparison_lines
 from .reporting.results_table import format_table
@@ -48,6 +47,12 @@ from .reporting.results_table import results_notes
 from .reporting.results_table import results_table
 from .results import add_statistics
 from .results import earlier_experiments
+from .run_folder import begin_run
+from .run_folder import changed_runs
+from .run_folder import keep_run
+from .run_folder import outcome_of
+from .run_folder import remove_run
+from .run_folder import tidy
 from .settings import Recipe
 from .settings import Settings
 from .settings import settings_identity
@@ -56,10 +61,6 @@ from .tracking import summarise_job
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
-
-
-SETTINGS = "settings.json"
-"""In an experiment's folder: its settings, with the paths of this machine."""
 
 
 @dataclass
@@ -91,7 +92,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     encoders: Encoders = {}
     experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
     plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
-    changed = [] if dry_run else _check_folder(plans, overwrite)
+    changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
     _say_notes(recipe, loaded, experiments)
     if dry_run:
         return Outcome(_plan_table(experiments, plans, state.num_processes), [])
@@ -100,12 +101,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         if state.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
-            for path in [
-                *folder.glob("*.temporary"),
-                *folder.glob("encoders/*.temporary"),
-                *folder.glob(f"{FLOORS}/*.temporary"),
-            ]:
-                path.unlink()  # of a job that was killed
+            remove_temporary(folder)
             for run_folder in changed:
                 remove_run(run_folder)
             for experiment in experiments:  # for `emomm push`
@@ -119,6 +115,13 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     try:
         state.wait_for_everyone()
         return _run_all(recipe, experiments, plans, state)
+    except Exception as error:
+        if not is_of_the_disk(error):
+            raise
+        raise InputError(
+            f"reading or writing a file of {folder} failed ({_in_a_line(error)}); once that is mended, the same "
+            "command goes on"
+        ) from error
     finally:
         lock.release()
 
@@ -210,45 +213,6 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
     return f"{format_table(rows)}\n\n{len(rows) - 1} runs; nothing was trained or written."
 
 
-def _check_folder(plans: list[list[Run]], overwrite: bool) -> list[Path]:
-    """The folders of runs that were made with other settings or data: refused, or to be replaced."""
-    changed = []
-    for planned in (run for runs in plans for run in runs):
-        path = planned.folder / "run.json"
-        if not path.exists():
-            continue
-        before = json.loads(path.read_text())
-        if before["identity"] != planned.identity:
-            if not overwrite:
-                raise InputError(
-                    f"{planned.folder} holds a run with other settings or data ({_difference(before, planned)}): give "
-                    "another --output_dir, or --overwrite to replace it"
-                )
-            changed.append(planned.folder)
-    return changed
-
-
-def _difference(before: dict[str, Any], planned: Run) -> str:
-    """What is not as it was, in words."""
-    inputs = json.loads(json.dumps(planned.inputs, default=str))
-    old, new = ({**each["settings"], "processes": each["processes"]} for each in (before, inputs))
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    parts = [f"{key} was {show(old.get(key))}, now {show(new.get(key))}" for key in keys]
-    old, new = before["corpora"], inputs["corpora"]
-    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
-
-
-def remove_run(run_folder: Path) -> None:
-    """Removes a run. `run.json`, which says of which settings it is, goes last: a kill can't leave the rest alone."""
-    for path in run_folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "run.json":
-            path.unlink()
-    shutil.rmtree(run_folder)
-
-
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
@@ -265,59 +229,44 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     gc.freeze()
     floors = job_floors(experiments, plans, recipe.output_dir, state)
     failed: list[str] = []
-    best = 0.0
-    total = sum(map(len, plans))
-    with tqdm(total=total, desc=recipe.name, unit="run", disable=None if state.is_main_process else True) as bar:
+    with JobProgress(recipe.name, sum(map(len, plans)), shown=state.is_main_process) as progress:
         for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
+            experiment.callbacks = [progress.callback]
             for planned in runs:
+                progress.begin(str(planned))
                 outcome = _one(experiment, planned, state)
-                if outcome["status"] == "done":
-                    best = max(best, outcome["validation"]["uar"])
-                    bar.set_postfix_str(f"best validation UAR {best:.3f}")
-                else:
+                if outcome["status"] != "done":
                     failed.append(f"{planned}: {outcome['status']}")
-                bar.update()
+                progress.end(outcome["validation"]["uar"] if outcome["status"] == "done" else None)
                 entry["runs"].append(_public(outcome))
                 entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
                 if state.is_main_process:
-                    write_json(recipe.output_dir / "results.json", results)
+                    write_json(recipe.output_dir / RESULTS, results)
     if state.is_main_process:
         pooled = add_statistics(results, recipe.output_dir)
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
             said = floors_entry(experiment.settings.modality, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
         summarise_job(results, recipe.experiments, recipe.output_dir)
-        write_json(recipe.output_dir / "results.json", results)
+        write_json(recipe.output_dir / RESULTS, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
-    return Outcome("\n".join([*lines, str(recipe.output_dir / "results.json")]), failed)
+    return Outcome("\n".join([*lines, str(recipe.output_dir / RESULTS)]), failed)
 
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
-    finished = planned.folder / "metrics.json"
-    if finished.exists() and planned.fold.test and not (planned.folder / "predictions.parquet").exists():
-        logger.warning("%s: its predictions.parquet is gone; it is trained again", planned)
-        state.wait_for_everyone()
+    found = [outcome_of(planned) if state.is_main_process else None]
+    outcome = broadcast_object_list(found)[0]  # the main process decides for all
+    if outcome is not None:
         if state.is_main_process:
-            remove_run(planned.folder)
-        state.wait_for_everyone()
-    if finished.exists():
-        if state.is_main_process:
-            tidy(planned.folder)
+            keep_run(planned)
         logger.info("%s: done before", planned)
-        return json.loads(finished.read_text())
+        return outcome
     if state.is_main_process:
-        planned.folder.mkdir(parents=True, exist_ok=True)
-        about = {"identity": planned.identity, "experiment": planned.settings.name, **planned.inputs}
-        write_json(planned.folder / "run.json", about)
+        begin_run(planned)
     state.wait_for_everyone()
-    resumed = newest_checkpoint(planned.folder)
     started = time.monotonic()
     try:
         outcome = experiment.train(planned)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{planned}: reading or writing a file failed ({error}); once that is mended, the same command goes on"
-        ) from error
     except (RunFailed, torch.OutOfMemoryError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
@@ -331,9 +280,8 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     if state.is_main_process:
         tidy(planned.folder)
     logger.info(
-        "%s%s: validation UAR %.3f, %s, %.1f s",
+        "%s: validation UAR %.3f, %s, %.1f s",
         planned,
-        "" if resumed is None else f" (went on from {Path(resumed).name})",
         outcome["validation"]["uar"],
         ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
         time.monotonic() - started,
@@ -343,17 +291,8 @@ def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str,
     return outcome
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON file, whole or not at all."""
-    write_whole(path, lambda temporary: Path(temporary).write_text(json.dumps(content, indent=2)))
-
-
-def tidy(folder: Path) -> None:
-    """Removes what only an interrupted run needs, and what was being written when it was killed."""
-    for path in [*folder.glob("checkpoint-*"), *folder.glob(".model.*"), folder / ".writing"]:
-        shutil.rmtree(path, ignore_errors=True)
-    for path in [*folder.glob("*.temporary"), folder / "best.safetensors"]:
-        path.unlink(missing_ok=True)
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _public(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -393,4 +332,4 @@ def _commit() -> str | None:
     return f"{commit}+" if dirty.strip() else commit
 
 
-__all__ = ["SETTINGS", "Outcome", "environment", "plan_experiment", "remove_run", "run", "tidy", "write_json"]
+__all__ = ["Outcome", "environment", "plan_experiment", "run"]

@@ -26,9 +26,9 @@ from .corpora import Corpus
 from .corpora import load_corpus
 from .corpus_specs import CorpusSpec
 from .corpus_specs import resolve_specs
-from .curriculum_trainer import write_whole
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
+from .files import write_whole
 from .metrics import RATINGS
 from .modeling_emomm import EmoMMForEmotionClassification
 from .pipeline_emomm import EmoMMPipeline

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .experiment_statistics import PooledRows
@@ -12,6 +13,9 @@ from .experiment_statistics import RunPredictions
 from .experiment_statistics import compare_experiments
 from .experiment_statistics import experiment_statistics
 from .experiment_statistics import pool_runs
+from .job_files import RESULTS
+from .job_files import SETTINGS
+from .job_files import readable_results
 from .metrics import SCALARS
 from .selection import choices
 from .settings import slug_of
@@ -20,9 +24,28 @@ logger = logging.getLogger(__name__)
 
 Pooled = dict[str, PooledRows]
 
+PREDICTIONS = "predictions.parquet"
+"""In a run's folder: its test rows, with the classes' names in the file's metadata."""
+_COLUMNS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """A predictions.parquet. Raises ValueError, which says why, where it is gone, torn, or another file."""
+    try:
+        table = pq.read_table(path)
+        labels = json.loads((table.schema.metadata or {}).get(b"labels", b"null"))
+    except FileNotFoundError:
+        raise ValueError("is gone") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ValueError(f"can't be read ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+    lacking = [name for name in _COLUMNS if name not in table.column_names]
+    if lacking or not isinstance(labels, list):
+        raise ValueError(f"has no {lacking[0]}" if lacking else "doesn't say its classes")
+    return table
+
 
 def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
-    """The predictions of an experiment's finished runs, by test corpus; none at all where a file of them is gone.
+    """The predictions of an experiment's finished runs, by test corpus; none where a file of them can't be read.
 
     Args:
         entry: the experiment in results.json.
@@ -30,13 +53,14 @@ def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
     """
     runs = []
     for run in entry["runs"]:
-        path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / "predictions.parquet"
+        path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / PREDICTIONS
         if run["status"] != "done":
             continue
-        if not path.exists():  # what is left would be another experiment
-            logger.warning("%s is gone: no statistics of %r; the job's command makes it again", path, entry["name"])
+        try:
+            runs.append(RunPredictions(run["seed"], run["fold"], read_predictions(path)))
+        except ValueError as error:  # what is left would be another experiment
+            logger.warning("%s %s: no statistics of %r; the job's command makes it again", path, error, entry["name"])
             return {}
-        runs.append(RunPredictions(run["seed"], run["fold"], pq.read_table(path)))
     return pool_runs(runs) if runs else {}
 
 
@@ -64,9 +88,16 @@ def add_statistics(results: dict[str, Any], folder: Path) -> dict[str, Pooled]:
 
 def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
     """What results.json says of experiments other than `names`: those of an earlier call with `--experiment`."""
-    path = folder / "results.json"
-    before = json.loads(path.read_text())["experiments"] if path.exists() else []
-    return [entry for entry in before if entry["name"] not in names]
+    before = readable_results(folder)
+    if before is not None:
+        return [entry for entry in before["experiments"] if entry["name"] not in names]
+    if (folder / RESULTS).exists():
+        others = {path.parent.name for path in folder.glob(f"*/{SETTINGS}")} - {slug_of(name) for name in names}
+        rest = f"; run {', '.join(sorted(others))} again to have it there, which trains nothing" if others else ""
+        logger.warning("%s is torn, or not ours: it is made again%s", folder / RESULTS, rest)
+    return []
 
 
-__all__ = ["add_statistics", "earlier_experiments", "pooled_predictions"]
+__all__ = [
+    "PREDICTIONS", "add_statistics", "earlier_experiments", "pooled_predictions", "read_predictions",
+]  # fmt: skip

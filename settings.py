@@ -138,7 +138,9 @@ class Settings:
 
     use_curriculum_learning: bool = _curriculum(True, "Start with a part of the training rows.")
     curriculum_type: str = _curriculum("difficulty", "Which rows come first.", choices=CURRICULUM_TYPES)
-    curriculum_epochs: int = _curriculum(15, "Epochs until all rows are in; 0 is no curriculum.", min=0)
+    curriculum_epochs: int = _curriculum(
+        15, "Epochs until all rows are in, at most num_epochs; 0 is no curriculum.", min=0
+    )
     curriculum_pacing: str = _curriculum("sqrt", "How fast rows come in.", choices=PACINGS)
     class_order: list[str] | None = _curriculum(None, "Order of the classes for class_balance; null: the label map's.")
     difficulty_method: str = _curriculum(
@@ -202,6 +204,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in FIELDS.values():
             object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name), ""))
+        object.__setattr__(self, "curriculum_epochs", min(self.curriculum_epochs, self.num_epochs))
         check_consistent(self)
 
     @property
@@ -323,10 +326,19 @@ def load_recipe(
             experiments.append(Settings(**merged))
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+        notes += _clipped(experiments[-1], merged.get("curriculum_epochs", FIELDS["curriculum_epochs"].default))
     _check_distinct(experiments, path)
     if experiment is not None:
         experiments = [_pick(experiments, str(experiment), path)]
     return Recipe(path.stem, path, experiments, notes, description)
+
+
+def _clipped(settings: Settings, curriculum_epochs: int) -> list[str]:
+    """What there is to say where a curriculum was to last longer than the training does."""
+    epochs = settings.num_epochs
+    if curriculum_epochs <= epochs:
+        return []
+    return [f"curriculum_epochs is {curriculum_epochs}, but num_epochs is {epochs}: it is taken as {epochs}"]
 
 
 def _find_recipe(name: str) -> Path:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase
 
 from .errors import InputError
+from .hub_access import reach_hub
 
 _PACKAGE = "package:"
 
@@ -44,6 +45,8 @@ def public_name(name: str) -> str:
 
 def _from_pretrained(auto_class, name: str, what: str):
     location = encoder_location(name)
+    if not os.path.isdir(location):
+        reach_hub(name)
     try:
         return auto_class.from_pretrained(location)
     except (OSError, ValueError, ImportError, SafetensorError) as error:

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .files import write_text
+
 logger = logging.getLogger(__name__)
 
 TITLES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
@@ -188,7 +190,7 @@ def _wandb_id(folder: Path, new: bool = False) -> str:
     path = folder / _WANDB_ID
     if new or not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(8))
+        write_text(path, secrets.token_hex(8))
     return path.read_text()
 
 

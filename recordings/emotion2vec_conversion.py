@@ -3,11 +3,8 @@
 import argparse
 import hashlib
 import logging
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from ..command_line import speak
 from ..configuration_emotion2vec import EMOTIONS
 from ..configuration_emotion2vec import Emotion2VecConfig
 from ..errors import InputError
+from ..files import whole_folder
 from ..modeling_emotion2vec import Emotion2VecForEmotionClassification
 from ..modeling_emotion2vec import Emotion2VecModel
 from .emotion2vec_checkpoints import ANCHOR
@@ -333,23 +331,16 @@ def _write(config: Emotion2VecConfig, state: dict[str, Tensor], output: Path) ->
     # configuration files are alike: so that file tells what it travels with.
     digest = hashlib.sha256("".join(code.values()).encode()).hexdigest()
     code[CODE[0]] += f"\n# All of the code here: {digest}\n"
-    staging = None
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        save_file(state, staging / "model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(staging)
-        extractor = Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=False, return_attention_mask=True)
-        extractor.save_pretrained(staging)
-        for name, source in code.items():
-            (staging / name).write_text(source, encoding="utf-8")
-        staging.chmod(0o755)
-        os.rename(staging, output)  # an empty folder is replaced
+        with whole_folder(output) as staging:  # an empty folder is replaced
+            save_file(state, staging / "model.safetensors", metadata={"format": "pt"})
+            config.save_pretrained(staging)
+            extractor = Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=False, return_attention_mask=True)
+            extractor.save_pretrained(staging)
+            for name, source in code.items():
+                (staging / name).write_text(source, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{output} can't be written ({error})") from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 __all__ = ["convert", "main"]

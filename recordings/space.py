@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +11,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import InputError
+from ..files import replace_folder
+from ..files import staging
 from .demo import KEPT
 from .demo import SETTINGS_FILE
 from .demo import Options
@@ -172,22 +172,17 @@ def _check_folder(folder: Path) -> None:
 
 def _write(folder: Path, files: dict[str, str]) -> None:
     """Every file, or none: they are all written beside the folder first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with staging(folder) as draft:
         for name, content in files.items():
-            path = staging / name
+            path = draft / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(content, encoding="utf-8")
-        staging.chmod(0o755)
         if not folder.exists():
-            os.rename(staging, folder)
+            replace_folder(draft, folder)
             return
         for name in files:
             (folder / name).parent.mkdir(exist_ok=True)
-            os.replace(staging / name, folder / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            os.replace(draft / name, folder / name)
 
 
 __all__ = ["CODE", "GRADIO", "REQUIREMENTS", "space_card", "write_space"]

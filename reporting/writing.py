@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
+from ..files import staging
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _NEEDED = ("matplotlib", "jinja2")
@@ -42,25 +43,22 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     data = read_report(folders)
     from .page import build_page
 
-    draft = output.with_name(f".{output.name}.temporary")
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        for part in ("figures", "tables"):
-            (draft / part).mkdir(parents=True)
-        page = build_page(data, draft / "figures")
-        for name, table in page.files.items():
-            for ending, text in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
-                (draft / "tables" / f"{name}.{ending}").write_text(text, encoding="utf-8")
-        (draft / "report.html").write_text(render(page), encoding="utf-8")
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "report.html").unlink(missing_ok=True)
-        for part in _PARTS:
-            shutil.rmtree(output / part, ignore_errors=True)
-            (draft / part).rename(output / part)
+        with staging(output) as draft:
+            for part in ("figures", "tables"):
+                (draft / part).mkdir()
+            page = build_page(data, draft / "figures")
+            for name, table in page.files.items():
+                for ending, text in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+                    (draft / "tables" / f"{name}.{ending}").write_text(text, encoding="utf-8")
+            (draft / "report.html").write_text(render(page), encoding="utf-8")
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "report.html").unlink(missing_ok=True)
+            for part in _PARTS:
+                shutil.rmtree(output / part, ignore_errors=True)
+                (draft / part).rename(output / part)
     except OSError as error:
         raise InputError(f"can't write the report into {output} ({error}); give another --output") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return output / "report.html"
 
 

@@ -1,24 +1,31 @@
 """The model of an experiment: trained once more, on all sessions of its training corpora."""
 
-import json
 import logging
 import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate.utils import broadcast_object_list
 
 from ..errors import InputError
 from ..experiment import Experiment
 from ..experiment import Run
 from ..experiment import RunFailed
+from ..files import read_json
+from ..files import write_json
 from ..job import environment
-from ..job import remove_run
-from ..job import tidy
-from ..job import write_json
 from ..processes import process_state
 from ..protocols import Fold
 from ..protocols import Part
+from ..run_folder import METRICS
+from ..run_folder import RUN
+from ..run_folder import begin_run
+from ..run_folder import changed_runs
+from ..run_folder import keep_run
+from ..run_folder import outcome_of
+from ..run_folder import remove_run
+from ..run_folder import tidy
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +52,18 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     """
     state = process_state()
     run = _plan(experiment, runs)
-    finished = run.folder / "metrics.json"
-    if state.is_main_process and (run.folder / "run.json").exists():
-        if json.loads((run.folder / "run.json").read_text())["identity"] != run.identity:
-            remove_run(run.folder)
-    state.wait_for_everyone()
-    if finished.exists():
+    done = [False]
+    if state.is_main_process:
+        for changed in changed_runs([run], overwrite=True):
+            remove_run(changed)
+        done = [outcome_of(run) is not None and (run.folder / "model").is_dir()]
+    if broadcast_object_list(done)[0]:
+        if state.is_main_process:
+            keep_run(run)
         logger.info("%s: done before", run)
         return run.folder
     if state.is_main_process:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        about = {"identity": run.identity, "experiment": run.settings.name, **run.inputs}
-        write_json(run.folder / "run.json", about)
+        begin_run(run)
         write_json(run.folder / "environment.json", environment())
     state.wait_for_everyone()
     logger.info("%s: training on all sessions for %d steps", run, run.stop_after_epoch * run.epoch_steps)
@@ -73,13 +80,15 @@ def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
     """What the runs' `metrics.json` say. Raises InputError where one is missing or was made from something else."""
     found = []
     for run in runs:
-        path = run.folder / "metrics.json"
-        if not path.exists():
-            raise InputError(f"{run} is not finished ({path} is missing): the job's command continues it")
-        found.append(json.loads(path.read_text()))
-        if found[-1]["identity"] != run.identity:
-            before = json.loads((run.folder / "run.json").read_text())
-            if before["processes"] != run.inputs["processes"]:
+        path = run.folder / METRICS
+        said = read_json(path, "identity", "best_epoch")
+        if said is None:
+            what = "torn" if path.exists() else "missing"
+            raise InputError(f"{run} is not finished ({path} is {what}): the job's command continues it")
+        found.append(said)
+        if said["identity"] != run.identity:
+            before = read_json(run.folder / RUN, "processes")
+            if before is not None and before["processes"] != run.inputs["processes"]:
                 raise InputError(
                     f"{run} was trained by {before['processes']} processes, and now there are "
                     f"{run.inputs['processes']}: add --push_to_hub to the command that started the job, or give "

@@ -8,47 +8,38 @@ import os
 import re
 import shutil
 import socket
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from typing import TypeVar
 
-import httpx2
 from filelock import FileLock
 from filelock import Timeout
-from huggingface_hub import CommitOperationAdd
-from huggingface_hub import CommitOperationDelete
-from huggingface_hub import HfApi
-from huggingface_hub import constants
-from huggingface_hub import get_session
 from huggingface_hub import get_token
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
-from safetensors import SafetensorError
 
-from ..checking import nearest
-from ..checksums import CHECKSUMS
-from ..checksums import WEIGHTS
-from ..checksums import WORDS
 from ..corpora import UNKNOWN
 from ..corpus_reading import read_genders
 from ..corpus_specs import CorpusSpec
 from ..corpus_specs import resolve_specs
 from ..errors import InputError
 from ..exporting import CODE
-from ..job import SETTINGS
+from ..files import is_of_the_disk
+from ..files import link_or_copy
+from ..files import read_json
+from ..files import remove_temporary
+from ..files import whole_folder
 from ..job import plan_experiment
+from ..job_files import SETTINGS
+from ..job_files import check_finished
+from ..job_files import find_experiment
+from ..job_files import job_results
 from ..processes import process_state
 from ..reporting.data import file_stem
 from ..results import Pooled
 from ..results import add_statistics
 from ..results import pooled_predictions
+from ..run_folder import HISTORY
+from ..run_folder import METRICS
+from ..run_folder import RUN
 from ..selection import scored_by
 from ..settings import Settings
 from ..settings import slug_of
@@ -58,20 +49,14 @@ from .compared import public_choices
 from .compared import warn_of_choice
 from .final_model import train_final_model
 from .model_card import model_card
+from .uploading import FIGURES
+from .uploading import MODEL_FILES
+from .uploading import Push
+from .uploading import check_destination
+from .uploading import upload
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-RETRY_SECONDS = (1.0, 4.0, 15.0)
-"""Waits between attempts of what huggingface_hub itself tries once."""
-TIMEOUT_SECONDS = 120.0
-"""How long the Hub may be silent; huggingface_hub waits forever."""
-_TRANSIENT = (408, 409, 412, 429)  # 409 and 412: another commit came in between; and all from 500 on
-
-# Nothing but these is ever pushed.
-MODEL_FILES = re.compile(rf"{re.escape(CHECKSUMS)}|(processor_)?config\.json|{WEIGHTS.pattern}|{WORDS.pattern}")
-FIGURES = re.compile(r"figures/[\w.-]+\.(png|svg)")
 # The report's figures that are shared, and what the card says of those that it shows. None that names speakers.
 _FIGURES = {
     "shares": "Confusion matrix: shares of each true emotion",
@@ -89,55 +74,6 @@ _RUN_KEYS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Push:
-    """What `emomm push` is asked for.
-
-    Args:
-        folder: of a job, `runs/<recipe>`.
-        experiment: name of one of its experiments.
-        hub_model_id: `user/name`.
-        private: whether a repository that is made is private.
-        final_model: train once more on all sessions; else the run with the best validation score is pushed.
-        license: of the model, an id that the Hub knows; None: that of the training data, whatever it is.
-    """
-
-    folder: Path
-    experiment: str
-    hub_model_id: str
-    private: bool = False
-    final_model: bool = True
-    license: str | None = None
-
-    @property
-    def place(self) -> Path:
-        """The experiment's folder."""
-        return self.folder / slug_of(self.experiment)
-
-    @property
-    def command(self) -> str:
-        """The command that does it (again)."""
-        flags = " --hub_private" * self.private + " --final_model false" * (not self.final_model)
-        flags += f" --hub_license {self.license}" if self.license else ""
-        return f"emomm push {self.folder} --experiment {self.experiment!r} --hub_model_id {self.hub_model_id}{flags}"
-
-
-def check_destination(hub_model_id: str) -> None:
-    """Raises InputError, without asking the Hub, where nothing can be pushed: a name that is none, no token."""
-    if hub_model_id.count("/") != 1:
-        raise InputError(f"--hub_model_id is {hub_model_id!r}, but must be user/name")
-    try:
-        validate_repo_id(hub_model_id)
-    except HFValidationError as error:
-        raise InputError(f"--hub_model_id is {hub_model_id!r}: {error}") from None
-    if constants.is_offline_mode():
-        raise InputError("the Hub can't be reached: HF_HUB_OFFLINE is set; unset it to push")
-    if not get_token():
-        raise InputError(
-            "there is no token for the Hub: `hf auth login` keeps one, or set HF_TOKEN; it needs write access"
-        )
-
-
 def push(wanted: Push) -> str:
     """Trains the final model where it is not there yet, gathers the files and pushes them.
 
@@ -150,11 +86,14 @@ def push(wanted: Push) -> str:
     try:
         if state.is_main_process and wanted.folder.is_dir():
             lock.acquire(timeout=0)
+            remove_temporary(wanted.place)  # of a push that was killed
         model = model_folder(wanted)
         folder = gather(wanted, model) if state.is_main_process else None
     except Timeout as error:
         raise InputError(f"a job or another push is writing into {wanted.folder}; wait for it") from error
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        if not is_of_the_disk(error):
+            raise
         raise InputError(
             f"{wanted.place} could not be prepared ({error}); once that is mended: {wanted.command}"
         ) from error
@@ -189,27 +128,25 @@ def gather(wanted: Push, source: Path) -> Path:
     specs = resolve_specs(settings.corpora, settings.corpus)
     known = {corpus["name"]: specs[corpus["name"]] for corpus in entry["corpora"]}
     environment = source / "environment.json"
-    staging = Path(tempfile.mkdtemp(prefix=".hub.", dir=place))
-    try:
+    with whole_folder(place / "hub") as staging:
         _link_files(source / "model", staging)
         pooled = pooled_predictions(entry, wanted.folder)
         if pooled.keys() != entry["statistics"].keys():
             raise InputError(f"{place}: predictions of its runs are gone: run the job again, then push")
         alone = _has_sessions_of_one(pooled)
         figures = _figures(wanted.folder, entry, staging, alone)
-        model = json.loads((source / "metrics.json").read_text())
-        run = json.loads((source / "run.json").read_text())
+        model, run = _object(source / METRICS), _object(source / RUN)
         facts = CardFacts(
             hub_model_id=wanted.hub_model_id,
             entry=entry,
             settings=settings,
             specs=known,
             pooled=pooled,
-            pool_size=_last_pool(source / "history.json"),
+            pool_size=_last_pool(source / HISTORY),
             license=wanted.license,
             model={**model, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
-            config=json.loads((staging / "config.json").read_text()),
-            environment=json.loads(environment.read_text()) if environment.exists() else results["environment"],
+            config=_object(staging / "config.json"),
+            environment=_object(environment) if environment.exists() else results["environment"],
             job_environment=results["environment"],
             genders={name: _genders(known[name]) for name in entry["statistics"]},
             figures=figures,
@@ -219,11 +156,6 @@ def gather(wanted: Push, source: Path) -> Path:
         public = public_results(results, entry, alone)
         (staging / "results.json").write_text(json.dumps(public, indent=2, ensure_ascii=False), encoding="utf-8")
         refuse_private(staging, _private(wanted.folder, settings))
-        staging.chmod(0o755)
-        shutil.rmtree(place / "hub", ignore_errors=True)
-        os.rename(staging, place / "hub")
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return place / "hub"
 
 
@@ -246,47 +178,40 @@ def _last_pool(history: Path) -> int | None:
 
 def _entry(wanted: Push) -> tuple[dict[str, Any], dict[str, Any]]:
     """results.json, and the experiment's entry in it, with statistics."""
-    path = wanted.folder / "results.json"
-    if not path.exists():
-        raise InputError(f"{wanted.folder} is no folder of a job: there is no results.json in it")
-    results = json.loads(path.read_text())
-    names = [entry["name"] for entry in results["experiments"]]
-    found = [entry for entry in results["experiments"] if wanted.experiment in (entry["name"], slug_of(entry["name"]))]
-    if not found:
-        raise InputError(
-            f"{path}: there is no experiment {wanted.experiment!r}.{nearest(wanted.experiment, names)} There are: "
-            f"{', '.join(names)}"
-        )
-    unfinished = [f"seed {run['seed']}, {run['fold']}: {run['status']}" for run in found[0]["runs"]]
-    unfinished = [said for said in unfinished if not said.endswith(": done")] or ["none is there"] * (not unfinished)
-    if unfinished:
-        raise InputError(
-            f"{path}: not all runs of {wanted.experiment!r} are done ({unfinished[0]}): run the job again, then push"
-        )
-    if "statistics" not in found[0]:
-        add_statistics({"experiments": found}, wanted.folder)
-    return results, found[0]
+    found = find_experiment(wanted.folder, wanted.experiment)
+    check_finished(wanted.folder, found)
+    if "statistics" not in found:
+        add_statistics({"experiments": [found]}, wanted.folder)
+    return job_results(wanted.folder), found
 
 
 def _settings(place: Path) -> Settings:
     path = place / SETTINGS
-    if not path.exists():
-        raise InputError(f"{path} is missing: the command that started the job writes it, and trains nothing again")
-    return Settings(**json.loads(path.read_text()))
+    try:
+        return Settings(**_object(path))
+    except (TypeError, InputError) as error:
+        raise InputError(
+            f"{path} is missing or torn: the command that started the job writes it, and trains nothing again"
+        ) from error
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """What a JSON file of the job holds. Raises InputError where it is missing or torn."""
+    found = read_json(path)
+    if found is None:
+        raise InputError(f"{path} is missing or torn: the command that started the job makes it again; then push")
+    return found
 
 
 def _link_files(model: Path, staging: Path) -> None:
     """The files of an export, linked (or copied) if they are on the list."""
-    own_fusion = json.loads((model / "config.json").read_text()).get("fusion_module")
+    own_fusion = _object(model / "config.json").get("fusion_module")
     code = {*CODE, f"{own_fusion}.py"}
     for path in sorted(model.iterdir()):
         if path.name not in code and not MODEL_FILES.fullmatch(path.name):
             logger.warning("%s is not pushed: it is not on the list of what a model is made of", path.name)
             continue
-        try:
-            os.link(path, staging / path.name)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(path, staging / path.name)
+        link_or_copy(path, staging / path.name)
 
 
 def _figures(folder: Path, entry: dict[str, Any], staging: Path, alone: bool) -> list[tuple[str, str]]:
@@ -393,95 +318,4 @@ def refuse_private(folder: Path, private: list[str]) -> None:
             raise InputError(f"nothing is pushed: {path.relative_to(folder)} holds {what}; take it out and push again")
 
 
-# ---- pushing --------------------------------------------------------------------------------------------------------
-
-
-def upload(wanted: Push, folder: Path) -> str:
-    """Makes the repository if there is none, and commits the folder: all of it at once, or nothing.
-
-    Model files of an earlier push that are not in the folder are deleted by the same commit.
-
-    Returns the address. Raises InputError that says what failed, where, and how to try again.
-    """
-    api, repo = HfApi(), wanted.hub_model_id
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-    def commit() -> None:
-        there = set(api.list_repo_files(repo))
-        stale = sorted(name for name in there - files.keys() if MODEL_FILES.fullmatch(name) or FIGURES.fullmatch(name))
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
-        api.create_commit(
-            repo,
-            [*operations, *(CommitOperationDelete(path_in_repo=name) for name in stale)],
-            commit_message="EmoMM: model, card and results",
-        )
-
-    steps = (
-        ("making the repository", lambda: api.create_repo(repo, private=wanted.private or None, exist_ok=True)),
-        ("making sure that it is private", lambda: wanted.private and _refuse_public(api, repo)),
-        ("uploading", commit),
-    )
-    for what, step in steps:
-        try:
-            _insist(what, step)
-        except InputError:
-            raise
-        except (
-            HfHubHTTPError, httpx2.HTTPError, OSError, OfflineModeIsEnabled, ValueError, KeyError, RuntimeError
-        ) as error:  # fmt: skip
-            raise InputError(
-                f"{repo} was not pushed: {what} failed ({_reason(error, repo)}). The Hub takes a push whole or "
-                f"not at all; what would be there is in {folder}. Try again: {wanted.command}"
-            ) from error
-    return f"{api.endpoint}/{repo}"
-
-
-def _refuse_public(api: HfApi, repo: str) -> None:
-    if not api.repo_info(repo).private:
-        raise InputError(
-            f"{repo} is there already, and public: --hub_private makes only a new repository private. Nothing was "
-            "uploaded; set it to private in its settings on the Hub, or leave out --hub_private"
-        )
-
-
-def _insist(what: str, step: Callable[[], T]) -> T:
-    """Calls `step` again after what may pass: 5xx, time-outs, cut connections."""
-    for wait in (*RETRY_SECONDS, None):
-        get_session().timeout = TIMEOUT_SECONDS
-        try:
-            return step()
-        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-            if wait is None or not _may_pass(error):
-                raise
-            logger.warning("%s failed (%s); trying again in %g s", what, _reason(error, ""), wait)
-            time.sleep(wait)
-    raise AssertionError("unreachable")
-
-
-def _may_pass(error: Exception) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        code = None if error.response is None else error.response.status_code
-        return code is not None and (code in _TRANSIENT or code >= 500)
-    return isinstance(error, httpx2.TransportError | ConnectionError | TimeoutError)
-
-
-def _reason(error: Exception, repo: str) -> str:
-    """The error in a few words, without the token."""
-    while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # of an upload that was given up
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
-    if status == 401:
-        return "401: the Hub does not know the token; `hf auth login` keeps another, or set HF_TOKEN"
-    if status == 403:
-        return f"403: the token may not write to {repo}; it needs write access there"
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0] if lines else 'no more is known'}"
-    if status is not None:
-        text = f"{status} {error.response.reason_phrase}"
-        said = getattr(error, "server_message", None)
-        text += f": {said}" if said else ""
-    token = get_token()
-    return text.replace(token, "…") if token else text
-
-
-__all__ = ["Push", "check_destination", "gather", "push", "upload"]
+__all__ = ["gather", "model_folder", "public_results", "push", "refuse_private"]

@@ -38,7 +38,7 @@ from emomm.cli import main  # noqa: E402
 from emomm.errors import InputError  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402, F401 registers the auto classes
 from emomm.processing_emomm import EmoMMProcessor  # noqa: E402, F401
-from emomm.sharing import hub  # noqa: E402
+from emomm.sharing import uploading  # noqa: E402
 
 STRANGER = Path(__file__).resolve().parent / "pull_from_local_hub.py"
 EXPERIMENT = "Both of them"
@@ -58,7 +58,7 @@ def attempt(repo: str, folder: Path) -> str:
     HUB.log.clear()
     HUB.large.clear()
     try:
-        hub.upload(hub.Push(FOLDER / "job", EXPERIMENT, repo), folder)
+        uploading.upload(uploading.Push(FOLDER / "job", EXPERIMENT, repo), folder)
     except InputError as error:
         return f"error: {error}"
     return "done"
@@ -150,7 +150,7 @@ def reference(place: Path) -> None:
 
 
 with HUB:
-    hub.TIMEOUT_SECONDS = 0.3
+    uploading.TIMEOUT_SECONDS = 0.3
     time.sleep = lambda seconds: _sleep(seconds if seconds == HUB.silence else min(seconds, 0.01))
     records = io.StringIO()
     logging.getLogger().addHandler(logging.StreamHandler(records))

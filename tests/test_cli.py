@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -168,13 +170,52 @@ def test_the_table_and_the_runs_that_failed(job, recipe, capsys, monkeypatch):
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_interrupted_job(job, recipe, capsys):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_interrupted_job(job, recipe, capsys, number, code):
     def interrupt(*_, **__):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(5)
 
     job.run = interrupt
-    assert main(["run", recipe]) == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert main(["run", recipe]) == code
+    assert capsys.readouterr() == ("", "interrupted; the same command goes on\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin2", "cp437"])
+def test_a_table_is_printed_whatever_stdout_can_say(job, recipe, monkeypatch, encoding):
+    """In cron and docker, and with LC_ALL=C: the job has trained, and its report follows."""
+    job.outcome.text = "UAR 0.71 ± 0.02 · Łódź – “x” \udc80"
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, errors="strict"))
+    assert main(["run", recipe]) == 0
+    sys.stdout.flush()
+    lines = written.getvalue().decode(encoding).splitlines()
+    assert lines[-1] == "report.html" and lines[0].startswith(f"UAR 0.71 {'±' if encoding == 'cp437' else '+-'} 0.02")
+    if encoding == "ascii":
+        assert lines[0] == r"UAR 0.71 +- 0.02 | \u0141\xf3d\u017a - \u201cx\u201d \udc80"
+
+
+def test_a_stdout_that_cant_be_written_costs_no_report(job, recipe, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["run", recipe]) == 0
+    assert capsys.readouterr().err == "stdout can't be written (No space left on device)\n"
+    assert len(job.reports) == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:  # `emomm run ... | head`
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(["run", recipe]) == 0
+    assert capsys.readouterr().err == "" and len(job.reports) == 2
+
+
+def test_a_person_at_a_terminal_is_told_at_once(job, recipe, monkeypatch):
+    """The libraries take seconds to load; in a log, nobody waits for that."""
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    assert main(["run", recipe]) == 0 and said.getvalue() == ""
+    said.isatty = lambda: True
+    assert main(["run", recipe]) == 0 and said.getvalue() == "mine: loading\n"
 
 
 def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
@@ -214,17 +255,37 @@ def test_help_is_quick_and_whole(tmp_path):
 
 
 def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
+    """What is refused is refused in less than a second."""
+    job = {"recipe": "j", "protocol": [], "environment": {}, "experiments": []}
+    job["experiments"].append({"name": "both", "labels": [], "corpora": [], "runs": [], "summary": {}})
+    (tmp_path / "results.json").write_text(json.dumps(job))
+    refused = [
+        ["run", "quickstart", "--dropout", "2"],
+        ["run", "quickstart", "--num_epoch", "2"],
+        ["run", "quickstart", "--bf16", "perhaps"],
+        ["run", "quickstart", "--optim", "adamm"],
+        ["report", "nosuch"],
+        ["report", str(tmp_path), "nosuch"],
+        ["push", "nosuch", "--experiment", "both", "--hub_model_id", "a/b"],
+        ["push", str(tmp_path), "--experiment", "bth", "--hub_model_id", "a/b"],
+        ["push", str(tmp_path), "--experiment", "both", "--hub_model_id", "a/b"],
+    ]
     code = (
         "import sys; sys.argv = ['run_emomm.py', 'quickstart', '--dropout', '2']\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "import run_emomm\n"
         "from emomm.cli import main\n"
-        "assert main(['run', 'quickstart', '--dropout', '2']) == 2\n"
+        f"for argv in {refused!r}:\n    assert main(argv) == 2, argv\n"
         "heavy = {'torch', 'transformers', 'numpy', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert [line.startswith("error: ") for line in said] == [True] * len(refused)
+    assert "Did you mean 'num_epochs'?" in said[1] and "optim is 'adamm'" in said[3]
+    assert "nosuch holds no results.json" in said[4] and "Did you mean 'both'?" in said[7]
+    assert "not all runs of 'both' are done" in said[8]
 
 
 def test_the_script_runs_from_a_clone_of_any_name(tmp_path):

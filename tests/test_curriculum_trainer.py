@@ -22,10 +22,10 @@ from emomm.curriculum import epoch_order
 from emomm.curriculum import pool_statistics
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
-from emomm.curriculum_trainer import newest_checkpoint
 from emomm.data_collator import EmoMMDataCollator
 from emomm.learning_checks import FREQUENCIES_LOSS
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.resume_states import resume_states
 from emomm.rows import EmotionRows
 from emomm.rows import Sequences
 from emomm.settings import load_recipe
@@ -307,8 +307,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
     broken.seen.stop_after = stop_after
     with pytest.raises(KeyboardInterrupt):
         broken.train()
-    checkpoint = newest_checkpoint(tmp_path / "broken")
-    assert checkpoint.endswith(f"checkpoint-{stop_after}")
+    checkpoint = resume_states(tmp_path / "broken")[0]
+    assert checkpoint.name == f"checkpoint-{stop_after}"
     steps = whole.sampler.batches
     resumed = new_trainer(tmp_path / "broken", scripted=script[stop_after // steps :], **arguments)
     resumed.train(resume_from_checkpoint=True)
@@ -377,9 +377,9 @@ def test_a_loss_that_is_no_number_is_no_improvement_and_any_number_is_one_on_it(
 
 
 def test_resume_states_follow_save_seconds(tmp_path, monkeypatch):
-    """At most one in `save_seconds`, and one at a time."""
+    """At most one in `save_seconds`; the one before is kept."""
     clock, saved = [0.0], []
-    monkeypatch.setattr("emomm.curriculum_trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("emomm.resumable_trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
     trainer = new_trainer(tmp_path, save_seconds=30.0)
     step, save = trainer.training_step, trainer._save_checkpoint
 
@@ -390,11 +390,11 @@ def test_resume_states_follow_save_seconds(tmp_path, monkeypatch):
     trainer.training_step = training_step
     trainer._save_checkpoint = lambda *args: (
         save(*args),
-        saved.append([path.name for path in tmp_path.glob("checkpoint-*")]),
+        saved.append([path.name for path in resume_states(tmp_path)]),
     )
     trainer.train()
-    assert saved == [["checkpoint-8"], ["checkpoint-16"], ["checkpoint-24"]]
-    assert not (tmp_path / ".writing").exists()
+    assert saved == [["checkpoint-8"], ["checkpoint-16", "checkpoint-8"], ["checkpoint-24", "checkpoint-16"]]
+    assert not list(tmp_path.glob("*.temporary"))
     trainer.remove_resume_states()
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
 

@@ -103,6 +103,22 @@ def test_a_resume_within_an_epoch_sees_the_same(ranks):
         assert resumed["loss"] == pytest.approx(whole["loss"], rel=1e-6)
 
 
+def test_a_state_without_the_part_of_one_rank_is_passed_over_by_all(ranks):
+    """The first process decides: both go on from the state before, at step 13, to the same weights."""
+    for rank in ranks:
+        assert rank["damaged"]["rows"] == rank["whole"]["rows"][13:]
+        assert rank["damaged"]["weights"] == rank["whole"]["weights"]
+
+
+def test_a_signal_to_one_process_saves_a_state_of_all(ranks):
+    """And the same command went on from there."""
+    for rank in ranks:
+        assert rank["terminated"] == 143 and len(rank["states"]) == 1
+        assert (
+            rank["states"][0] == "checkpoint-3"
+        )  # of 3 steps an epoch: processes agree at its end, or every 10 steps
+
+
 def test_both_ranks_hold_the_same_weights(ranks):
     for name in ("whole", "speakers", "resumed"):
         assert ranks[0][name]["weights"] == ranks[1][name]["weights"], name
@@ -147,7 +163,7 @@ def test_a_whole_job(folder):
             assert run["test"]["synthetic"]["accuracy"] == pytest.approx(right)
             assert run["test"]["synthetic"]["n"] == len(table)
     left = {path.name for path in (folder / "small").rglob("*")}
-    assert not any(name.startswith(("checkpoint", ".writing", "best.")) for name in left)
+    assert not any(name.startswith(("checkpoint", "best.")) or name.endswith(".temporary") for name in left)
 
 
 def test_a_push_from_two_processes(tmp_path):

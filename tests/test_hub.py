@@ -12,9 +12,9 @@ from local_hub import FAULTS
 
 from emomm.cli import main
 from emomm.errors import InputError
-from emomm.sharing.hub import FIGURES
-from emomm.sharing.hub import MODEL_FILES
-from emomm.sharing.hub import check_destination
+from emomm.sharing.uploading import FIGURES
+from emomm.sharing.uploading import MODEL_FILES
+from emomm.sharing.uploading import check_destination
 
 TESTS = Path(__file__).resolve().parent
 TOKEN = "hf_0123456789abcdef"
@@ -155,7 +155,7 @@ def test_nothing_else_leaves_the_machine(pushed):
 def test_what_is_not_there(pushed):
     result, _, _, _ = pushed
     assert "there is no experiment 'Both of then'. Did you mean 'Both of them'?" in result["no experiment"]["err"]
-    assert "is no folder of a job: there is no results.json in it" in result["no job"]["err"]
+    assert "holds no results.json: give the folder of a job" in result["no job"]["err"]
     assert result["no experiment"]["code"] == result["no job"]["code"] == 2
 
 

@@ -17,14 +17,13 @@ from huggingface_hub import ModelCard
 from emomm.contamination import contamination
 from emomm.corpus_reading import read_genders
 from emomm.corpus_specs import BUILTIN
-from emomm.job import SETTINGS
+from emomm.job_files import SETTINGS
 from emomm.settings import Settings
 from emomm.settings import load_recipe
 from emomm.settings import settings_identity
 from emomm.sharing.card_results import CardFacts
 from emomm.sharing.compared import public_choices
 from emomm.sharing.compared import warn_of_choice
-from emomm.sharing.hub import Push
 from emomm.sharing.hub import _has_sessions_of_one
 from emomm.sharing.hub import _private
 from emomm.sharing.hub import gather
@@ -33,6 +32,7 @@ from emomm.sharing.hub import public_results
 from emomm.sharing.hub import refuse_private
 from emomm.sharing.model_card import model_card
 from emomm.sharing.model_card import public_recipe
+from emomm.sharing.uploading import Push
 from emomm.speech_features import SpeechFeatures
 
 ROOT = Path(__file__).resolve().parent.parent

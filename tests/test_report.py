@@ -314,7 +314,7 @@ def test_a_report_that_fails_ends_no_job(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("emomm.reporting.writing.write_report", broken)
     monkeypatch.setattr("emomm.cli._share", lambda *given: pushed.append(given))
-    monkeypatch.setattr("emomm.sharing.hub.check_destination", lambda name: None)
+    monkeypatch.setattr("emomm.sharing.uploading.check_destination", lambda name: None)
     assert main(["run", str(recipe), "--push_to_hub", "--hub_model_id", "user/name"]) == 0
     said = capsys.readouterr().err
     assert "no report: RuntimeError: no fonts" in said and "Traceback" not in said and len(pushed) == 1

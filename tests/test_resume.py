@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from small_jobs import assert_same_run
 from small_jobs import die
 from small_jobs import finish
@@ -20,13 +22,16 @@ from emomm import cli
 from emomm import curriculum_trainer
 from emomm import experiment
 from emomm import job
+from emomm import resumable_trainer
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiment import Experiment
 from emomm.floors import store
+from emomm.resume_states import resume_states
 from emomm.settings import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
+TORN_MODEL = ".model.1.temporary"
 
 # 5 steps an epoch; the curriculum lasts 15 steps. No gain is enough for early stopping: both runs stop after 25.
 TRAINING = {
@@ -70,7 +75,7 @@ def while_writing(step):
 
 def while_renaming(step):
     """Killed when the resume state at `step` is whole, but the one before is still there, half of it."""
-    original = curriculum_trainer.os.rename
+    original = resumable_trainer.os.rename
 
     def rename(source, target):
         original(source, target)
@@ -80,7 +85,7 @@ def while_renaming(step):
                     (older / "trainer_state.json").unlink()
             die()
 
-    curriculum_trainer.os.rename = rename
+    resumable_trainer.os.rename = rename
 
 
 def while_keeping_the_best():
@@ -99,14 +104,12 @@ def after_training():
 
 def while_exporting():
     """Killed in the middle of the exported model."""
-    kill_at(
-        experiment, "export_model", lambda *_: True, lambda _, folder, *__: folder.with_name(".model.torn").mkdir()
-    )
+    kill_at(experiment, "export_model", lambda *_: True, lambda _, folder, *__: folder.with_name(TORN_MODEL).mkdir())
 
 
 def before_the_metrics():
     """Killed when all files of the run are there but the one that says so."""
-    kill_at(experiment, "write_whole", lambda path, _: path.name == "metrics.json")
+    kill_at(experiment, "write_json", lambda path, _: path.name == "metrics.json")
 
 
 def before_the_second_run():
@@ -151,6 +154,38 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+def exit_with(recipe):
+    """Runs the job and ends the process with its exit code; what it says goes into a file beside the recipe."""
+    with open(recipe.with_suffix(".said"), "a") as sys.stderr:
+        sys.exit(cli.main(["run", str(recipe), "--no_report"]))
+
+
+def terminated(recipe, step, number):
+    """In a process of its own: the job, which gets a signal within the training step after `step`."""
+    original = CurriculumTrainer.training_step
+
+    def training_step(trainer, *args):
+        if trainer.state.global_step == step:
+            os.kill(os.getpid(), number)
+        return original(trainer, *args)
+
+    CurriculumTrainer.training_step = training_step
+    exit_with(recipe)
+
+
+def full(recipe, part):
+    """In a process of its own: the job, whose disk is full when a part of its second resume state is written."""
+    save, written = torch.save, []
+
+    def to_a_full_disk(state, path, *args):
+        written.append(path)
+        full = Path(path).name == part and [Path(each).name for each in written].count(part) == 2
+        return save(state, "/dev/full" if full else path, *args)
+
+    torch.save = to_a_full_disk
+    exit_with(recipe)
+
+
 def runs(job_folder):
     return {fold: job_folder / "small" / "seed-1" / fold for fold in ("session-1", "session-2")}
 
@@ -174,11 +209,11 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
         name = f"{point.__name__}{args}"
         assert finish(start(killed, recipe, point, *args)) == -9, f"not killed: {name}"
         if point is while_writing:
-            assert any((first / ".writing").rglob("rng_state.pth")), name
+            assert any((first / ".states.temporary").rglob("rng_state.pth")), name
         if point is while_keeping_the_best:
-            assert list(first.glob("best.safetensors.*.temporary")) and not second.exists(), name
+            assert list(first.glob(".best.safetensors.*.temporary")) and not second.exists(), name
         if point is while_exporting:
-            assert (first / ".model.torn").exists()
+            assert (first / TORN_MODEL).exists()
     assert (first / "metrics.json").exists() and list(second.glob("checkpoint-*"))
     written = (first / "metrics.json").stat().st_mtime_ns
 
@@ -186,7 +221,7 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
     done = subprocess.run(command, capture_output=True, text=True, cwd=undisturbed, env=os.environ, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "session-1: done before" in done.stderr
-    assert "session-2 (went on from checkpoint-12)" in done.stderr
+    assert "session-2: goes on from checkpoint-12" in done.stderr
     assert (first / "metrics.json").stat().st_mtime_ns == written
     for fold, run in runs(undisturbed / "killed").items():
         assert_same_run(runs(undisturbed / "whole")[fold], run)
@@ -202,6 +237,42 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
     whole = json.loads((undisturbed / "whole" / "results.json").read_text())
     for part in ("summary", "floors"):
         assert results["experiments"][0][part] == whole["experiments"][0][part]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_state_and_the_same_command_goes_on(undisturbed, number, code):
+    """In the middle of an epoch, with nothing else that would have saved one; and at the end of one."""
+    name = f"signal-{code}"
+    recipe = write_recipe(
+        undisturbed, name, **TRAINING, text_model_name=str(undisturbed / "encoder"), save_seconds=1e9
+    )
+    first = runs(undisturbed / name)["session-1"]
+    for step in (7, 14):
+        assert finish(start(terminated, recipe, step, number)) == code
+        assert [path.name for path in resume_states(first)][0] == f"checkpoint-{step + 1}"
+    assert not list(first.glob("*.temporary")) and not (first / "metrics.json").exists()
+    err = recipe.with_suffix(".said").read_text()
+    assert err.count("interrupted; the same command goes on") == 2 and "Traceback" not in err
+    job.run(load_recipe(recipe))
+    for fold, run in runs(undisturbed / name).items():
+        assert_same_run(runs(undisturbed / "whole")[fold], run)
+
+
+@pytest.mark.parametrize("part", ["optimizer.pt", "rng_state.pth"])
+def test_a_disk_that_fills_up_is_one_message_and_the_same_command_goes_on(undisturbed, part):
+    """torch says it as a RuntimeError of its own kind."""
+    recipe = write_recipe(
+        undisturbed, f"full-{part}", **TRAINING, text_model_name=str(undisturbed / "encoder"), save_seconds=0
+    )
+    assert finish(start(full, recipe, part)) == 2
+    err = recipe.with_suffix(".said").read_text()
+    assert err.count("error: ") == 1 and "Traceback" not in err, err
+    assert "checkpoint-2 could not be written, is the disk full?" in err and "the same command goes on" in err
+    first = runs(undisturbed / f"full-{part}")["session-1"]
+    assert [path.name for path in resume_states(first)] == ["checkpoint-1"] and not list(first.glob("*.temporary"))
+    job.run(load_recipe(recipe))
+    for fold, run in runs(undisturbed / f"full-{part}").items():
+        assert_same_run(runs(undisturbed / "whole")[fold], run)
 
 
 def killed_while_replacing(recipe):

@@ -168,7 +168,6 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"train_dataset": []}, ["train_dataset is []"]),
         ({"test_datasets": ["IEMO"]}, ["test_datasets holds 'IEMO'", "train_dataset"]),
         ({"num_attention_heads": 7}, ["num_attention_heads is 7", "fusion_hidden_dim, which is 512"]),
-        ({"curriculum_epochs": 31}, ["curriculum_epochs is 31", "num_epochs, which is 30"]),
         ({"vad_weights": [1, 2]}, ["vad_weights is [1.0, 2.0]", "three numbers"]),
         ({"vad_weights": [1, 2, 3]}, ["vad_weights is given", "euclidean_distance", "only weighted"]),
         ({"expected_vad": {"sad": [1, 2]}}, ["expected_vad of 'sad'", "three numbers"]),
@@ -368,6 +367,17 @@ def test_what_waits_for_the_end_of_the_curriculum_waits_as_long_without_one(writ
         else:
             assert len(notes) == 1 and "curriculum_epochs is 0, so dropout stays 0.1" in notes[0]
     assert curriculum_notes(Settings(post_curriculum_dropout=0.5, early_stopping_patience=3)) == []
+
+
+def test_a_curriculum_ends_with_the_training_at_the_latest(write):
+    """`--num_epochs 4` beside the recipe's curriculum_epochs is no contradiction: it is said, once."""
+    path = write({"curriculum_epochs": 10, "experiments": [{"name": "a"}, {"name": "b", "modality": "audio"}]})
+    recipe = load_recipe(path, {"num_epochs": "4"})
+    assert [settings.curriculum_epochs for settings in recipe.experiments] == [4, 4]
+    assert set(recipe.notes) == {"curriculum_epochs is 10, but num_epochs is 4: it is taken as 4"}
+    assert load_recipe(path, {"num_epochs": "10"}).notes == []
+    settings = Settings(**dataclasses.asdict(recipe.experiments[0]))
+    assert settings_identity(settings) == settings_identity(Settings(curriculum_epochs=4, num_epochs=4))
 
 
 def test_identity_holds_what_can_change_a_result(tmp_path):

@@ -4,6 +4,7 @@ One child process runs all command lines through `emomm.cli.main`, since startin
 seconds; a few of them run as real processes besides.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -393,6 +394,26 @@ CASES = {
         ["done/first/seed-1/session-1", "other data in own", "--overwrite"],
     ),
 }
+# Optimisers in packages of their own, and what each is called; those that are installed here are right.
+OPTIMIZERS = {
+    "adamw_bnb_8bit": "bitsandbytes",
+    "adamw_anyprecision": "torchdistx",
+    "galore_adamw": "galore_torch",
+    "lomo": "lomo_optim",
+    "schedule_free_adamw": "schedulefree",
+    "stable_adamw": "torch-optimi",
+    "apollo_adamw": "apollo_torch",
+    "adamw_torch_8bit": "torchao",
+}
+CASES |= {
+    f"{name} not installed": (["good.json", "--optim", name, "--dry_run"], ["'first'", f'optim is "{name}"', package])
+    for name, package in OPTIMIZERS.items()
+    if importlib.util.find_spec(package.replace("torch-", "")) is None
+}
+CASES["arguments of an optimiser that are none"] = (
+    ["good.json", "--optim", "sgd", "--optim_args", "momentum", "--dry_run"],
+    ["'first'", 'optim_args is "momentum"', "name=value"],
+)
 HIDDEN = {"tensorboard not installed": ["tensorboard", "tensorboardX"], "wandb not installed": ["wandb"]}
 # Not wrong: the same input but for what makes it wrong.
 RIGHT = {
@@ -407,6 +428,8 @@ RIGHT = {
     + ["--test_datasets", "wide", *WORDS, "--corpus", "own=shared_last.parquet", "--validation", "random"],
     "row without voice, adaptive": ["good.json", *FUSED, "--corpus", "own=silent_row.parquet", "--dry_run"]
     + ["--fusion_type", "adaptive"],
+    "an optimiser of torch": ["good.json", "--dry_run", "--optim", "sgd", "--optim_args", "momentum=.9"],
+    "a curriculum longer than the training": ["good.json", "--dry_run", "--curriculum_epochs", "5"],
     "warm-up": ["good.json", "--dry_run", "--warmup_steps", "5", "--lr_scheduler", "linear"],
     "a finished job": DONE,
     "the finished job, planned with other settings": [*DONE, "--learning_rate", "0.5", "--dry_run"],

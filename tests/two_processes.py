@@ -4,6 +4,7 @@ import ctypes
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from test_curriculum_trainer import rows  # noqa: E402
 from test_curriculum_trainer import weighted_trainer  # noqa: E402
 
 from emomm import cli  # noqa: E402
+from emomm import resumable_trainer  # noqa: E402
+from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
 
 # 13 steps an epoch: resume states of several processes come every tenth step.
 ARGUMENTS = {
@@ -56,10 +59,42 @@ def trained(folder, name, stop_after=None, **changes):
     return trainer, seen
 
 
+def terminated(recipe, rank):
+    """The exit code of a job of which one process gets a SIGTERM in its second step."""
+    step = CurriculumTrainer.training_step
+
+    def training_step(trainer, *args):
+        if rank == 1 and trainer.state.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer, *args)
+
+    CurriculumTrainer.training_step = training_step
+    try:
+        return cli.main(["run", recipe, "--no_report"])
+    finally:
+        CurriculumTrainer.training_step = step
+
+
+def gone_on_from_damage(folder, rank):
+    """The interrupted training, whose newest state lacks a part; only the first process looks at the states."""
+    if rank == 0:
+        shutil.copytree(folder / "interrupted", folder / "damaged")
+        (folder / "damaged" / "checkpoint-20" / "rng_state_1.pth").unlink()
+    else:
+        newest, resumable_trainer.newest_state = resumable_trainer.newest_state, None
+    torch.distributed.barrier()
+    seen = trained(folder, "damaged")[1]
+    if rank == 1:
+        resumable_trainer.newest_state = newest
+    return seen
+
+
 def main(folder: Path, recipe: str) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # First, with nothing set up that counts the processes before the job does.
-    results = {"world": world, "exit": cli.main(["run", recipe, "--no_report"])}
+    results = {"world": world, "terminated": terminated(recipe, rank)}
+    results["states"] = sorted(path.name for path in Path(recipe).with_suffix("").rglob("checkpoint-*"))
+    results["exit"] = cli.main(["run", recipe, "--no_report"])
     results["whole"] = trained(folder, "whole")[1]
     results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
     weighted = weighted_trainer(
@@ -75,6 +110,7 @@ def main(folder: Path, recipe: str) -> None:
         "loss": [entry["loss"] for entry in weighted.state.log_history if "loss" in entry],
     }
     results["interrupted"] = trained(folder, "interrupted", STOPPED_AFTER)[1]
+    results["damaged"] = gone_on_from_damage(folder, rank)
     trainer, results["resumed"] = trained(folder, "interrupted")
     results["trainer_world"], results["backend"] = trainer.args.world_size, torch.distributed.get_backend()
     results["metrics"] = trainer.evaluate(rows())
