@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -256,9 +257,9 @@ class Experiment:
                     "name=value, or several with commas between"
                 )
         try:
-            model = EmoMMForEmotionClassification(config)
-            nobody = np.zeros(0)
-            CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody).create_optimizer()
+            with tempfile.TemporaryDirectory() as arguments.output_dir:  # the Trainer makes it
+                model, nobody = EmoMMForEmotionClassification(config), np.zeros(0)
+                CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody).create_optimizer()
         except Exception as error:  # noqa: BLE001 each package has errors of its own
             said = ", ".join(f"{name} is {show(value)}" for name, value in given.items())
             raise InputError(
