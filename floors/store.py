@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from ..curriculum_trainer import write_whole
+from ..files import write_whole
 from ..metrics import RATINGS
 
 logger = logging.getLogger(__name__)
