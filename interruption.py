@@ -45,7 +45,8 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _end_with_the_launcher()
+    if any(name in os.environ for name in _LAUNCHED):  # accelerate doesn't hand its SIGTERM on to one process
+        end_with_parent(signal.SIGTERM)
     _Waiting.process = os.getpid()
     before = {each: signal.getsignal(each) for each in _SIGNALS}
     for each, handler in before.items():
@@ -91,10 +92,10 @@ def _come(number: int, frame: FrameType | None) -> None:
         _Waiting.number, _Waiting.since = number, time.monotonic()
 
 
-def _end_with_the_launcher() -> None:
-    """Asks the system for a SIGTERM when the launcher ends: accelerate does not hand its own on to one process."""
-    if sys.platform == "linux" and any(name in os.environ for name in _LAUNCHED):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Asks the system for a signal to this process when the one that started it ends. On Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
-__all__ = ["Interrupted", "asked", "held", "interruptible"]
+__all__ = ["Interrupted", "asked", "end_with_parent", "held", "interruptible"]

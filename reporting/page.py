@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..interruption import end_with_parent
 from . import figures
 from . import score_tables
 from . import tables as report_tables
@@ -170,7 +171,8 @@ def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
     here = 0
     if len(data.experiments) >= _MANY and processes > 1:
         try:
-            with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            # Without the last, they would wait for ever for the work of a report that was killed.
+            with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
                 for made in pool.map(draw_experiment, data.experiments, repeat(several), repeat(folder)):
                     yield made
                     here += 1

@@ -170,6 +170,7 @@ def terminated(recipe, step, number):
         return original(trainer, *args)
 
     CurriculumTrainer.training_step = training_step
+    signal.signal(number, signal.SIG_DFL)  # tests that run in the background ignore SIGINT
     exit_with(recipe)
 
 

@@ -1,0 +1,341 @@
+"""Whether a command that is killed again and again ends with the bits of one that never was.
+
+    python benchmarks/kills.py [--kills 60] [--of run,report,push,predict,extraction] [--signals KILL,TERM] [--seed 0]
+    python benchmarks/kills.py --output OUT [--kills 20] -- run my.json --output_dir OUT
+
+First each command runs undisturbed. Then it is started, killed after a random time, started again, and so on, until it
+ends by itself: its output must then hold the same files with the same content, no file besides, and no start may have
+been refused. Then it begins anew, until there were as many kills as asked for. Without a command of your own, small
+ones are made: a job on synthetic voices and words with floors and its report; the report alone; a push, with the final
+model's training, to a Hub on this machine; a prediction; an extraction of voice features.
+
+A signal that a process can answer (TERM, HUP, INT) must also be said, and the exit code be that of the signal. What
+tells of time (seconds that a training took, and what follows from that) may differ, and nothing else. Shards of an
+extraction are cut where it was killed: their rows are compared, in the order of their names.
+
+Processes come from a server that has imported everything, so the time is spent within the command, not before it.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+
+PRELOADED = ["emomm.predicting", "emomm.reporting.page", "emomm.sharing.hub", "emomm.recordings.extraction"]
+COMMANDS = ("run", "report", "push", "predict", "extraction")
+TOKEN, REPOSITORY = "hf_of_this_machine", "user/model"
+
+# Keys of JSON files whose values tell of time, and rows of tables that do.
+_TIME = re.compile(r"train_seconds|seconds|.*_runtime|.*_per_second|train_loss|total_flos")
+_PATIENCE = 300.0  # seconds that a command may take that was told to end, or not killed in time
+
+
+@dataclass
+class Command:
+    """A command that is killed.
+
+    Args:
+        name: of it.
+        arguments: after `emomm`, or those of extract_features.py for `extraction`.
+        output: the folder that it writes into.
+        before: what is in that folder when the command is first started; None for nothing.
+        shared: folders that other runs of the same command fill too, such as a store: removed before each.
+        remote: gives what it has sent elsewhere, and forgets it.
+    """
+
+    name: str
+    arguments: list[str]
+    output: Path
+    before: Path | None = None
+    shared: tuple[Path, ...] = ()
+    remote: Callable[[], dict[str, str]] = dict
+
+    def reset(self) -> None:
+        """Makes everything as it was before the command was first started."""
+        for folder in (self.output, *self.shared):
+            shutil.rmtree(folder, ignore_errors=True)
+        if self.before is not None:
+            shutil.copytree(self.before, self.output)
+        self.remote()
+
+
+# ---- processes ------------------------------------------------------------------------------------------------------
+
+
+def execute(name: str, arguments: list[str], log: str) -> None:
+    """In a process of its own: the command; what it says goes to the end of `log`."""
+    with open(log, "a", buffering=1) as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        if name == "extraction":
+            from emomm.recordings.extraction import main
+        else:
+            from emomm.cli import main
+        sys.exit(main(arguments))
+
+
+def start(command: Command, log: Path) -> multiprocessing.process.BaseProcess:
+    """Starts the command."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=execute, args=(command.name, command.arguments, str(log)))
+    process.start()
+    return process
+
+
+def finish(command: Command, process: multiprocessing.process.BaseProcess, log: Path) -> int:
+    """Waits for the command; its exit code, negative for that of a signal that it could not answer."""
+    process.join(_PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+        raise SystemExit(f"{command.name} did not end within {_PATIENCE:g} s:\n{log.read_text()[-3000:]}")
+    return process.exitcode
+
+
+# ---- what is left ---------------------------------------------------------------------------------------------------
+
+
+def content(folder: Path) -> dict[str, str]:
+    """The files of a folder, {path: hash of what must be the same}; of an extraction's shards, of their rows."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+    found, shards = {}, []
+    for path in files:
+        if re.fullmatch(r"train-\d+-\d{5}\.parquet", path.name):
+            shards.append(path)
+        elif path.stem != "time" and ".locks" not in path.parts:  # a report's table of how long trainings took
+            found[str(path.relative_to(folder))] = hashlib.sha256(_without_time(path)).hexdigest()
+    if shards:
+        found["rows of all shards"] = _rows(shards)
+    return found
+
+
+def _rows(shards: list[Path]) -> str:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pa.concat_tables(pq.read_table(path) for path in shards).sort_by("utterance_id")
+    return hashlib.sha256(json.dumps(rows.to_pylist(), default=str).encode()).hexdigest()
+
+
+def _without_time(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".json":
+        return json.dumps(_timeless(json.loads(data))).encode()
+    if path.suffix in (".html", ".csv", ".md", ".tex"):  # the seconds of a training, wherever a report shows them
+        return re.sub(rb"\d+(\.\d+)? ?(s|min|h|seconds)\b", b"", data)
+    return data
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(each) for key, each in value.items() if not _TIME.fullmatch(key)}
+    return [_timeless(each) for each in value] if isinstance(value, list) else value
+
+
+# ---- the commands that are made -------------------------------------------------------------------------------------
+
+
+def made_commands(folder: Path, names: list[str]) -> list[Command]:
+    """The small commands of these names, in the order in which each has what it needs of the ones before."""
+    from small_jobs import SMALL
+    from tiny_encoders import tiny_encoder
+
+    finished = folder / "finished"
+    commands = {"push": _push(folder, finished)} if "push" in names else {}  # first: processes are told of its Hub
+    encoder = tiny_encoder(folder / "encoder")
+    recipe = folder / "job.json"
+    generator = {**SMALL["corpora"]["synthetic"]["generator"], "rows": 96}
+    changes = {
+        "corpora": {"synthetic": {"generator": generator}},
+        "text_model_name": str(encoder),
+        "output_dir": str(folder / "job"),
+        "store_dir": str(folder / "store"),
+        "save_seconds": 0.05,
+        "num_epochs": 10,
+        "curriculum_epochs": 4,
+        "dropout": 0.2,
+        "experiments": [{"name": "voice", "modality": "audio"}, {"name": "both"}],
+    }
+    recipe.write_text(json.dumps({**SMALL, **changes}))
+    run = Command("run", ["run", str(recipe)], folder / "job", shared=(folder / "store",))
+    commands["run"] = run
+    if set(names) - {"run", "extraction"}:
+        run.reset()
+        _undisturbed(run, folder / "making.log")
+        shutil.copytree(run.output, finished)
+    commands["report"] = Command("report", ["report", str(folder / "job")], folder / "job", finished)
+    model = finished / "both" / "seed-1" / "session-1" / "model"
+    predicted = folder / "predicted"
+    rows = folder / "rows"
+    if "predict" in names:
+        _write_rows(generator, rows)
+    arguments = ["predict", str(model), str(rows), "--output", str(predicted / "p.parquet"), "--batch_size", "1"]
+    commands["predict"] = Command("predict", arguments, predicted)
+    if "extraction" in names:
+        commands["extraction"] = _extraction(folder)
+    return [commands[name] for name in COMMANDS if name in names]
+
+
+def _push(folder: Path, finished: Path) -> Command:
+    """To a Hub on this machine, which runs as long as this process does."""
+    from local_hub import LocalHub
+
+    hub = LocalHub(TOKEN).__enter__()
+    os.environ |= {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(folder / "hf"),
+    }  # fmt: skip
+
+    def pushed() -> dict[str, str]:
+        repository = hub.repositories.pop(REPOSITORY, None)
+        files = {} if repository is None else repository.files
+        return {f"the Hub's {name}": hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+
+    arguments = ["push", str(folder / "job"), "--experiment", "both", "--hub_model_id", REPOSITORY]
+    return Command("push", arguments, folder / "job", finished, remote=pushed)
+
+
+def _write_rows(generator: dict[str, Any], folder: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from emomm.synthetic import Generator
+    from emomm.synthetic import generate
+
+    folder.mkdir()
+    pq.write_table(generate(Generator.from_dict("rows", {**generator, "rows": 400})), folder / "train.parquet")
+
+
+def _extraction(folder: Path) -> Command:
+    import numpy as np
+    import soundfile
+    from tiny_speech_encoders import tiny_speech_encoder
+
+    rng, audio = np.random.default_rng(0), folder / "audio"
+    audio.mkdir()
+    lines = ["path,utterance_id,speaker,label"]
+    for i in range(60):
+        soundfile.write(audio / f"{i:02}.wav", rng.normal(0, 0.1, rng.integers(3000, 16000)), 16000)
+        lines.append(f"audio/{i:02}.wav,utt-{i:02},{i % 4},{'calm' if i % 2 else 'angry'}")
+    (folder / "list.csv").write_text("\n".join(lines) + "\n")
+    encoder = tiny_speech_encoder(folder / "speech")
+    arguments = ["--input", str(folder / "list.csv"), "--encoder", str(encoder), "--output", str(folder / "features")]
+    arguments += ["--batch_seconds", "2", "--save_seconds", "0"]
+    return Command("extraction", arguments, folder / "features")
+
+
+# ---- killing --------------------------------------------------------------------------------------------------------
+
+
+def _undisturbed(command: Command, log: Path) -> float:
+    """Runs the command to its end; how many seconds that took."""
+    began = time.monotonic()
+    code = finish(command, start(command, log), log)
+    if code != 0:
+        raise SystemExit(f"{command.name} ended with {code} without being killed:\n{log.read_text()[-3000:]}")
+    return time.monotonic() - began
+
+
+def kill_again_and_again(command: Command, kills: int, signals: list[str], rng: random.Random, folder: Path) -> int:
+    """Kills the command at least `kills` times, beginning anew when it is through; says and counts what went wrong."""
+    log = folder / f"{command.name}.log"
+    command.reset()
+    _undisturbed(command, log)
+    remote = command.remote()
+    whole = {**content(command.output), **remote}
+    command.reset()
+    seconds = _undisturbed(command, log)  # once more: the first has filled caches
+    again = {**content(command.output), **command.remote()}
+    wrong = _differences(command, whole, again, "undisturbed, a second time")
+    killed = passes = 0
+    while killed < kills:
+        command.reset()
+        in_pass, faults = _one_pass(command, seconds, signals, rng, log)
+        killed, passes = killed + in_pass, passes + 1
+        left = {**content(command.output), **command.remote()}
+        wrong += faults + _differences(command, whole, left, f"pass {passes}, after {in_pass} kills")
+        print(f"{command.name}: {killed} kills in {passes} passes, {wrong} faults", flush=True)
+    return wrong
+
+
+def _one_pass(command: Command, seconds: float, signals: list[str], rng: random.Random, log: Path) -> tuple[int, int]:
+    """Starts and kills the command until it ends by itself: how many kills, how many faults."""
+    killed = faults = 0
+    while True:
+        log.write_text("")
+        process, name = start(command, log), rng.choice(signals)
+        process.join(rng.uniform(0, seconds))
+        if process.exitcode is None:
+            os.kill(process.pid, getattr(signal, f"SIG{name}"))
+        code, number = finish(command, process, log), getattr(signal, f"SIG{name}")
+        said = log.read_text()
+        if code == 0:
+            return killed, faults
+        killed += 1
+        # A signal may come before the command begins to look for it, or once it has ended.
+        expected = {-number} if name == "KILL" else {128 + number, -number}
+        silent = code == 128 + number and "interrupted" not in said
+        if code not in expected or silent or "Traceback" in said or "error: " in said:
+            faults += 1
+            print(f"{command.name}: after {name} the exit code is {code}, and it said:\n{said[-2000:]}", flush=True)
+            if code in (1, 2):
+                return killed, faults  # it would be refused for ever
+
+
+def _differences(command: Command, whole: dict[str, str], left: dict[str, str], when: str) -> int:
+    differ = sorted(name for name in {*whole, *left} if whole.get(name) != left.get(name))
+    for name in differ:
+        how = "is left" if name not in whole else "is gone" if name not in left else "differs"
+        print(f"{command.name}, {when}: {name} {how}", flush=True)
+    return len(differ)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=60, metavar="N", help="in all, shared out evenly (default 60)")
+    parser.add_argument("--of", default=",".join(COMMANDS), metavar="A,B", help=f"of {', '.join(COMMANDS)}")
+    parser.add_argument("--signals", default="KILL,TERM", metavar="A,B", help="drawn from these (default KILL,TERM)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of when and by what it is killed")
+    parser.add_argument("--output", type=Path, metavar="OUT", help="what your own command writes; must not be there")
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="after --: your own, without `emomm`")
+    options = parser.parse_args()
+    names, signals = options.of.split(","), options.signals.split(",")
+    if unknown := [*(set(names) - set(COMMANDS)), *(s for s in signals if not hasattr(signal, f"SIG{s}"))]:
+        parser.error(f"there is no {unknown[0]}")
+    if bool(options.command) != bool(options.output):
+        parser.error("a command of your own needs --output, and --output a command")
+    if options.output and options.output.exists():
+        parser.error(f"{options.output} is there already, and would be removed")
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ["PYTHONPATH"] = f"{ROOT / 'tests'}"  # the server finds the package through conftest there
+    PRELOADED.insert(0, "conftest")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if options.command:
+            commands = [Command(options.command[0], options.command, options.output)]
+        else:
+            commands = made_commands(folder, names)
+        rng = random.Random(options.seed)
+        each = -(-options.kills // len(commands))
+        wrong = sum(kill_again_and_again(command, each, signals, rng, folder) for command in commands)
+    print(f"{wrong} faults")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
