@@ -184,7 +184,7 @@ def _push(argv: list[str]) -> int:
     options = vars(parser.parse_args([with_underscores(argument) for argument in argv]))
     if options["hub_model_id"] is None:
         parser.error("--hub_model_id user/name is missing")
-    check_finished(options["folder"], find_experiment(options["folder"], options["experiment"]))
+    check_finished(options["folder"], find_experiment(options["folder"], options["experiment"])[1])
     from .sharing.uploading import check_destination
 
     check_destination(options["hub_model_id"])

@@ -44,12 +44,15 @@ def job_results(folder: str | Path) -> dict[str, Any]:
     return found
 
 
-def find_experiment(folder: str | Path, name: str) -> dict[str, Any]:
-    """What results.json says of an experiment, by its name or its folder's. Raises InputError where there is none."""
+def find_experiment(folder: str | Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """results.json, and the entry in it of an experiment, by its name or its folder's.
+
+    Raises InputError where there is none.
+    """
     results = job_results(folder)
     for entry in results["experiments"]:
         if name in (entry["name"], slug_of(entry["name"])):
-            return entry
+            return results, entry
     names = [entry["name"] for entry in results["experiments"]]
     raise InputError(
         f"{Path(folder) / RESULTS}: there is no experiment {name!r}.{nearest(name, names)} There are: "

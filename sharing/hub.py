@@ -31,7 +31,6 @@ from ..job import plan_experiment
 from ..job_files import SETTINGS
 from ..job_files import check_finished
 from ..job_files import find_experiment
-from ..job_files import job_results
 from ..processes import process_state
 from ..reporting.data import file_stem
 from ..results import Pooled
@@ -171,18 +170,21 @@ def _has_sessions_of_one(pooled: Pooled) -> bool:
 
 def _last_pool(history: Path) -> int | None:
     """Rows that the curriculum had let in by the last epoch; None where nothing was logged of it."""
-    entries = json.loads(history.read_text()) if history.exists() else []
-    sizes = [entry["curriculum/pool_size"] for entry in entries if "curriculum/pool_size" in entry]
-    return int(sizes[-1]) if sizes else None
+    try:
+        sizes = [entry.get("curriculum/pool_size") for entry in json.loads(history.read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return None
+    known = [int(size) for size in sizes if size is not None]
+    return known[-1] if known else None
 
 
 def _entry(wanted: Push) -> tuple[dict[str, Any], dict[str, Any]]:
     """results.json, and the experiment's entry in it, with statistics."""
-    found = find_experiment(wanted.folder, wanted.experiment)
+    results, found = find_experiment(wanted.folder, wanted.experiment)
     check_finished(wanted.folder, found)
     if "statistics" not in found:
         add_statistics({"experiments": [found]}, wanted.folder)
-    return job_results(wanted.folder), found
+    return results, found
 
 
 def _settings(place: Path) -> Settings:
