@@ -168,7 +168,8 @@ of the same emotion, each sentence used once, at random (numpy `default_rng({PAI
 - Valence, arousal and dominance rate the sentence, not the recording; `recognised_pct` rates the recording.
 - The recordings were cut or padded to exactly 2.0 s. They are those of the corpus `emodb`: the speakers are the same
   people, so never train on one and test on the other.
-- With 339 rows the standard error of a recall is about .018.
+- With 339 rows the standard error of an accuracy of .88 is about .018, and that of a class' recall (62 to 127 rows)
+  .03 to .05, were rows independent; rows of one of the ten speakers are not.
 
 ## Columns
 
