@@ -218,18 +218,18 @@ def _protocol(data: ReportData) -> Section:
 def _results(data: ReportData, artist: _Artist) -> Section:
     section = Section("results", "Results", tables=[score_tables.results_table(data)])
     for corpus in data.tested_corpora:
-        having = {
-            each.name: each.tested[corpus].statistics["uar"] for each in data.experiments if corpus in each.tested
-        }
+        found = {each.name: each.tested[corpus].statistics for each in data.experiments if corpus in each.tested}
+        having = {name: statistics["uar"] for name, statistics in found.items()}
         if len(having) > 1:
             values, bounds = [s["pooled"] for s in having.values()], [s["ci95"] for s in having.values()]
+            among = ", decided among all classes" if any(s["decisions"] for s in found.values()) else ""
             alt = "; ".join(f"{name} {value:.3f}" for name, value in zip(having, values, strict=True))
             section.figures.append(
                 artist.draw(
                     f"uar-{file_stem('', corpus)}",
                     figures.scores_figure(list(having), values, bounds),
-                    f"UAR on {corpus} with 95 % intervals",
-                    f"UAR on {corpus}: {alt}.",
+                    f"UAR on {corpus} with 95 % intervals{among}",
+                    f"UAR on {corpus}{among}: {alt}.",
                 )
             )
     comparisons = score_tables.comparisons_table(data)

@@ -66,12 +66,22 @@ def comparison_lines(results: dict[str, Any], most: int = 10) -> list[str]:
             test = pair["uar"]
             interval = "" if test["ci95"] is None else " [{:+.3f}, {:+.3f}]".format(*test["ci95"])
             note = f", {test['note']}" if test["note"] else ""
+            which = f"UAR{_among_all(results, corpus)}"
             corrected = f"; {p_in_words(test['p_holm'])} after Holm's correction" if len(pairs) > 1 else ""
             lines.append(
-                f"{corpus}: {pair['first']} - {pair['second']}: UAR {test['difference']:+.3f}{interval}, "
+                f"{corpus}: {pair['first']} - {pair['second']}: {which} {test['difference']:+.3f}{interval}, "
                 f"{p_in_words(test['p'])} ({test['test']}{note}){corrected}"
             )
     return lines
+
+
+def _among_all(results: dict[str, Any], corpus: str) -> str:
+    """` among all 4` where a corpus lacks classes: the decision that is compared."""
+    for experiment in results.get("experiments", []):
+        both = experiment.get("statistics", {}).get(corpus, {}).get("decisions")
+        if both:
+            return f" among all {len(both['all']['classes'])}"
+    return ""
 
 
 def format_table(rows: list[list[str]]) -> str:

@@ -142,7 +142,7 @@ def _selection_text(data: ReportData) -> list[str]:
         text.append(
             f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
             f"rows, set aside before training.{_shared_speakers(validation, runs)}{ties_note(runs)} Test rows are "
-            "read once, after it."
+            "read once, after training."
         )
     return text
 

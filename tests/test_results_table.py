@@ -66,6 +66,8 @@ def test_both_decisions_are_shown_with_their_chance():
         ("A, among all 4", "0.400"),
         ("A, among its 2", "0.700"),
     ]
+    (line,) = comparison_lines({**given, "comparisons": {"A": [pair(0.2, 0.2)]}})
+    assert line.startswith("A: a - b: UAR among all 4 +0.150")
     note = results_notes(given)[1]
     assert note.startswith("A has 2 of the 4 classes (happy, anger).") and note.endswith("a UAR of .250 and .500.")
 
