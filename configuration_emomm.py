@@ -13,6 +13,7 @@ from .travelling import save_config
 MODALITIES = ("audio", "text", "both")
 TEXT_POOLINGS = ("cls", "mean")
 LOSSES = ("cross_entropy", "focal")
+FUSION_BLOCKS = ("original", "normalized")
 NORMALIZATIONS = ("none", "standardize")
 
 
@@ -50,10 +51,15 @@ class EmoMMConfig(PreTrainedConfig):
             frozen encoder's states come from a store they are not; export attaches them.
         fusion_type (`str`, defaults to `"cross_attention"`): the registered name of the fusion.
         fusion_module (`str`, *optional*): module, beside this one, that registers a fusion of the user's own.
+        fusion_block (`str`, defaults to `"original"`): `original` is the layers of the system that EmoMM extends;
+            `normalized` adds LayerNorms where without them a high learning rate throws a fusion about.
         fusion_hidden_dim (`int`, defaults to 512): width inside the fusion and of its output.
         num_attention_heads (`int`, defaults to 8): heads of the cross attention; they divide `fusion_hidden_dim`.
         hidden_dim (`int`, defaults to 1024): width of the classifier's hidden layer; 0 makes it one linear layer.
         dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
+        input_dropout (`float`, defaults to 0.0): dropout of each modality's pooled vector, in [0, 1).
+        modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with voice and words at which
+            one of the two is hidden, in [0, 1).
         loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.
         focal_gamma (`float`, defaults to 2.0): focusing exponent of the focal loss, at least 0.
         loss_temperature (`float`, defaults to 1.0): the logits are divided by it in the loss, above 0.
@@ -82,10 +88,13 @@ class EmoMMConfig(PreTrainedConfig):
     holds_text_encoder: bool = False
     fusion_type: str = "cross_attention"
     fusion_module: str | None = None
+    fusion_block: str = "original"
     fusion_hidden_dim: int = 512
     num_attention_heads: int = 8
     hidden_dim: int = 1024
     dropout: float | int = 0.1
+    input_dropout: float | int = 0.0
+    modality_dropout: float | int = 0.0
     loss: str = "cross_entropy"
     focal_gamma: float | int = 2.0
     loss_temperature: float | int = 1.0
@@ -126,6 +135,7 @@ class EmoMMConfig(PreTrainedConfig):
         """Raises ValueError for a name that is not among those allowed."""
         _one_of("modality", self.modality, MODALITIES)
         _one_of("feature_normalization", self.feature_normalization, NORMALIZATIONS)
+        _one_of("fusion_block", self.fusion_block, FUSION_BLOCKS)
         _one_of("text_pooling", self.text_pooling, TEXT_POOLINGS)
         _one_of("loss", self.loss, LOSSES)
 
@@ -136,7 +146,8 @@ class EmoMMConfig(PreTrainedConfig):
         if self.audio_projection_dim is not None:
             _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))
-        _within("dropout", self.dropout, 0, 1)
+        for name in ("dropout", "input_dropout", "modality_dropout"):
+            _within(name, getattr(self, name), 0, 1)
         _within("label_smoothing", self.label_smoothing, 0, 1)
         _within("focal_gamma", self.focal_gamma, 0, float("inf"))
         _within("vad_loss_weight", self.vad_loss_weight, 0, float("inf"))

@@ -94,10 +94,12 @@ def get_fusion(name: str) -> type[Fusion]:
     return _REGISTRY[name]
 
 
-def build_fusion(name: str, dims: list[int], hidden_dim: int, num_heads: int, dropout: float) -> Fusion:
+def build_fusion(
+    name: str, dims: list[int], hidden_dim: int, num_heads: int, dropout: float, block: str = "original"
+) -> Fusion:
     """The fusion `name` with those of the arguments that its `__init__` takes."""
     fusion = get_fusion(name)
-    offered = {"dims": dims, "hidden_dim": hidden_dim, "num_heads": num_heads, "dropout": dropout}
+    offered = {"dims": dims, "hidden_dim": hidden_dim, "num_heads": num_heads, "dropout": dropout, "block": block}
     wanted = inspect.signature(fusion).parameters
     return fusion(**{key: value for key, value in offered.items() if key in wanted})
 
@@ -191,8 +193,9 @@ def _weighted_mean(weights: Tensor, sequence: Tensor, projection: nn.Linear | No
 class CrossAttentionBlock(nn.Module):
     """Attention to the others, residual and LayerNorm; feed-forward (four times as wide), residual and LayerNorm."""
 
-    def __init__(self, hidden_dim: int, num_heads: int, dropout: float):
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float, block: str = "original"):
         super().__init__()
+        self.query_norm = nn.LayerNorm(hidden_dim) if block == "normalized" else nn.Identity()
         self.attention = SingleQueryAttention(hidden_dim, num_heads, dropout)
         self.attention_norm = nn.LayerNorm(hidden_dim)
         self.feed_forward = nn.Sequential(
@@ -207,6 +210,7 @@ class CrossAttentionBlock(nn.Module):
         self, query: Tensor, sequences: list[Tensor], masks: list[Tensor], projections: list[nn.Linear]
     ) -> tuple[Tensor, Tensor]:
         """As `SingleQueryAttention`."""
+        query = self.query_norm(query)
         attended, weights = self.attention(query, sequences, masks, projections)
         hidden = self.attention_norm(query + attended)
         return self.feed_forward_norm(hidden + self.feed_forward(hidden)), weights
@@ -222,10 +226,10 @@ class CrossAttentionFusion(Fusion):
 
     uses_sequences = True
 
-    def __init__(self, dims: list[int], hidden_dim: int, num_heads: int, dropout: float):
+    def __init__(self, dims: list[int], hidden_dim: int, num_heads: int, dropout: float, block: str = "original"):
         super().__init__()
         self.projections = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
-        self.blocks = nn.ModuleList(CrossAttentionBlock(hidden_dim, num_heads, dropout) for _ in dims)
+        self.blocks = nn.ModuleList(CrossAttentionBlock(hidden_dim, num_heads, dropout, block) for _ in dims)
         self.output = _dense(len(dims) * hidden_dim, hidden_dim, dropout)
 
     def forward(self, states: list[ModalityState]) -> FusionOutput:
@@ -267,15 +271,19 @@ class GatedFusion(Fusion):
     cues) can be told is the work of the classifier's hidden layer, and needs `hidden_dim` above 0.
     """
 
-    def __init__(self, dims: list[int], hidden_dim: int, dropout: float):
+    def __init__(self, dims: list[int], hidden_dim: int, dropout: float, block: str = "original"):
         super().__init__()
         self.projections = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
+        # Else the projections grow, and with them what the gate sees: it closes for good within a few steps.
+        norm = nn.LayerNorm if block == "normalized" else nn.Identity
+        self.norms = nn.ModuleList(norm(hidden_dim) for _ in dims)
         self.gate = nn.Linear(len(dims) * hidden_dim, len(dims))
         self.output = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Dropout(dropout))
 
     def forward(self, states: list[ModalityState]) -> FusionOutput:
         """See `Fusion.forward`."""
-        projected = [project(state.pooled) for project, state in zip(self.projections, states, strict=True)]
+        layers = zip(states, self.projections, self.norms, strict=True)
+        projected = [norm(project(state.pooled)) for state, project, norm in layers]
         gates = self.gate(torch.cat(projected, dim=-1)).softmax(dim=-1)  # (batch, modalities)
         fused = (torch.stack(projected, dim=1) * gates.unsqueeze(-1)).sum(dim=1)  # (batch, hidden)
         return FusionOutput(self.output(fused), gates=gates)

@@ -172,6 +172,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 config.fusion_hidden_dim,
                 config.num_attention_heads,
                 config.dropout,
+                config.fusion_block,
             )
             width = config.fusion_hidden_dim
         if config.hidden_dim:
@@ -258,14 +259,6 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 raise ValueError(f"{name} must be {tuple(buffer.shape)}, got {tuple(values.shape)}")
             buffer.copy_(values)
 
-    def _standardized(self, modality: str, features: Tensor) -> Tensor:
-        """The features (..., dim) in the model's type, brought to mean 0 and deviation 1 where the model does that."""
-        if modality in self.config.standardized:
-            # In float32: in half precision a large mean would swallow the difference.
-            mean, std = self.get_buffer(f"{modality}_mean"), self.get_buffer(f"{modality}_std")
-            features = (features.float() - mean.float()) / std.float()
-        return features.to(self.dtype)
-
     def set_dropout(self, dropout: float) -> None:
         """Changes the dropout everywhere in the head (fusion and classifier); the text encoder keeps its own.
 
@@ -281,35 +274,57 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
                     module.dropout = dropout
 
-    def _audio_state(self, features: Tensor, mask: Tensor | None) -> ModalityState:
-        if features.shape[-1] != self.config.audio_dim or features.ndim not in (2, 3):
+    def _given(self, modality: str, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features as (batch, length, dim), and which of them are real: (batch, length) bool."""
+        dim = self.config.audio_dim if modality == "audio" else self.config.text_dim
+        if features.shape[-1] != dim or features.ndim not in (2, 3):
+            length = "frames" if modality == "audio" else "tokens"
             raise ValueError(
-                f"audio_features has shape {tuple(features.shape)}; this model takes (batch, {self.config.audio_dim}) "
-                f"or (batch, frames, {self.config.audio_dim})"
+                f"{modality}_features has shape {tuple(features.shape)}; this model takes (batch, {dim}) or (batch, "
+                f"{length}, {dim})"
             )
-        sequence = self._standardized("audio", features)
-        if features.ndim == 2:
-            sequence = sequence.unsqueeze(1)  # (batch, 1, dim)
-        mask = _as_mask(mask, sequence)
-        if self.audio_projection is not None:
-            sequence = self.audio_projection(sequence).relu()
-        return ModalityState(masked_mean(sequence, mask), sequence, mask, mask.any(dim=1))
+        features = features.unsqueeze(1) if features.ndim == 2 else features
+        return features, _as_mask(mask, features)
 
-    def _text_state(self, features: Tensor, mask: Tensor | None) -> ModalityState:
-        if features.shape[-1] != self.config.text_dim or features.ndim not in (2, 3):
-            raise ValueError(
-                f"text_features has shape {tuple(features.shape)}; this model takes "
-                f"(batch, tokens, {self.config.text_dim})"
-            )
-        sequence = self._standardized("text", features)
-        if features.ndim == 2:
-            sequence = sequence.unsqueeze(1)
-        mask = _as_mask(mask, sequence)
-        if self.config.text_pooling == "mean":
+    def _state(self, modality: str, features: Tensor, mask: Tensor, kept: Tensor | None) -> ModalityState:
+        """What the fusion sees of a modality; of rows that are not kept (batch,), that it is not there."""
+        sequence = self._standardized(modality, features, kept)
+        if modality == "audio" and self.audio_projection is not None:
+            sequence = self.audio_projection(sequence).relu()
+        if modality == "audio" or self.config.text_pooling == "mean":
             pooled = masked_mean(sequence, mask)
         else:
             pooled = sequence[:, 0] * mask[:, :1].to(sequence.dtype)
-        return ModalityState(pooled, sequence, mask, mask.any(dim=1))
+        present = mask.any(dim=1)
+        if kept is not None:
+            pooled, present = pooled * kept.unsqueeze(1).to(pooled.dtype), present & kept
+        pooled = F.dropout(pooled, self.config.input_dropout, self.training)
+        return ModalityState(pooled, sequence, mask, present)
+
+    def _standardized(self, modality: str, features: Tensor, kept: Tensor | None) -> Tensor:
+        """Features (batch, length, dim) in the model's type, of mean 0 and deviation 1 where the model does that;
+        zeros for rows that are not kept."""
+        factor = None if kept is None else kept[:, None, None].to(self.dtype)
+        if modality not in self.config.standardized:
+            features = features.to(self.dtype)
+            return features if factor is None else features * factor
+        # In float32: in half precision a large mean would swallow the difference.
+        mean, std = self.get_buffer(f"{modality}_mean").float(), self.get_buffer(f"{modality}_std").float()
+        scale = std.reciprocal() if factor is None else factor.float() / std  # one product over the sequence, not two
+        return ((features.float() - mean) * scale).to(self.dtype)
+
+    def _kept(self, masks: list[Tensor]) -> list[Tensor | None]:
+        """In training, the rows (batch,) at which each modality is left to the fusion, the others lacking it.
+
+        Of a row that has them all, one is hidden with the probability `modality_dropout` (Neverova et al. 2016, arXiv
+        1501.00102): else the fusion leans on whichever is learned first, and the other is never listened to.
+        """
+        if not self.training or self.config.modality_dropout == 0 or len(masks) == 1:
+            return [None] * len(masks)
+        complete = torch.stack([mask.any(dim=1) for mask in masks]).all(dim=0)
+        hidden = complete & (torch.rand(len(complete), device=complete.device) < self.config.modality_dropout)
+        which = torch.randint(len(masks), hidden.shape, device=hidden.device)
+        return [~(hidden & (which == i)) for i in range(len(masks))]
 
     def _fused(self, audio: ModalityState | None, text: ModalityState | None):
         states = [audio, text]
@@ -369,19 +384,22 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
         Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
         """
-        audio = text = None
+        given: dict[str, tuple[Tensor, Tensor]] = {}
         if self.config.uses_audio and audio_features is not None:
-            audio = self._audio_state(audio_features, audio_mask)
+            given["audio"] = self._given("audio", audio_features, audio_mask)
         if self.config.uses_text and (text_features is not None or input_ids is not None):
             if text_features is None:
                 text_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
                 text_features = self.encode_text(input_ids, text_mask)
-            text = self._text_state(text_features, text_mask)
-        if audio is None and text is None:
+            given["text"] = self._given("text", text_features, text_mask)
+        if not given:
             wanted = {"audio": "audio_features", "text": "input_ids or text_features"}.get(
                 self.config.modality, "audio_features, input_ids or text_features"
             )
             raise ValueError(f"this model ({self.config.modality}) needs {wanted}")
+        kept = self._kept([mask for _, mask in given.values()])
+        states = {name: self._state(name, *given[name], rows) for name, rows in zip(given, kept, strict=True)}
+        audio, text = states.get("audio"), states.get("text")
         attentions = gates = None
         if self.config.modality == "both":
             fused = self._fused(audio, text)

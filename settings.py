@@ -119,10 +119,19 @@ class Settings:
         f"How voice and words are joined: {', '.join(FUSION_TYPES)}, or a name that fusion_module registers.",
     )
     fusion_module: str | None = _model(None, "Python file with an own fusion.")
+    fusion_block: str = _model(
+        "normalized",
+        "Layers of the fusion: the original's, or with LayerNorms besides.",
+        choices=("original", "normalized"),
+    )
     fusion_hidden_dim: int = _model(512, "Width of the fusion.", min=1)
     num_attention_heads: int = _model(8, "Heads of cross attention; they divide fusion_hidden_dim.", min=1)
     hidden_dim: int = _model(1024, "Width of the classifier's hidden layer; 0 is one linear layer.", min=0)
     dropout: float = _model(0.1, "Dropout of the fusion and the classifier.", min=0, below=1)
+    input_dropout: float = _model(0.5, "Dropout of each modality's pooled vector.", min=0, below=1)
+    modality_dropout: float = _model(
+        0.2, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
+    )
     num_classes: int | None = _model(None, "Number of classes, checked against the label map.", min=2)
 
     loss: str = _loss("cross_entropy", "Loss function.", choices=("cross_entropy", "focal"))
