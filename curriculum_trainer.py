@@ -1,5 +1,6 @@
 """A Trainer with a curriculum, speaker batches and difficulty weighting, whose interrupted runs resume exactly."""
 
+import itertools
 import json
 import logging
 import math
@@ -336,29 +337,30 @@ class CurriculumTrainer(ResumableTrainer):
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if created:
-            named = dict((self.model if model is None else model).named_parameters())
-            names = {id(parameter): name for name, parameter in named.items()}
+            model = self.model if model is None else model
+            names = {id(parameter): name for name, parameter in model.named_parameters()}
+            free = scale_free_weights(model)
             groups: dict[tuple[bool, float, int], dict] = {}
             for number, group in enumerate(optimizer.param_groups):
                 rest = {key: value for key, value in group.items() if key not in ("params", "lr")}
                 for parameter in group["params"]:
-                    name = names[id(parameter)]
-                    rate = self._learning_rate(name, parameter)
-                    key = ("text_encoder." in name, -rate, number)
+                    of_encoder = "text_encoder." in names[id(parameter)]
+                    rate = self._learning_rate(parameter, of_encoder, id(parameter) in free)
+                    key = (of_encoder, -rate, number)
                     groups.setdefault(key, {**rest, "lr": rate, "params": []})["params"].append(parameter)
             optimizer.param_groups.clear()
             for key in sorted(groups):
                 optimizer.add_param_group(groups[key])
         return optimizer
 
-    def _learning_rate(self, name: str, parameter: torch.nn.Parameter) -> float:
+    def _learning_rate(self, parameter: torch.nn.Parameter, of_encoder: bool, scale_free: bool) -> float:
         """The highest learning rate of a parameter. That of a matrix falls with its inputs, as Adam's does in the
         maximal-update parametrisation (Yang et al. 2022, arXiv 2203.03466): what is right for a narrow layer throws a
         wide one about, since all of its inputs move in step."""
-        if "text_encoder." in name and self.args.text_learning_rate is not None:
-            return self.args.text_learning_rate
+        if of_encoder:
+            return self.args.text_learning_rate or self.args.learning_rate
         base = self.args.lr_base_width
-        if base is None or parameter.ndim < 2 or "text_encoder." in name:
+        if base is None or parameter.ndim < 2 or scale_free:
             return self.args.learning_rate
         return self.args.learning_rate * min(1.0, base / parameter.shape[1])
 
@@ -486,6 +488,21 @@ class _EpochControl(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         if self.trainer.is_in_train:
             self.trainer._keep_if_better(metrics)
+
+
+def scale_free_weights(model: torch.nn.Module) -> set[int]:
+    """The ids of the matrices that a LayerNorm follows (in an `nn.Sequential`).
+
+    What comes out there does not depend on the size of the matrix, and a step turns it the less the larger it has
+    grown (van Laarhoven 2017, arXiv 1706.05350): a high learning rate does no harm, whatever the width.
+    """
+    return {
+        id(first.weight)
+        for module in model.modules()
+        if isinstance(module, torch.nn.Sequential)
+        for first, second in itertools.pairwise(module)
+        if isinstance(first, torch.nn.Linear) and isinstance(second, torch.nn.LayerNorm)
+    }
 
 
 def logits_of(predictions: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:

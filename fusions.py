@@ -269,22 +269,31 @@ class GatedFusion(Fusion):
 
     The sum is linear in the modalities for given gates; that their interaction (such as the exclusive or of two
     cues) can be told is the work of the classifier's hidden layer, and needs `hidden_dim` above 0.
+
+    In the block `normalized` a LayerNorm follows each projection, and the gate's scores are divided by the root of its
+    inputs' number, as those of attention are. Without, the scores grow by several in the first steps of a high
+    learning rate: the gate closes for one modality or the other, and stays so.
     """
 
     def __init__(self, dims: list[int], hidden_dim: int, dropout: float, block: str = "original"):
         super().__init__()
-        self.projections = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
-        # Else the projections grow, and with them what the gate sees: it closes for good within a few steps.
-        norm = nn.LayerNorm if block == "normalized" else nn.Identity
-        self.norms = nn.ModuleList(norm(hidden_dim) for _ in dims)
+        self.normalized = block == "normalized"
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim))
+            if self.normalized
+            else nn.Linear(dim, hidden_dim)
+            for dim in dims
+        )
         self.gate = nn.Linear(len(dims) * hidden_dim, len(dims))
         self.output = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Dropout(dropout))
 
     def forward(self, states: list[ModalityState]) -> FusionOutput:
         """See `Fusion.forward`."""
-        layers = zip(states, self.projections, self.norms, strict=True)
-        projected = [norm(project(state.pooled)) for state, project, norm in layers]
-        gates = self.gate(torch.cat(projected, dim=-1)).softmax(dim=-1)  # (batch, modalities)
+        projected = [project(state.pooled) for project, state in zip(self.projections, states, strict=True)]
+        scores = self.gate(torch.cat(projected, dim=-1))
+        if self.normalized:
+            scores = scores * self.gate.in_features**-0.5
+        gates = scores.softmax(dim=-1)  # (batch, modalities)
         fused = (torch.stack(projected, dim=1) * gates.unsqueeze(-1)).sum(dim=1)  # (batch, hidden)
         return FusionOutput(self.output(fused), gates=gates)
 
