@@ -57,7 +57,6 @@ class EmoMMConfig(PreTrainedConfig):
         num_attention_heads (`int`, defaults to 8): heads of the cross attention; they divide `fusion_hidden_dim`.
         hidden_dim (`int`, defaults to 1024): width of the classifier's hidden layer; 0 makes it one linear layer.
         dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
-        input_dropout (`float`, defaults to 0.0): dropout of each modality's pooled vector, in [0, 1).
         modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with voice and words at which
             one of the two is hidden, in [0, 1).
         loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.
@@ -93,7 +92,6 @@ class EmoMMConfig(PreTrainedConfig):
     num_attention_heads: int = 8
     hidden_dim: int = 1024
     dropout: float | int = 0.1
-    input_dropout: float | int = 0.0
     modality_dropout: float | int = 0.0
     loss: str = "cross_entropy"
     focal_gamma: float | int = 2.0
@@ -146,7 +144,7 @@ class EmoMMConfig(PreTrainedConfig):
         if self.audio_projection_dim is not None:
             _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))
-        for name in ("dropout", "input_dropout", "modality_dropout"):
+        for name in ("dropout", "modality_dropout"):
             _within(name, getattr(self, name), 0, 1)
         _within("label_smoothing", self.label_smoothing, 0, 1)
         _within("focal_gamma", self.focal_gamma, 0, float("inf"))

@@ -346,7 +346,7 @@ class Experiment:
         elif isinstance(settings.class_weights, dict):
             weights = [float(settings.class_weights[name]) for name in labels]
         same = ("modality", "feature_normalization", "audio_projection_dim", "text_max_length", "text_pooling")
-        same += ("freeze_text_encoder", "input_dropout", "modality_dropout", "dropout", "hidden_dim")
+        same += ("freeze_text_encoder", "modality_dropout", "dropout", "hidden_dim")
         same += ("fusion_type", "fusion_block", "fusion_hidden_dim", "num_attention_heads")
         same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing", "vad_loss_weight")
         return self._checked(

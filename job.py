@@ -126,9 +126,17 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         lock.release()
 
 
-def plan_experiment(settings: Settings, folder: Path) -> tuple[Experiment, list[Run]]:
-    """An experiment of the job in `folder`, ready to train, and its runs. Raises InputError as `run` does."""
-    experiment = _prepare(settings, folder, {}, {}, False)
+def plan_experiment(
+    settings: Settings, folder: Path, loaded: dict[str, Corpus] | None = None, encoders: Encoders | None = None
+) -> tuple[Experiment, list[Run]]:
+    """An experiment of the job in `folder`, ready to train, and its runs. Raises InputError as `run` does.
+
+    Args:
+        loaded, encoders: what experiments planned before have read, used and added to.
+    """
+    experiment = _prepare(
+        settings, folder, {} if loaded is None else loaded, {} if encoders is None else encoders, False
+    )
     return experiment, _runs(experiment, folder, process_state().num_processes)
 
 

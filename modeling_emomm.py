@@ -298,7 +298,6 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         present = mask.any(dim=1)
         if kept is not None:
             pooled, present = pooled * kept.unsqueeze(1).to(pooled.dtype), present & kept
-        pooled = F.dropout(pooled, self.config.input_dropout, self.training)
         return ModalityState(pooled, sequence, mask, present)
 
     def _standardized(self, modality: str, features: Tensor, kept: Tensor | None) -> Tensor:
