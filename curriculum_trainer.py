@@ -1,6 +1,5 @@
 """A Trainer with a curriculum, speaker batches and difficulty weighting, whose interrupted runs resume exactly."""
 
-import itertools
 import json
 import logging
 import math
@@ -90,8 +89,8 @@ class CurriculumTrainingArguments(TrainingArguments):
     lr_schedule: str | None = field(
         default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
     )
-    lr_base_width: int | None = field(
-        default=None, metadata={"help": "The rate of a weight matrix is multiplied by this / its inputs, at most 1."}
+    lr_width_limit: float | None = field(
+        default=None, metadata={"help": "A parameter's rate is at most this / its last dimension; None: no limit."}
     )
     text_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of a text encoder that is fine-tuned."}
@@ -332,20 +331,19 @@ class CurriculumTrainer(ResumableTrainer):
         return 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """As in `Trainer`, with rates that fall with the width of a weight matrix (`lr_base_width`), and one of its
-        own for a text encoder that is fine-tuned. The first group has the highest rate of the head: it is logged."""
+        """As in `Trainer`, with rates that the width limits (`lr_width_limit`), and one of its own for a text encoder
+        that is fine-tuned. The group with the highest rate of the head comes first: it is the one that is logged."""
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if created:
-            model = self.model if model is None else model
-            names = {id(parameter): name for name, parameter in model.named_parameters()}
-            free = scale_free_weights(model)
+            named = (self.model if model is None else model).named_parameters()
+            encoder = {id(parameter) for name, parameter in named if "text_encoder." in name}
             groups: dict[tuple[bool, float, int], dict] = {}
             for number, group in enumerate(optimizer.param_groups):
                 rest = {key: value for key, value in group.items() if key not in ("params", "lr")}
                 for parameter in group["params"]:
-                    of_encoder = "text_encoder." in names[id(parameter)]
-                    rate = self._learning_rate(parameter, of_encoder, id(parameter) in free)
+                    of_encoder = id(parameter) in encoder
+                    rate = self._learning_rate(parameter, of_encoder)
                     key = (of_encoder, -rate, number)
                     groups.setdefault(key, {**rest, "lr": rate, "params": []})["params"].append(parameter)
             optimizer.param_groups.clear()
@@ -353,16 +351,20 @@ class CurriculumTrainer(ResumableTrainer):
                 optimizer.add_param_group(groups[key])
         return optimizer
 
-    def _learning_rate(self, parameter: torch.nn.Parameter, of_encoder: bool, scale_free: bool) -> float:
-        """The highest learning rate of a parameter. That of a matrix falls with its inputs, as Adam's does in the
-        maximal-update parametrisation (Yang et al. 2022, arXiv 2203.03466): what is right for a narrow layer throws a
-        wide one about, since all of its inputs move in step."""
+    def _learning_rate(self, parameter: torch.nn.Parameter, of_encoder: bool) -> float:
+        """The highest learning rate of a parameter.
+
+        A step of Adam moves each entry by about the rate, whatever the gradient's size, and all in step: what a row of
+        n entries gives changes by up to n times the rate at once, and beyond a limit nothing is learned any more. So a
+        rate that is right falls with the width (Yang et al. 2022, arXiv 2203.03466); here it is cut off where n times
+        the rate would pass `lr_width_limit`, and below that it is as it was given.
+        """
         if of_encoder:
             return self.args.text_learning_rate or self.args.learning_rate
-        base = self.args.lr_base_width
-        if base is None or parameter.ndim < 2 or scale_free:
+        limit = self.args.lr_width_limit
+        if limit is None or not parameter.ndim:
             return self.args.learning_rate
-        return self.args.learning_rate * min(1.0, base / parameter.shape[1])
+        return min(self.args.learning_rate, limit / parameter.shape[-1])
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """As in `Trainer`, and the schedules of `schedules.py`."""
@@ -488,21 +490,6 @@ class _EpochControl(TrainerCallback):
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         if self.trainer.is_in_train:
             self.trainer._keep_if_better(metrics)
-
-
-def scale_free_weights(model: torch.nn.Module) -> set[int]:
-    """The ids of the matrices that a LayerNorm follows (in an `nn.Sequential`).
-
-    What comes out there does not depend on the size of the matrix, and a step turns it the less the larger it has
-    grown (van Laarhoven 2017, arXiv 1706.05350): a high learning rate does no harm, whatever the width.
-    """
-    return {
-        id(first.weight)
-        for module in model.modules()
-        if isinstance(module, torch.nn.Sequential)
-        for first, second in itertools.pairwise(module)
-        if isinstance(first, torch.nn.Linear) and isinstance(second, torch.nn.LayerNorm)
-    }
 
 
 def logits_of(predictions: np.ndarray | tuple[np.ndarray, ...]) -> np.ndarray:

@@ -279,10 +279,7 @@ class GatedFusion(Fusion):
         super().__init__()
         self.normalized = block == "normalized"
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim))
-            if self.normalized
-            else nn.Linear(dim, hidden_dim)
-            for dim in dims
+            _dense(dim, hidden_dim, dropout) if self.normalized else nn.Linear(dim, hidden_dim) for dim in dims
         )
         self.gate = nn.Linear(len(dims) * hidden_dim, len(dims))
         self.output = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Dropout(dropout))

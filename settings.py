@@ -176,10 +176,8 @@ class Settings:
         False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
     )
     learning_rate: float = _training(9e-3, "Highest learning rate.", above=0)
-    lr_base_width: int | None = _training(
-        64,
-        "The rate of a weight matrix is multiplied by this / its inputs where that is below 1; null: never.",
-        min=1,
+    lr_width_limit: float | None = _training(
+        0.6, "A matrix' learning rate is at most this / its inputs, a vector's this / its length; null: none.", above=0
     )
     text_learning_rate: float | None = _training(
         None, "Learning rate of a text encoder that isn't frozen; null is 2e-5.", above=0

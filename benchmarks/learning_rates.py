@@ -32,7 +32,7 @@ from grid import run_grid  # noqa: E402
 from grid import settings_of  # noqa: E402
 
 RATES = (3e-4, 1e-3, 3e-3, 9e-3)
-# (width, dropout, order): of the eight, those in which an even number is the second one of its kind... and so balanced.
+# (width, dropout, order): each value twice, and each pair of values once.
 HALF = (("wide", 0.1, "curriculum"), ("wide", 0.5, "plain"), ("narrow", 0.1, "plain"), ("narrow", 0.5, "curriculum"))
 FUSIONS = [name for name in MODELS if name not in ("voice", "words")]
 # Where these models have nothing to learn from: the words of emodb, and either alone of the interaction.
@@ -130,19 +130,11 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
-    print(
-        f"{'model':16} "
-        + " ".join(f"{rate:>7g}" for rate in RATES)
-        + "   worst of 3e-4..3e-3, and 9e-3, below the best"
-    )
+    heading = " ".join(f"{rate:>7g}" for rate in RATES)
+    print(f"{'model':16} {heading}   below the best: worst of 3e-4 to 3e-3, and 9e-3")
     for model, by in found["uar"].items():
-        below = found["worst_below_best"][model]
-        print(
-            f"{model:16} "
-            + " ".join(f"{uar:7.3f}" for uar in by.values())
-            + "   "
-            + ", ".join(f"{x:.3f}" for x in below.values())
-        )
+        below = ", ".join(f"{points:.3f}" for points in found["worst_below_best"][model].values())
+        print(f"{model:16} " + " ".join(f"{uar:7.3f}" for uar in by.values()) + f"   {below}")
     never = found["class_never_predicted"]
     print(f"{found['runs']} runs; at chance though there is something to learn: {len(found['runs_at_chance'])}")
     print(f"a class never predicted: {never['runs']} of {never['of']} ({100 * never['share']:.1f} %)")

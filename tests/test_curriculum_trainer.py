@@ -568,7 +568,7 @@ def test_the_probe_is_its_authors_loop(tmp_path):
         model=EmoMMForEmotionClassification(config),
         num_train_epochs=12,
         learning_rate=settings.learning_rate,
-        lr_base_width=settings.lr_base_width,
+        lr_width_limit=settings.lr_width_limit,
         weight_decay=settings.weight_decay,
         lr_schedule=settings.lr_scheduler,
         lr_scheduler_kwargs=settings.lr_scheduler_kwargs,
@@ -581,7 +581,7 @@ def test_the_probe_is_its_authors_loop(tmp_path):
     trainer.train()
     assert [len(batch) for batch in trainer.seen.rows] == 12 * [*(STEPS - 1) * [BATCH], ROWS % BATCH]
     assert (settings.validation, settings.validation_fraction) == ("random_unstratified", 0.2)
-    assert (settings.feature_normalization, settings.lr_base_width) == ("none", None)
+    assert (settings.feature_normalization, settings.lr_width_limit) == ("none", None)
     optimizer = torch.optim.RMSprop([*first.parameters(), *last.parameters()], lr=5e-4, momentum=0.9)
     scheduler = CyclicLR(optimizer, base_lr=5e-4, max_lr=1e-3, step_size_up=10)
     features = torch.from_numpy(np.stack([rows()[i]["audio_features"][0] for i in range(ROWS)])).float()
