@@ -57,6 +57,8 @@ class EmoMMConfig(PreTrainedConfig):
         num_attention_heads (`int`, defaults to 8): heads of the cross attention; they divide `fusion_hidden_dim`.
         hidden_dim (`int`, defaults to 1024): width of the classifier's hidden layer; 0 makes it one linear layer.
         dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
+        feature_noise (`dict[str, float]`, *optional*): by modality, in training, the standard deviation of the noise
+            that is added to its pooled vector, in standard deviations of the training rows.
         modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with voice and words at which
             one of the two is hidden, in [0, 1).
         loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.
@@ -92,6 +94,7 @@ class EmoMMConfig(PreTrainedConfig):
     num_attention_heads: int = 8
     hidden_dim: int = 1024
     dropout: float | int = 0.1
+    feature_noise: dict[str, float | int] | None = None
     modality_dropout: float | int = 0.0
     loss: str = "cross_entropy"
     focal_gamma: float | int = 2.0
@@ -146,6 +149,8 @@ class EmoMMConfig(PreTrainedConfig):
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))
         for name in ("dropout", "modality_dropout"):
             _within(name, getattr(self, name), 0, 1)
+        for modality, deviation in (self.feature_noise or {}).items():
+            _within(f"feature_noise of {modality}", deviation, 0, float("inf"))
         _within("label_smoothing", self.label_smoothing, 0, 1)
         _within("focal_gamma", self.focal_gamma, 0, float("inf"))
         _within("vad_loss_weight", self.vad_loss_weight, 0, float("inf"))

@@ -82,6 +82,11 @@ def check_consistent(s: "Settings") -> None:
             "short_last_batch is true, and so is use_speaker_disentanglement, which fills a speaker's last batch with "
             "rows of the same speaker: set one of them to false."
         )
+    if s.feature_noise and s.feature_normalization == "none":
+        raise InputError(
+            f"feature_noise is {s.feature_noise:g} and feature_normalization none, but the noise is in standard "
+            "deviations of the training rows: set feature_normalization to standardize, or feature_noise to null."
+        )
     _check_curriculum(s)
     _check_scheduler(s)
 

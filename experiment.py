@@ -359,10 +359,27 @@ class Experiment:
             text_dim=text_dim,
             text_model_name="" if settings.modality == "audio" else settings.text_model_name,
             fusion_module=self.fusion_module,
+            feature_noise=self._feature_noise(len(train_labels), text_dim),
             class_weights=weights,
             id2label=dict(enumerate(labels)),
             label2id={name: i for i, name in enumerate(labels)},
         )
+
+    def _feature_noise(self, rows: int, text_dim: int) -> dict[str, float] | None:
+        """The deviation of the training noise of each modality that is standardised.
+
+        Noise on the inputs acts as a ridge penalty (Bishop 1995, Neural Computation 7), and that needs to grow with
+        the dimensions and to fall with the rows: with more dimensions than rows, each row can be told from all others
+        by what says nothing of its class.
+        """
+        settings = self.settings
+        if settings.feature_normalization == "none" or settings.feature_noise == 0:
+            return None
+        dims = {} if self.audio is None else {"audio": self.audio.dim}
+        if settings.modality != "audio" and settings.freeze_text_encoder:
+            dims["text"] = text_dim
+        given = settings.feature_noise
+        return {name: min(1.0, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
 
     def arguments(self, run: Run) -> CurriculumTrainingArguments:
         """The Trainer's arguments."""

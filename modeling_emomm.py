@@ -298,6 +298,9 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         present = mask.any(dim=1)
         if kept is not None:
             pooled, present = pooled * kept.unsqueeze(1).to(pooled.dtype), present & kept
+        deviation = (self.config.feature_noise or {}).get(modality, 0)
+        if self.training and deviation:  # not where there is nothing: it must look as it will in evaluation
+            pooled = pooled + deviation * torch.randn_like(pooled) * present.unsqueeze(1)
         return ModalityState(pooled, sequence, mask, present)
 
     def _standardized(self, modality: str, features: Tensor, kept: Tensor | None) -> Tensor:

@@ -128,8 +128,13 @@ class Settings:
     num_attention_heads: int = _model(8, "Heads of cross attention; they divide fusion_hidden_dim.", min=1)
     hidden_dim: int = _model(1024, "Width of the classifier's hidden layer; 0 is one linear layer.", min=0)
     dropout: float = _model(0.1, "Dropout of the fusion and the classifier.", min=0, below=1)
+    feature_noise: float | None = _model(
+        None,
+        "Noise on each modality in training, in its standard deviations; null: root of dimensions / rows, up to 1.",
+        min=0,
+    )
     modality_dropout: float = _model(
-        0.2, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
+        0.1, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
     )
     num_classes: int | None = _model(None, "Number of classes, checked against the label map.", min=2)
 
