@@ -250,17 +250,24 @@ class CrossAttentionFusion(Fusion):
 
 @register_fusion("concat")
 class ConcatFusion(Fusion):
-    """The pooled vectors side by side, through two dense layers."""
+    """The pooled vectors side by side, through two dense layers.
 
-    def __init__(self, dims: list[int], hidden_dim: int, dropout: float):
+    In the block `normalized` each modality has the same share of what the first layer sees, however wide it is: of
+    standardised vectors 16 and 384 wide, one would otherwise be a 25th of the sum.
+    """
+
+    def __init__(self, dims: list[int], hidden_dim: int, dropout: float, block: str = "original"):
         super().__init__()
+        even = sum(dims) / len(dims)
+        self.scales = [(even / dim) ** 0.5 if block == "normalized" else 1.0 for dim in dims]
         self.output = nn.Sequential(
             _dense(sum(dims), 2 * hidden_dim, dropout), _dense(2 * hidden_dim, hidden_dim, dropout)
         )
 
     def forward(self, states: list[ModalityState]) -> FusionOutput:
         """See `Fusion.forward`."""
-        return FusionOutput(self.output(torch.cat([state.pooled for state in states], dim=-1)))
+        scaled = [state.pooled * scale for state, scale in zip(states, self.scales, strict=True)]
+        return FusionOutput(self.output(torch.cat(scaled, dim=-1)))
 
 
 @register_fusion("gated")
@@ -279,7 +286,10 @@ class GatedFusion(Fusion):
         super().__init__()
         self.normalized = block == "normalized"
         self.projections = nn.ModuleList(
-            _dense(dim, hidden_dim, dropout) if self.normalized else nn.Linear(dim, hidden_dim) for dim in dims
+            nn.Sequential(nn.Linear(dim, hidden_dim), nn.LayerNorm(hidden_dim))
+            if self.normalized
+            else nn.Linear(dim, hidden_dim)
+            for dim in dims
         )
         self.gate = nn.Linear(len(dims) * hidden_dim, len(dims))
         self.output = nn.Sequential(nn.LayerNorm(hidden_dim), nn.Dropout(dropout))
