@@ -694,6 +694,42 @@ def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path):
     assert moved["classifier.0.weight"] > 0.02
 
 
+@pytest.mark.parametrize("limit", [None, 0.04])
+def test_rates_are_limited_by_the_width(tmp_path, limit):
+    """Of a matrix by its inputs, of a vector by its length; those below the limit, and a tuned encoder's, stay."""
+    torch.manual_seed(0)
+    encoder = AutoModel.from_pretrained(tiny_encoder(tmp_path / "encoder", hidden=16))
+    config = EmoMMConfig(
+        audio_dim=3,
+        text_config=encoder.config,
+        text_dim=16,
+        freeze_text_encoder=False,
+        fusion_type="concat",
+        fusion_hidden_dim=2,
+        hidden_dim=8,
+        num_labels=CLASSES,
+    )
+    model = EmoMMForEmotionClassification(config)
+    model.attach_text_encoder(encoder)
+    trainer = new_trainer(tmp_path / "run", model=model, text_learning_rate=0.03, lr_width_limit=limit)
+    rates = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert {rate for name, rate in found.items() if name.startswith("text_encoder.")} == {0.03}
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.01  # the rate that is logged
+    by_hand = {
+        "fusion.output.0.0.weight": 0.04 / 19,
+        "fusion.output.1.0.weight": 0.01,  # 4 inputs: 0.04 / 4
+        "fusion.output.1.1.weight": 0.01,
+        "classifier.0.weight": 0.01,
+        "classifier.0.bias": 0.04 / 8,
+        "classifier.1.weight": 0.04 / 8,
+        "classifier.4.weight": 0.04 / 8,
+        "classifier.4.bias": 0.01,
+    }
+    for name, rate in by_hand.items():
+        assert found[name] == pytest.approx(rate if limit else 0.01), name
+
+
 # ---- wrong arguments ------------------------------------------------------------------------------------------------
 
 

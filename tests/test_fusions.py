@@ -315,3 +315,29 @@ def test_a_users_file_registers_its_fusion(registry, tmp_path, spelling):
 def test_a_users_file_needs_a_name_of_its_own(tmp_path, name):
     with pytest.raises(ValueError, match="needs another name"):
         load_fusion_module(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["gated", "concat", "cross_attention"])
+def test_the_normalized_block_by_hand(name):
+    states = [state(5, 1, 3, torch.float64), state(5, 1, 12, torch.float64)]
+    fusion = build_fusion(name, [3, 12], 8, 2, 0.0, "normalized").double().eval()
+    pooled = [each.pooled for each in states]
+    output = fusion(states)
+    if name == "gated":
+        projected = [F.layer_norm(p(x), (8,)) for p, x in zip([p[0] for p in fusion.projections], pooled, strict=True)]
+        gates = (fusion.gate(torch.cat(projected, dim=1)) / 4).softmax(dim=1)  # the root of 16
+        expected = F.layer_norm(gates[:, :1] * projected[0] + gates[:, 1:] * projected[1], (8,))
+        torch.testing.assert_close(output.gates, gates)
+    elif name == "concat":
+        even = torch.cat([pooled[0] * 2.5**0.5, pooled[1] * 0.625**0.5], dim=1)  # 7.5 / 3 and 7.5 / 12
+        expected = dense(fusion.output[1], dense(fusion.output[0], even))
+    else:
+        first, second = (layer(x) for layer, x in zip(fusion.projections, pooled, strict=True))
+        hidden = []
+        for block, query, value in zip(fusion.blocks, (first, second), (second, first), strict=True):
+            query = F.layer_norm(query, (8,))
+            attended = block.attention.output(block.attention.value(value))  # one vector: its weight is 1
+            after = F.layer_norm(query + attended, (8,))
+            hidden.append(F.layer_norm(after + block.feed_forward(after), (8,)))
+        expected = dense(fusion.output, torch.cat(hidden, dim=1))
+    torch.testing.assert_close(output.embedding, expected)

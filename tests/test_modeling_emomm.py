@@ -3,12 +3,14 @@
 import inspect
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny_encoders import KINDS
 from tiny_encoders import tiny_encoder
 from torch import nn
@@ -32,6 +34,7 @@ from emomm.modeling_emomm import emotion_loss
 from emomm.modeling_emomm import vad_loss
 
 AUDIO_DIM, TEXT_DIM, CLASSES = 12, 16, 4
+FIXTURES = Path(__file__).parent / "fixtures" / "exported_0_1"
 SENTENCES = ["I am so happy today!", "leave me alone", "sad", "What a day, what a day."]
 
 # Every setting of modality, fusion and pooling, and the voice projected or not.
@@ -105,6 +108,110 @@ def some_steps(model: EmoMMForEmotionClassification, rows: list[dict], steps: in
         losses.append(loss.item())
     model.eval()
     return losses
+
+
+# ---- what training rows alone decide --------------------------------------------------------------------------------
+
+
+def statistics(dim: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return 5 + torch.randn(dim, generator=generator), 0.2 + torch.rand(dim, generator=generator)
+
+
+def standardizing(**values) -> EmoMMForEmotionClassification:
+    model = model_of(feature_normalization="standardize", **values)
+    for name, dim in model.config.standardized.items():
+        model.set_feature_statistics(name, *statistics(dim, dim))
+    return model
+
+
+@each_setting
+def test_a_standardising_model_is_a_plain_one_on_standardised_features(setting, tmp_path):
+    """Frames, tokens, padding and single vectors; after saving and loading too."""
+    standardized, plain = standardizing(**setting), model_of(**setting)
+    standardized.save_pretrained(tmp_path)
+    loaded = EmoMMForEmotionClassification.from_pretrained(tmp_path).eval()
+    for lengths in ([(5, 3), (1, 4), (2, 1)], [(1, 1), (1, 1)]):
+        batch = EmoMMDataCollator()(rows_of(lengths))
+        by_hand = dict(batch)
+        for name, dim in (("audio", AUDIO_DIM), ("text", TEXT_DIM)):
+            mean, std = statistics(dim, dim)
+            by_hand[f"{name}_features"] = (batch[f"{name}_features"] - mean) / std
+        expected = outputs(plain, by_hand).logits
+        assert_close(outputs(standardized, batch).logits, expected, 2e-5)
+        assert torch.equal(outputs(loaded, batch).logits, outputs(standardized, batch).logits)
+        assert not torch.allclose(outputs(plain, batch).logits, expected, atol=1e-3)
+
+
+def test_a_tuned_encoders_states_are_not_standardised(encoders):
+    """They change while it trains: statistics of its first states would be those of no model."""
+    model = model_of(feature_normalization="standardize", freeze_text_encoder=False)
+    assert list(model.config.standardized) == ["audio"]
+    assert [name for name, _ in model.named_buffers()] == ["audio_mean", "audio_std"]
+
+
+def test_wrong_statistics_are_refused():
+    model = model_of(feature_normalization="standardize", modality="audio")
+    right = torch.ones(AUDIO_DIM)
+    for modality, mean, std, message in (
+        ("text", right, right, "does not standardise 'text'"),
+        ("audio", right[1:], right, r"audio_mean must be \(12,\), got \(11,\)"),
+        ("audio", right, torch.zeros(AUDIO_DIM), "above 0"),
+        ("audio", torch.full((AUDIO_DIM,), math.nan), right, "must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.set_feature_statistics(modality, mean, std)
+
+
+def states_in_training(model, batch) -> list:
+    """What the fusion sees in one training step."""
+    seen = []
+    model.fusion.register_forward_pre_hook(lambda _, states: seen.extend(states[0]))
+    model.train()
+    model(**batch)
+    model.eval()
+    return seen
+
+
+@pytest.mark.parametrize("normalization", ["none", "standardize"])
+def test_modality_dropout_hides_one_of_two_and_in_training_alone(normalization):
+    torch.manual_seed(0)
+    build = standardizing if normalization == "standardize" else model_of
+    model = build(modality_dropout=0.4, fusion_type="adaptive")
+    rows = rows_of([(2, 3)] * 3000 + [(0, 3), (2, 0)] * 500)
+    audio, text = states_in_training(model, EmoMMDataCollator()(rows))
+    hidden = torch.stack([~audio.present, ~text.present])
+    assert hidden[:, :3000].sum(dim=1).tolist() == pytest.approx([600, 600], abs=75)  # 0.2 each; 3.4 deviations
+    assert not hidden.all(dim=0).any()
+    assert hidden[0, 3000::2].all() and not hidden[0, 3001::2].any()  # rows that lack one keep the other
+    for state in (audio, text):
+        assert not state.pooled[~state.present].any() and state.pooled[state.present].any(dim=1).all()
+        assert not state.sequence[:3000][~state.present[:3000]].any()
+    assert torch.equal(outputs(model, rows).logits, outputs(model, rows).logits)
+    audio, text = states_in_training(build(fusion_type="adaptive"), EmoMMDataCollator()(rows[:3000]))
+    assert audio.present.all() and text.present.all()
+
+
+def test_noise_is_added_in_training_to_what_is_there():
+    torch.manual_seed(0)
+    noisy = standardizing(feature_noise={"audio": 0.5}, fusion_type="adaptive")
+    clean = standardizing(fusion_type="adaptive")
+    batch = EmoMMDataCollator()(rows_of([(2, 3)] * 400 + [(0, 2)] * 10))
+    (audio, text), (audio_before, text_before) = states_in_training(noisy, batch), states_in_training(clean, batch)
+    noise = audio.pooled - audio_before.pooled
+    assert noise[:400].std().item() == pytest.approx(0.5, rel=0.05) and abs(noise.mean().item()) < 0.05
+    assert not noise[400:].any() and torch.equal(text.pooled, text_before.pooled)
+    assert torch.equal(outputs(noisy, batch).logits, outputs(clean, batch).logits)
+
+
+@pytest.mark.parametrize("fusion", ["cross_attention", "gated", "concat"])
+def test_models_exported_before_load_as_before(fusion):
+    """Folders that version 0.1 wrote give the logits that it gave."""
+    made = load_file(FIXTURES / f"{fusion}.safetensors")
+    model = EmoMMForEmotionClassification.from_pretrained(FIXTURES / fusion).eval()
+    assert (model.config.feature_normalization, model.config.fusion_block) == ("none", "original")
+    given = {name: value for name, value in made.items() if name != "logits"}
+    assert_close(outputs(model, given).logits, made["logits"])
 
 
 @pytest.fixture(scope="module")
