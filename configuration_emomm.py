@@ -41,6 +41,8 @@ class EmoMMConfig(PreTrainedConfig):
             frames (the emotion2vec authors' probe has 256); without it the frames are averaged as they are.
         audio_encoder (`str`, defaults to `""`): the model that made the voice features; written down, not run.
         speech_encoder (`dict`, *optional*): the same as `SpeechFeatures` describes it, so that recordings can be read.
+        training_seconds (`list[float]`, *optional*): how long the training recordings are, in seconds: 1st percentile,
+            median, 99th percentile. None where the features tell no time.
         text_config (*optional*): configuration of the text encoder.
         text_dim (`int`, defaults to 768): width of the text encoder's states.
         text_model_name (`str`, defaults to `""`): where the text encoder came from.
@@ -80,6 +82,7 @@ class EmoMMConfig(PreTrainedConfig):
     audio_projection_dim: int | None = None
     audio_encoder: str = ""
     speech_encoder: dict | None = None
+    training_seconds: list[float | int] | None = None
     text_config: dict | PreTrainedConfig | None = None
     text_dim: int = 768
     text_model_name: str = ""

@@ -1,5 +1,7 @@
 """A corpus, or recordings, predicted in batches with an exported model."""
 
+import errno
+import glob
 import json
 import logging
 import os
@@ -88,11 +90,31 @@ def predict(
 
 
 def prepare_output(output: str | Path) -> None:
-    """Makes the folder of a file that is to be written. Raises InputError, before any work, where it can't be."""
+    """Makes the folder of a file that is to be written, and clears away what a killed process left of it there.
+
+    Raises InputError, before any work, where it can't be written.
+    """
+    output = Path(output)
     try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        for left in output.parent.glob(f"{glob.escape(output.name)}.*.temporary"):
+            if not _runs(left.suffixes[-2][1:]):
+                left.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
+
+
+def _runs(process: str) -> bool:
+    """Whether there is a process of that number."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _write(output: Path, write: Callable[[Path], None]) -> None:
@@ -110,8 +132,11 @@ def predict_recordings(
     speech_encoder: str | None = None,
     batch_size: int = 8,
     trust_remote_code: bool = False,
+    any_sound: bool = False,
 ) -> list[dict[str, Any]]:
     """Predicts recordings: what `EmoMMPipeline` gives for each, with `recording`, its path or URL, before it.
+
+    Of one that can't be used, its `error` says why.
 
     Args:
         model: folder of an exported model, or its id on the Hub.
@@ -121,8 +146,10 @@ def predict_recordings(
         speech_encoder: folder or id of the encoder that made the model's features, in place of the one it names.
         batch_size: recordings at a time.
         trust_remote_code: run the code that comes with the model, and with those encoders.
+        any_sound: take all but silence for speech, and label it.
 
-    Raises InputError for a model or recording that can't be read, and for another encoder than the model's.
+    Raises InputError for a model that can't be read, for another encoder than the model's, and where no recording can
+    be used.
     """
     loaded, processor = load_model(model, trust_remote_code)
     try:
@@ -133,6 +160,7 @@ def predict_recordings(
             speech_encoder=speech_encoder,
             transcribe=transcribe,
             trust_remote_code=trust_remote_code,
+            any_sound=any_sound,
         )
         words = texts or [None] * len(recordings)
         rows = ({"audio": each, "text": text} for each, text in zip(recordings, words, strict=True))
@@ -140,33 +168,60 @@ def predict_recordings(
         results = list(tqdm(results, total=len(recordings), desc="listening", unit="recording", disable=None))
     except (OSError, ValueError) as error:
         raise InputError(str(error)) from error
-    return [{"recording": name, **result} for name, result in zip(recordings, results, strict=True)]
+    results = [{"recording": name, **result} for name, result in zip(recordings, results, strict=True)]
+    if all(result["error"] is not None for result in results):
+        raise InputError("; ".join(map(why, results)))
+    return results
+
+
+def why(result: dict[str, Any]) -> str:
+    """Why a recording could not be used, with its name."""
+    name, error = result["recording"], result["error"]
+    return error if error.startswith(name) else f"{name}: {error}"
 
 
 def readable(results: Sequence[dict[str, Any]]) -> str:
     """The results of `predict_recordings` as lines for people: classes with bars, and what counted the most."""
     lines: list[str] = []
     for result in results:
-        lines.append(f"{result['recording']}: {result['label']} ({result['score']:.1%})")
-        width = max(len(each["label"]) for each in result["scores"])
-        for each in result["scores"]:
-            lines.append(f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip())
-        if result["vad"] is not None:
-            lines.append(f"  {', '.join(f'{name} {value:.1f}' for name, value in result['vad'].items())} (of 1 to 5)")
-        if result["transcript"] is not None:
-            lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
-        words = [
-            f"{each['word'].strip(_AROUND) or each['word']} {each['weight']:.0%}"
-            for each in _heaviest(result["words"])
-        ]
-        moments = [
-            f"{each['start']:.1f}-{each['end']:.1f} s {each['weight']:.0%}" for each in _heaviest(result["moments"])
-        ]
-        for what, named in (("words", words), ("moments", moments)):
-            if named:
-                lines.append(f"  {what} that counted ({result['weights_by']}): {', '.join(named)}")
-        lines += [f"  note: {note}" for note in result["notes"]]
+        if result["error"] is not None:
+            lines.append(f"{result['recording']}: not predicted\n  error: {result['error']}")
+            continue
+        if result["label"] is None:
+            lines.append(f"{result['recording']}: no label")
+        else:
+            lines.append(f"{result['recording']}: {result['label']} ({result['score']:.1%})")
+        lines += [*_bars(result), *_counted(result), *(f"  note: {note}" for note in result["notes"])]
     return "\n".join(lines)
+
+
+def _bars(result: dict[str, Any]) -> list[str]:
+    """The classes, and the ratings of a model that gives them."""
+    width = max((len(each["label"]) for each in result["scores"]), default=0)
+    lines = [
+        f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip()
+        for each in result["scores"]
+    ]
+    if result["vad"] is not None:
+        lines.append(f"  {', '.join(f'{name} {value:.1f}' for name, value in result['vad'].items())} (of 1 to 5)")
+    return lines
+
+
+def _counted(result: dict[str, Any]) -> list[str]:
+    """The words, and those of them and of the moments that counted the most."""
+    lines = []
+    if result["transcript"] is not None:
+        lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
+    words = [
+        f"{each['word'].strip(_AROUND) or each['word']} {each['weight']:.0%}" for each in _heaviest(result["words"])
+    ]
+    moments = [
+        f"{each['start']:.1f}-{each['end']:.1f} s {each['weight']:.0%}" for each in _heaviest(result["moments"])
+    ]
+    for what, named in (("words", words), ("moments", moments)):
+        if named:
+            lines.append(f"  {what} that counted ({result['weights_by']}): {', '.join(named)}")
+    return lines
 
 
 def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -297,4 +352,4 @@ def _predictions(
     return probabilities, vad
 
 
-__all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "write_results"]
+__all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "why", "write_results"]

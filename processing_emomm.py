@@ -27,10 +27,22 @@ from .waveforms import read_waveform
 EMPTY_TRANSCRIPT = "[EMPTY]"
 """What stands for a missing or empty transcript."""
 
+_CHARACTERS = 100  # of a token, and more than any has
+
 
 def is_missing(transcript: str | None) -> bool:
     """Whether there are no words: None, empty, white space alone, or the placeholder."""
     return transcript is None or transcript.strip() in ("", EMPTY_TRANSCRIPT)
+
+
+def beginning(transcript: str, max_length: int) -> str:
+    """A transcript as far as it can be read: tokenizers take seconds for a megabyte, to keep its first tokens.
+
+    Args:
+        max_length: tokens that are read.
+    """
+    most = _CHARACTERS * max_length
+    return transcript if len(transcript) <= most else transcript[:most].rpartition(" ")[0] or transcript[:most]
 
 
 class _InMemory(dict):
@@ -131,6 +143,7 @@ class EmoMMProcessor(ProcessorMixin):
         """Token ids of each transcript: int64 arrays, empty where the words are missing and may be."""
         missing = [is_missing(transcript) for transcript in transcripts]
         texts = [EMPTY_TRANSCRIPT if gone else text for text, gone in zip(transcripts, missing, strict=True)]
+        texts = [beginning(text, self.max_length) for text in texts]
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
         return [
             np.zeros(0, np.int64) if gone and self.allow_missing else np.asarray(row, dtype=np.int64)
@@ -261,4 +274,4 @@ class EmoMMProcessor(ProcessorMixin):
 if not __name__.startswith("transformers_modules"):
     AutoProcessor.register(EmoMMConfig, EmoMMProcessor, exist_ok=True)
 
-__all__ = ["EMPTY_TRANSCRIPT", "EmoMMProcessor", "is_missing"]
+__all__ = ["EMPTY_TRANSCRIPT", "EmoMMProcessor", "beginning", "is_missing"]

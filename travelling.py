@@ -34,6 +34,8 @@ CODE = (
     "speech_features.py",
     "transcribing.py",
     "travelling.py",
+    "utterances.py",
+    "voice_activity.py",
     "waveforms.py",
 )
 """The files that a model is made of, and its processor and pipeline."""

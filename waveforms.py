@@ -149,7 +149,7 @@ def read_waveform(
     samples, scale_notes = in_scale(samples, name)
     notes += scale_notes
     largest = float(np.abs(samples).max())
-    if np.ptp(samples) < 2 * _SILENT:  # also where it is constant, but not 0
+    if is_silent(samples):
         notes.append("silent")
     elif (at_top := float((np.abs(samples) >= largest * (1 - 1e-4)).mean())) >= _CLIPPED:
         notes.append(f"clipped: {at_top:.1%} of the samples are at the largest value")
@@ -180,6 +180,11 @@ def recorded_seconds(source: Any) -> float:
         return compressed_seconds(file) if compressed_kind(file) is not None else 0.0
     except (OSError, ValueError):
         return 0.0
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether nothing is above -80 dB of full scale; also where the samples are constant, but not 0."""
+    return bool(np.ptp(samples) < 2 * _SILENT)
 
 
 def _needs(package: Any, name: str, what: str) -> None:
@@ -399,6 +404,6 @@ def _mono(sound: _Sound) -> tuple[np.ndarray, list[str]]:
 
 
 __all__ = [
-    "CHANNELS", "LONGEST", "RATES", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "read_waveform",
-    "recorded_seconds",
+    "CHANNELS", "LONGEST", "RATES", "SAMPLING_RATE", "SHORTEST", "AudioError", "Waveform", "is_silent",
+    "read_waveform", "recorded_seconds",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ def predict_command(argv: list[str]) -> int:
     from ..predicting import predict_recordings
     from ..predicting import prepare_output
     from ..predicting import readable
+    from ..predicting import why
     from ..predicting import write_results
 
     if options.output is not None:
@@ -44,17 +45,21 @@ def predict_command(argv: list[str]) -> int:
         speech_encoder=options.speech_encoder,
         batch_size=options.batch_size or 8,
         trust_remote_code=options.trust_remote_code,
+        any_sound=options.no_vad,
     )
+    failed = [result for result in results if result["error"] is not None]
     if options.output is not None:
         write_results(results, options.output)
-        print(f"{len(results)} recordings predicted: {options.output}")
+        print(f"{len(results) - len(failed)} recordings predicted: {options.output}")
     else:
         print(json.dumps(results, indent=2, ensure_ascii=False) if options.json else readable(results))
-    return 0
+    for result in failed:
+        print(f"not predicted: {why(result)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _predict_corpus(options: argparse.Namespace) -> int:
-    for name in ("text", "transcribe", "speech_encoder", "json"):
+    for name in ("text", "transcribe", "speech_encoder", "no_vad", "json"):
         if getattr(options, name):
             raise InputError(
                 f"--{name} goes with recordings, and {options.inputs[0]!r} is none: no URL, and no file but of data."
@@ -84,7 +89,7 @@ def _predict_parser() -> Parser:
         usage="emomm predict MODEL RECORDING [RECORDING ...] [--text WORDS ...] [--transcribe MODEL] [--json]\n"
         "       emomm predict MODEL CORPUS --output FILE [--corpus NAME=PATH ...]",
         description="Say the emotion of recordings, or predict every row of a corpus, with an exported model. The "
-        "model comes first.",
+        "model comes first. Exit code 1: some recordings could not be read, and the results of the others are there.",
     )
     parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
     parser.add_argument(
@@ -115,6 +120,9 @@ def _predict_parser() -> Parser:
         "--speech_encoder",
         metavar="MODEL",
         help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
+    )
+    recordings.add_argument(
+        "--no_vad", action="store_true", help="take all but silence for speech; else what holds none has no label"
     )
     recordings.add_argument("--json", action="store_true", help="print JSON, with all weights")
     add_corpus(parser.add_argument_group("corpora"))
@@ -160,9 +168,9 @@ def space_command(argv: list[str]) -> int:
 def live_command(argv: list[str]) -> int:
     options = vars(_live_parser().parse_args([with_underscores(argument) for argument in argv]))
     speak()
+    from ..voice_activity import Vad
     from .live import recognize
     from .sources import Pcm
-    from .vad import Vad
 
     pcm = Pcm(options.pop("rate"), options.pop("channels"), options.pop("format"))
     vad = None if options.pop("no_vad") else Vad()
@@ -209,7 +217,7 @@ def _live_parser() -> Parser:
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object a hop")
     parser.add_argument("--silence", action="store_true", help="print a line for silent hops too")
-    parser.add_argument("--no_vad", action="store_true", help="take everything for speech")
+    parser.add_argument("--no_vad", action="store_true", help="take all but silence for speech")
     parser.add_argument("--exact", action="store_true", help="encode each window whole, as a recording of its own")
     parser.add_argument("--realtime", action="store_true", help="take a file as slowly as it plays")
     parser.add_argument(

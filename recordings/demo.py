@@ -26,6 +26,8 @@ SETTINGS_FILE = "demo.json"
 """Beside a Space's app.py: the options, by name."""
 LONGEST = 300.0
 """Seconds of a recording that the page takes."""
+LONGEST_TEXT = 5000
+"""Characters of words that the page takes; models read some hundreds."""
 KEPT = 600
 """Seconds after which an uploaded recording is deleted."""
 
@@ -104,7 +106,8 @@ class Answer:
     """What there is to show for an utterance.
 
     Args:
-        columns: titles with results of the pipeline, or with the reason why there is none; the main model's first.
+        columns: titles with results of the pipeline, or with the reason why there is none; the main model's first,
+            whose label is None where nothing was heard or read.
         timeline: or the reason why there is none.
         notes: about the recording and the words.
     """
@@ -155,19 +158,26 @@ def recognise(models: Models, recording: Any, words: str | None) -> Answer:
     options = {"transcribe": models.options.transcribe} if models.options.transcribe else {}
     result = main({name: value for name, value in row.items() if value is not None}, **options)
     columns = [(_TITLES[models.modality], result)]
+    heard = result.get("heard") is not False  # models from before don't say
     if models.modality == "both" or models.voice is not None:
-        columns.append(("Voice only", _voice_only(models, waveform, features)))
+        columns.append(("Voice only", _voice_only(models, waveform, features) if heard else _NOTHING))
     if models.modality == "both" or models.words is not None:
         columns.append(("Words only", _words_only(models, result["transcript"] or words)))
     notes = dict.fromkeys([*(waveform.notes if waveform is not None else ()), *result["notes"]])
-    return Answer(tuple(columns), _over_time(models, features, result["transcript"]), tuple(notes))
+    timeline = _over_time(models, waveform, features, result["transcript"]) if heard else _NOTHING
+    return Answer(tuple(columns), timeline, tuple(notes))
 
 
+_NOTHING = "Nothing was heard in the recording."
 _TITLES = {"both": "Voice and words", "audio": "Voice", "text": "Words"}
 
 
 def _check_given(models: Models, recording: Any, words: str | None) -> None:
-    """Raises ValueError, in the page's terms, where the main model lacks what it needs."""
+    """Raises ValueError, in the page's terms, where the main model lacks what it needs, or the words are too many."""
+    if words is not None and len(words) > LONGEST_TEXT:
+        raise ValueError(
+            f"The words are {len(words)} characters long; this page takes {LONGEST_TEXT}: give one utterance."
+        )
     needs_voice = models.modality == "audio" or (models.modality == "both" and not models.main.processor.allow_missing)
     if needs_voice and recording is None:
         raise ValueError("There is no recording, and this model needs one: record or upload it.")
@@ -207,14 +217,18 @@ def _words_only(models: Models, words: str | None) -> Mapping[str, Any] | str:
     return (pipe or models.main)({"text": words}) if words else "There are no words."
 
 
-def _over_time(models: Models, features: Any, transcript: str | None) -> Timeline | str:
+def _over_time(models: Models, waveform: Any, features: Any, transcript: str | None) -> Timeline | str:
     main = models.main
     if features is None:
         return "There is no timeline: " + ("no recording." if models.modality != "text" else "this model only reads.")
     made_by = main.processor.speech_features
     if features.ndim == 1:
         return "There is no timeline: this model reads one vector for the whole recording."
-    return emotion_over_time(main.model, main.processor, features, made_by.frame_rate, transcript)
+    try:
+        speech = _code_of(main, "voice_activity").VoiceActivity()(waveform.samples)
+    except ModuleNotFoundError:  # a model from before
+        speech = None
+    return emotion_over_time(main.model, main.processor, features, made_by.frame_rate, transcript, speech=speech)
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
@@ -273,6 +287,7 @@ def build(models: Models, kept: int = KEPT) -> Any:
                         info=_words_info(models),
                         lines=1,  # Enter presses the button; Shift+Enter begins a line
                         max_lines=6,
+                        max_length=LONGEST_TEXT,
                         elem_id="words",
                     )
                 button = gr.Button("Recognise the emotion", variant="primary", elem_id="go")
@@ -416,4 +431,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-__all__ = ["KEPT", "LONGEST", "Answer", "Models", "Options", "build", "launch_options", "load", "main", "recognise"]
+__all__ = [
+    "KEPT",
+    "LONGEST",
+    "LONGEST_TEXT",
+    "Answer",
+    "Models",
+    "Options",
+    "build",
+    "launch_options",
+    "load",
+    "main",
+    "recognise",
+]

@@ -69,6 +69,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def _share(share: float) -> str:
+    return "–" if np.isnan(share) else percent(share)
+
+
 def error(message: str) -> str:
     """What went wrong, read out by screen readers at once."""
     said = f"<strong>This did not work.</strong> {escape(message)}"
@@ -87,8 +91,8 @@ def side_by_side(columns: Sequence[tuple[str, Mapping[str, Any] | str]], notes: 
         columns: titles with results of the pipeline, or with the reason why there is none.
         notes: about the recording and the words.
     """
-    label, score = columns[0][1]["label"], columns[0][1]["score"]
-    order = [each["label"] for each in columns[0][1]["scores"]]
+    results = [found for _, found in columns if not isinstance(found, str)]
+    order = [each["label"] for each in next((found["scores"] for found in results if found["scores"]), [])]
     sections = "".join(
         f"<section><h3>{escape(title)}</h3>"
         + (f'<p class="quiet">{escape(found)}</p>' if isinstance(found, str) else _bars(found, order))
@@ -97,13 +101,19 @@ def side_by_side(columns: Sequence[tuple[str, Mapping[str, Any] | str]], notes: 
     )
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     noted = f'<h3>To be noted</h3><ul class="notes">{listed}</ul>' if notes else ""
+    main = columns[0][1]
+    said = "There is no emotion to be named."
+    if main["label"] is not None:
+        said = f"Likeliest: <strong>{escape(main['label'])}</strong>, {percent(main['score'])}"
     return (
-        f'<div class="emomm"><h2>Emotion</h2><p role="status">Likeliest: <strong>{escape(label)}</strong>, '
-        f'{percent(score)}</p>{noted}<div class="columns">{sections}</div></div>'
+        f'<div class="emomm"><h2>Emotion</h2><p role="status">{said}</p>{noted}'
+        f'<div class="columns">{sections}</div></div>'
     )
 
 
 def _bars(result: Mapping[str, Any], order: Sequence[str]) -> str:
+    if result["label"] is None:
+        return f'<p class="quiet">{escape("; ".join(result["notes"]))}</p>'
     scores = {each["label"]: each["score"] for each in result["scores"]}
     labels = [label for label in order if label in scores] + [label for label in scores if label not in order]
     rows = "".join(
@@ -155,31 +165,34 @@ def over_time(timeline: Timeline | str, moments: Sequence[Mapping[str, float]], 
     heading = "<section><h2>Over the recording</h2>"
     if isinstance(timeline, str):
         return f'{heading}<p class="quiet">{escape(timeline)}</p></section>'
-    order = np.argsort(-timeline.probabilities.mean(axis=0))
+    if np.isnan(timeline.probabilities).all():
+        return f'{heading}<p class="quiet">There is no timeline: too little is said at a time.</p></section>'
+    order = np.argsort(-np.nanmean(timeline.probabilities, axis=0))
     strips = "".join(_strip(timeline.labels[i], timeline.times, timeline.probabilities[:, i], timeline) for i in order)
     axis = _axis(timeline.seconds)
     weights = _moments(moments, timeline.seconds)
     about = (
         f'<p class="quiet">Legend: the height of a strip is the probability of its emotion, from the '
-        f"{timeline.window:g} seconds around each moment and all the words. The last strip is the weight of each "
-        f"moment{_by(weights_by)}.</p>"
+        f"{timeline.window:g} seconds around each moment and all the words; nothing is drawn where nothing is said in "
+        f"them. The last strip is the weight of each moment{_by(weights_by)}.</p>"
     )
     return f"{heading}{about}{strips}{weights}{axis}{_table(timeline, order)}</section>"
 
 
 def _strip(label: str, times: np.ndarray, shares: np.ndarray, timeline: Timeline) -> str:
-    top = int(shares.argmax())
+    top, known = int(np.nanargmax(shares)), shares[~np.isnan(shares)]
     highest = f"highest {percent(shares[top])} at {times[top]:.1f} s"
-    x = list(100 * times / timeline.seconds)
-    y = list(100 * (1 - shares))
-    if x[-1] < 100:  # the last point stands to the recording's end
-        x, y = [*x, 100.0], [*y, y[-1]]
-    line = " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(x, y, strict=True))
-    drawing = (
-        f'<line x1="0" x2="100" y1="50" y2="50"/><polygon points="0,100 {line} 100,100"/><polyline points="{line}"/>'
-    )
-    described = f"{label} over the recording: from {percent(shares[0])} to {percent(shares[-1])}, {highest}"
-    return _drawn(f"<strong>{escape(label)}</strong>, {highest}", described, drawing, "100 %", "0 %")
+    x = 100 * times / timeline.seconds
+    parts = ['<line x1="0" x2="100" y1="50" y2="50"/>']
+    edges = np.flatnonzero(np.diff(np.isfinite(shares), prepend=False, append=False))
+    for first, end in zip(edges[::2], edges[1::2], strict=True):  # of what is known at a stretch
+        # The last point stands to the next one, or to the recording's end.
+        a = [*x[first:end], float(x[end]) if end < len(x) else 100.0]
+        b = [*(100 * (1 - shares[first:end])), 100 * (1 - shares[end - 1])]
+        line = " ".join(f"{right:.2f},{down:.2f}" for right, down in dict.fromkeys(zip(a, b, strict=True)))
+        parts.append(f'<polygon points="{a[0]:.2f},100 {line} {a[-1]:.2f},100"/><polyline points="{line}"/>')
+    described = f"{label} over the recording: from {percent(known[0])} to {percent(known[-1])}, {highest}"
+    return _drawn(f"<strong>{escape(label)}</strong>, {highest}", described, "".join(parts), "100 %", "0 %")
 
 
 def _moments(moments: Sequence[Mapping[str, float]], seconds: float) -> str:
@@ -223,7 +236,7 @@ def _axis(seconds: float) -> str:
 def _table(timeline: Timeline, order: np.ndarray) -> str:
     head = "".join(f'<th scope="col">{escape(timeline.labels[i])}</th>' for i in order)
     rows = "".join(
-        f'<tr><th scope="row">{at:.1f}</th>' + "".join(f"<td>{percent(shares[i])}</td>" for i in order) + "</tr>"
+        f'<tr><th scope="row">{at:.1f}</th>' + "".join(f"<td>{_share(shares[i])}</td>" for i in order) + "</tr>"
         for at, shares in zip(timeline.times, timeline.probabilities, strict=True)
     )
     return (

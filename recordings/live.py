@@ -35,15 +35,16 @@ from ..predicting import load_model
 from ..processing_emomm import EmoMMProcessor
 from ..processing_emomm import is_missing
 from ..speech_encoders import SpeechEncoder
+from ..voice_activity import Vad
+from ..voice_activity import VoiceActivity
 from ..waveforms import SAMPLING_RATE
 from ..waveforms import SHORTEST
+from ..waveforms import is_silent
 from .sources import Arrivals
 from .sources import Pcm
 from .sources import open_source
 from .sources import without_bad
 from .streaming import WindowEncoder
-from .vad import Vad
-from .vad import VoiceActivity
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class LiveRecognizer:
         smoothing: share of the smoothed probabilities that a hop keeps, 0 to below 1:
             smoothed = smoothing · smoothed + (1 - smoothing) · scores, from the first hop's scores.
         text: what is said, for a model that reads words too; None: they are read as missing.
-        vad: what counts as speech; None: everything.
+        vad: what counts as speech; None: everything but silence.
         silence: give results of silent hops too, without a label.
         exact: encode each window whole, as a recording of its own, where parts of the last one would do.
         clock: in seconds, to measure with.
@@ -232,6 +233,8 @@ class LiveRecognizer:
         if self._vad is not None:
             frames = self._vad(new)
             speech = float(frames.mean()) if len(frames) else 0.0
+        elif is_silent(new):
+            speech = 0.0
         silent = speech < LEAST_SPEECH
         if silent:
             self._utterance = self._smoothed = None

@@ -10,9 +10,12 @@ WINDOW = 3.0
 """Seconds that each point of a timeline is made of: those around it."""
 HOP = 0.5
 """Seconds from point to point."""
+SPEECH = 0.25
+"""Seconds of speech in a window, below which nothing is said about it."""
 MOST = 600
 """Points of a timeline; of a longer recording they lie further apart."""
 
+_FRAME = 0.02  # seconds of a frame of the voice activity detector
 _ROWS = 64  # windows that go through the head at a time
 
 
@@ -23,7 +26,8 @@ class Timeline:
     Args:
         labels: the emotions.
         times: (points,) seconds from the start.
-        probabilities: (points, labels); what the `window` around each time gives, cut at the recording's ends.
+        probabilities: (points, labels); what the `window` around each time gives, cut at the recording's ends. NaN
+            where nothing is said in it.
         window: seconds.
         seconds: length of the recording.
     """
@@ -58,6 +62,7 @@ def emotion_over_time(
     text: str | None = None,
     window: float = WINDOW,
     hop: float = HOP,
+    speech: np.ndarray | None = None,
 ) -> Timeline:
     """Runs the head over windows of the recording; the words, where the model reads them, are all given to each.
 
@@ -69,6 +74,7 @@ def emotion_over_time(
         frames: (frames, width) of the whole recording.
         frame_rate: frames a second.
         text: the transcript.
+        speech: (n,) whether somebody speaks, each 20 ms of the recording; None: all the time.
 
     Raises:
         ValueError: features of the whole recording, which have no time.
@@ -86,10 +92,15 @@ def emotion_over_time(
         of_words = {name: value.expand(len(cut), *value.shape[1:]) for name, value in words.items()}
         output = model(audio_features=audio.to(model.device), audio_mask=mask.long().to(model.device), **of_words)
         rows.append(output.logits.float().softmax(dim=-1).cpu().numpy())
+    probabilities = np.concatenate(rows)
+    if speech is not None:
+        said = np.concatenate([[0], np.cumsum(speech)])  # frames with speech before each
+        edges = np.round(bounds / frame_rate / _FRAME).astype(np.int64).clip(0, len(speech))
+        probabilities[(said[edges[:, 1]] - said[edges[:, 0]]) * _FRAME < SPEECH] = np.nan
     return Timeline(
         labels=tuple(model.config.id2label[i] for i in range(model.config.num_labels)),
         times=times,
-        probabilities=np.concatenate(rows),
+        probabilities=probabilities,
         window=window,
         seconds=len(frames) / frame_rate,
     )
@@ -102,4 +113,4 @@ def _words(model: Any, processor: Any, frames: np.ndarray, text: str | None) -> 
     return {"text_features": states, "text_mask": inputs["attention_mask"]}
 
 
-__all__ = ["HOP", "MOST", "WINDOW", "Timeline", "emotion_over_time", "windows"]
+__all__ = ["HOP", "MOST", "SPEECH", "WINDOW", "Timeline", "emotion_over_time", "windows"]

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -20,6 +21,7 @@ from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoModel
 from transformers import AutoProcessor
 from transformers import AutoTokenizer
+from transformers import TextClassificationPipeline
 from transformers import pipeline
 
 from emomm import pipeline_emomm
@@ -30,6 +32,7 @@ from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.pipeline_emomm import TASK
 from emomm.pipeline_emomm import EmoMMPipeline
 from emomm.processing_emomm import EmoMMProcessor
+from emomm.processing_emomm import beginning
 from emomm.saliency import merge_tokens
 from emomm.saliency import shares
 from emomm.sharing.model_card import _recording_code
@@ -108,7 +111,12 @@ def pipes(place, folders) -> dict[str, EmoMMPipeline]:
     for name, folder in folders.items():
         model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
         made[name] = EmoMMPipeline(
-            model=model, processor=processor, task=TASK, device=-1, speech_encoder=str(place / "speech")
+            model=model,
+            processor=processor,
+            task=TASK,
+            device=-1,
+            speech_encoder=str(place / "speech"),
+            any_sound=True,  # noise is what is heard here
         )
     return made
 
@@ -146,7 +154,8 @@ def test_the_scores_are_the_models(pipes, encoder, name):
     assert [each["score"] for each in found["scores"]] == sorted(expected.values(), reverse=True)
     assert (found["label"], found["score"]) == tuple(found["scores"][0].values())
     assert found["weights_by"] == ("attention" if name == "cross_attention" else "gradient")
-    assert found["notes"] == [] and found["transcribed"] is False
+    assert found["notes"] == [] and found["transcribed"] is False and found["error"] is None
+    assert found["heard"] is (None if name.startswith("words") else True)
     assert (found["gates"] is not None) is (name in ("gated", "adaptive"))
     if found["gates"]:
         assert sum(found["gates"].values()) == pytest.approx(1) and list(found["gates"]) == ["audio", "text"]
@@ -179,6 +188,9 @@ def test_a_batch_gives_what_single_calls_give(pipes, encoder, name):
     for size in (2, 3, 4):
         close(pipes[name](inputs, text=texts, sampling_rate=RATE, batch_size=size), singles)
     mute = "no words given: read as missing"
+    if name.startswith("words"):  # nothing is left to go by
+        mute = "there are no words, which are all that this model reads: no label is given"
+        assert singles[2]["label"] is None and singles[2]["scores"] == [] and singles[2]["error"] is None
     assert [mute in each["notes"] for each in singles] == [False, False, name != "audio", False]
     assert singles[2]["words"] == [] and (name.startswith("words") or len(singles[2]["moments"]) == 2)
     if name == "adaptive":
@@ -209,11 +221,14 @@ def test_all_the_ways_to_give_a_recording(pipes, encoder, tmp_path, monkeypatch)
         {"audio": content},
         {"audio_features": features},
     ):
-        close(pipe(given, text="sad", sampling_rate=RATE), expected)
+        due = {**expected, "heard": None} if isinstance(given, dict) and "audio_features" in given else expected
+        close(pipe(given, text="sad", sampling_rate=RATE), due)
         if isinstance(given, dict):
-            close(pipe({**given, "text": "sad"}, sampling_rate=RATE), expected)
-    close(pipe(audio_features=features, text="sad"), expected)
-    close(pipe(audio_features=[features], text=["sad"]), [expected])
+            close(pipe({**given, "text": "sad"}, sampling_rate=RATE), due)
+    close(pipe(audio_features=features, text="sad"), {**expected, "heard": None})
+    close(pipe(audio_features=[features], text=["sad"]), [{**expected, "heard": None}])
+    close(pipe([content, content], text="sad"), [expected, expected])  # one for all
+    close(list(pipe(({"audio": content} for _ in range(2)), text="sad")), [expected, expected])
     close(pipe((content, content), text=("sad", "sad")), [expected, expected])
     streamed = pipe(({"audio": content, "text": "sad"} for _ in range(3)), batch_size=2)
     assert isinstance(streamed, types.GeneratorType)
@@ -291,6 +306,25 @@ def test_words_that_are_cut_are_noted(pipes):
     assert found["notes"] == [f"cut: the words after character {22 * 6 - 1} were not read"]
 
 
+def test_a_megabyte_of_words_is_read_as_its_beginning(pipes, monkeypatch):
+    pipe, long = pipes["words"], "so happy today " * 70_000
+    seen, tokenizer = [], pipe.processor.tokenizer
+    encode = type(tokenizer)._encode_plus
+
+    def watched(self, text, *arguments, **options):
+        seen.append(len(text) if isinstance(text, str) else max(map(len, text)))
+        return encode(self, text, *arguments, **options)
+
+    expected = pipe(text=long[:2000])
+    monkeypatch.setattr(type(tokenizer), "_encode_plus", watched)
+    found = pipe(text=long)
+    assert seen and max(seen) <= 2400  # a hundred characters for each of 24 tokens
+    close(found["scores"], expected["scores"])
+    close(found["words"], expected["words"])
+    assert found["notes"] == expected["notes"] != [] and found["transcript"] == long
+    assert beginning("a" * 5000, 24) == "a" * 2400
+
+
 def test_features_without_a_frame_rate_give_no_moments(pipes, folders):
     found = pipes["audio"](audio_features=np.ones(WIDTH, np.float32))
     assert found["moments"] == [] and found["notes"] == []
@@ -319,26 +353,51 @@ def test_another_encoder_is_refused_by_name_and_before_anything_runs(pipes, fold
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("gated", {"inputs": [SOUNDS[0], None], "text": ["a", "b"]}, "utterance 1 has no voice"),
-        ("gated", {"text": "sad"}, "utterance 0 has no voice"),
-        ("adaptive", {"inputs": [SOUNDS[0], None], "text": ["a", ""]}, "utterance 1 has neither voice nor words"),
-        ("words", {"inputs": "sad"}, "utterance 0 has no words, all that this model reads: give text, or transcribe"),
-        ("audio", {"inputs": ["missing.wav"]}, "utterance 0: missing.wav: there is no such file"),
-        ("audio", {"inputs": [SOUNDS[0], SOUNDS[0] * np.nan]}, "utterance 1: .*NaN"),
+        ("gated", {"text": "sad"}, "there is no voice, which this model needs"),
+        ("adaptive", {"text": ""}, "there are neither voice nor words"),
+        ("words", {"inputs": "sad"}, "there are no words, which are all that this model reads: give text="),
+        ("gated", {"inputs": "I hate you"}, r"I hate you: there is no such file \(words are given as text=...\)"),
+        ("audio", {"inputs": SOUNDS[0] * np.nan}, "NaN"),
+        ("audio", {"inputs": b"no audio"}, "no audio that can be read"),
         ("audio", {"inputs": {"array": SOUNDS[0], "sampling_rate": RATE, "label": 1}}, "'label' is not known"),
         ("audio", {"inputs": {"audio": SOUNDS[0], "array": SOUNDS[0]}}, "holds both audio and array"),
         ("gated", {"inputs": {"audio": SOUNDS[0], "text": "a"}, "text": "b"}, "text is given twice"),
-        ("gated", {"inputs": SOUNDS[:2], "text": "sad"}, "text: one given, for 2 utterances"),
+        ("gated", {"inputs": SOUNDS[0], "text": 3}, "its text is 3; it must be a string"),
+        ("audio", {"audio_features": np.ones(11)}, r"audio_features has shape \(11,\)"),
+    ],
+)
+def test_an_input_that_cannot_be_used_is_refused_alone_and_an_entry_among_others(pipes, encoder, name, given, message):
+    pipe, given = pipes[name], {"sampling_rate": RATE, **given}
+    with pytest.raises(ValueError, match=message):
+        pipe(**given)
+    (features,) = encoder([SOUNDS[1]])
+    good = {"audio_features": features, **({} if name == "audio" else {"text": "sad"})}
+    expected = pipe(good)
+    bad = given.pop("inputs", None)
+    bad = bad if isinstance(bad, dict) else {"audio": bad}
+    if twice := "text" in bad and "text" in given:  # what is given twice can't be said in one dictionary
+        bad, message = {**bad, "nonsense": 1}, "'nonsense' is not known"
+    bad |= {key: value for key, value in given.items() if not twice or key != "text"}
+    for size in (1, 3):
+        found = pipe([good, bad, good], batch_size=size)
+        close([found[0], found[2]], [expected] * 2)
+        assert re.search(message, found[1]["error"]) and found[1].keys() == expected.keys()
+        assert (found[1]["label"], found[1]["score"], found[1]["scores"]) == (None, None, [])
+    close(list(pipe(iter([bad, good]), batch_size=2))[1], expected)
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
         ("gated", {"inputs": SOUNDS[:2], "text": ["sad"]}, "text: 1 given, for 2 utterances"),
         ("gated", {"inputs": SOUNDS[0], "text": ["a", "b"]}, "inputs: one given, for 2 utterances"),
-        ("gated", {"inputs": SOUNDS[0], "text": 3}, "its text is 3; it must be a string"),
         ("gated", {"inputs": iter(()), "text": ["a"]}, "text: of a generator or data set, give each in a dictionary"),
         ("gated", {}, "nothing is given"),
-        ("audio", {"audio_features": [np.ones(WIDTH), np.ones(11)]}, r"utterance 1: audio_features has shape \(11,\)"),
         ("audio", {"inputs": SOUNDS[0], "top_k": 0}, "top_k is 0"),
     ],
 )
-def test_wrong_input_is_refused(pipes, name, given, message):
+def test_wrong_calls_are_refused(pipes, name, given, message):
     with pytest.raises(ValueError, match=message):
         pipes[name](**{"sampling_rate": RATE, **given})
     with pytest.raises(TypeError, match="'topk' is no argument"):
@@ -346,8 +405,98 @@ def test_wrong_input_is_refused(pipes, name, given, message):
 
 
 def test_a_bad_recording_is_an_audio_error(pipes):
-    with pytest.raises(AudioError, match="utterance 0: .*no audio that can be read"):
+    with pytest.raises(AudioError, match="no audio that can be read"):
         pipes["audio"](b"no audio")
+
+
+def test_a_recording_that_is_too_short_for_the_encoder_is_an_entry(pipes, monkeypatch):
+    encoder = pipes["audio"].processor.load_speech_encoder(pipes["audio"]._preprocess_params["speech_encoder"])
+    frames_of = encoder.frames_of
+    monkeypatch.setattr(encoder, "frames_of", lambda samples: 0 if samples < 8000 else frames_of(samples))
+    found = pipes["audio"]([SOUNDS[2], SOUNDS[1]], sampling_rate=RATE, batch_size=2)
+    assert found[0]["error"] == "0.210 s are too short for speech" and found[1]["label"] in LABELS
+
+
+# ---- nothing heard, and lengths -------------------------------------------------------------------------------------
+
+SILENCE = np.zeros(RATE, np.float32)
+HUM = (0.05 * np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE)).astype(np.float32)
+NOTHING = "nothing was heard: no label is given"
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("sound", [SILENCE, HUM, SOUNDS[1]], ids=["silence", "hum", "noise"])
+def test_nothing_heard_gives_no_label(pipes, monkeypatch, name, sound):
+    monkeypatch.setattr(pipeline_emomm, "Transcriber", lambda *_: pytest.fail("words were looked for"))
+    pipe = pipes[name]
+    why = "silent" if sound is SILENCE else "no speech was found in it"
+    found = pipe(sound, sampling_rate=RATE, transcribe="some/asr", any_sound=False)
+    assert (found["label"], found["score"], found["scores"], found["error"]) == (None, None, [], None)
+    assert found["heard"] is False and found["notes"] == [why, NOTHING] and found["transcript"] is None
+    assert found["words"] == found["moments"] == [] and found["vad"] is None
+    among = pipe([SOUNDS[0], sound, SOUNDS[0]], text=["sad", "", "sad"], sampling_rate=RATE, batch_size=3)
+    close(among[2], pipe(SOUNDS[0], text="sad", sampling_rate=RATE))
+    if sound is not SILENCE or name.startswith("words"):
+        assert among[1]["label"] in (LABELS if not name.startswith("words") else [None])
+    with_words = pipe(sound, text="sad", sampling_rate=RATE, any_sound=False)
+    if name == "adaptive":  # what was said decides, as if there were no recording
+        assert with_words["notes"] == [why, "nothing was heard: the words alone decide"]
+        close(with_words["scores"], pipe(text="sad")["scores"])
+    elif name.startswith("words"):
+        close(with_words, pipe(text="sad"))
+    else:
+        assert with_words["label"] is None and with_words["notes"][-1] == NOTHING
+
+
+def test_short_and_far_too_long_recordings_are_said(pipes, monkeypatch):
+    pipe = pipes["audio"]
+    short = "very short: 0.21 s tell little"
+    assert pipe(SOUNDS[2], sampling_rate=RATE)["notes"] == [short]
+    assert pipe(audio_features=np.ones((4, WIDTH), np.float32))["notes"] == ["very short: 0.40 s tell little"]
+    long = np.ones((310, WIDTH), np.float32)
+    assert pipe(audio_features=long)["notes"] == [
+        "long: 31.0 s; models of emotion are trained on single utterances, so cut it"
+    ]
+    monkeypatch.setattr(pipe.model.config, "training_seconds", [0.8, 2.5, 12.0])
+    known = "; those it was trained on have 0.8-12.0 s (98 % of them)"
+    assert pipe(SOUNDS[2], sampling_rate=RATE)["notes"] == [short + known]
+    assert pipe(audio_features=long)["notes"] == [
+        f"far longer than what the model knows: 31.0 s{known}; cut it into utterances"
+    ]
+    assert pipe(audio_features=long[:230])["notes"] == []
+
+
+# ---- the tasks that the card declares -------------------------------------------------------------------------------
+
+
+def test_declared_tasks_have_the_shape_of_transformers(pipes, folders, place, caplog):
+    """By name from a folder, as a stranger's `pipeline` does it, and the processor's own pipelines of transformers."""
+    heard = pipeline(
+        "audio-classification",
+        model=str(folders["cross_attention"]),
+        trust_remote_code=True,
+        speech_encoder=str(place / "speech"),
+        any_sound=True,
+        device=-1,
+    )
+    assert type(heard).__module__.startswith("transformers_modules.")
+    sound = {"array": SOUNDS[0], "sampling_rate": RATE}
+    expected = pipes["cross_attention"](sound)["scores"]
+    close(heard(sound), expected)
+    close(heard([sound, sound], top_k=1), [expected[:1]] * 2)
+    close(list(heard(iter([sound]))), [expected])
+    assert heard([sound, SILENCE], sampling_rate=RATE)[1] == []
+    assert "no label: silent; nothing was heard" in caplog.text
+    read = pipeline("text-classification", model=str(folders["words"]), trust_remote_code=True, device=-1)
+    of_words = pipes["words"](text="so sad")["scores"]
+    close(read("so sad"), of_words[:1])
+    close(read(["so sad", "so sad"]), of_words[:1] * 2)
+    close(read("so sad", top_k=None), of_words)
+    close(read(["so sad", ""], top_k=2), [of_words[:2], []])
+    assert read(["so sad", ""])[1] == {"label": None, "score": None}
+    model, tokenizer = pipes["words"].model, AutoTokenizer.from_pretrained(folders["words"])
+    plain = TextClassificationPipeline(model=model, tokenizer=tokenizer, device=-1)
+    close(plain("so sad", top_k=None), of_words, 1e-5)  # and no token types, which the model doesn't take
 
 
 def test_missing_words_are_transcribed(pipes, monkeypatch):
@@ -370,8 +519,8 @@ def test_missing_words_are_transcribed(pipes, monkeypatch):
     assert [each["transcript"] for each in found] == ["sad", "happy today", None, "happy today", None]
     assert [each["transcribed"] for each in found] == [False, True, False, True, False]
     missing = "no words given: read as missing"
-    assert found[2]["notes"] == ["silent", "silent: no words were looked for", missing]
-    assert found[4]["notes"] == ["no words were heard", missing]
+    assert found[2]["notes"] == ["silent", "nothing was heard: no label is given"]
+    assert found[4]["notes"] == ["very short: 0.21 s tell little", "no words were heard", missing]
     close(found[1] | {"transcribed": False}, pipe(sounds[1], text="happy today", sampling_rate=RATE))
     heard.clear()
     assert pipes["words"](SOUNDS[0], sampling_rate=RATE, transcribe="some/asr")["transcript"] == "happy today"
@@ -476,7 +625,8 @@ def test_a_stranger_gets_the_same(pipes, folders, encoder, place, tmp_path):
         pipe = pipes["words" if name == "words" else "cross_attention"]
         expected = pipe(SOUNDS[0], text="sad", sampling_rate=RATE)
         for given in {"features", "saved", "array", "wav"} & said[name].keys():
-            close(said[name][given], expected)
+            heard = None if given in ("features", "saved") else expected["heard"]
+            close(said[name][given], {**expected, "heard": heard})
     assert "wav" in said["cross_attention"]
     assert "can't be read without soundfile: pip install soundfile soxr" in said["cross_attention"]["refused"]
     assert said["cross_attention"]["other"].startswith("WrongEncoder: the features of this model were made by speech ")
@@ -528,7 +678,7 @@ def test_a_real_recording_through_whisper(place, folders, tmp_path):
     with np.load(FLACS.parent / "whisper_base_5hz.npz") as stored:
         names = [Path(str(name)).stem for name in stored["files"]]
         shipped = stored["frames"][names.index(flac.stem)].astype(np.float32)
-    (utterance,) = pipe.preprocess([(0, {"audio": flac, "text": "sad"})], speech_encoder=str(WHISPER))["utterances"]
+    (utterance,) = pipe.preprocess([{"audio": flac, "text": "sad"}], speech_encoder=str(WHISPER))["utterances"]
     cosine = (utterance.features * shipped).sum(1) / np.linalg.norm(utterance.features, axis=1)
     assert utterance.features.shape == (10, 512)
     assert (cosine / np.linalg.norm(shipped, axis=1)).min() > 0.999

@@ -1,6 +1,7 @@
 """`emomm predict` on recordings, and a corpus of another encoder refused by name."""
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -38,9 +39,17 @@ def place(tmp_path_factory) -> Path:
         tiny_speech_encoder(folder / name, "wav2vec2-layer", seed)
     tiny_emotion_model(folder / "model", str(folder / "speech"), fusion_type="cross_attention")
     for name, seed in (("one", 1), ("two", 2)):
-        sound = np.random.default_rng(seed).uniform(-0.5, 0.5, 8000 * seed)
-        soundfile.write(folder / f"{name}.wav", sound, 16000, subtype="FLOAT")
+        soundfile.write(folder / f"{name}.wav", voice(0.6 * seed), 16000, subtype="FLOAT")
+    soundfile.write(folder / "silent.wav", np.zeros(16000), 16000)
+    (folder / "bad.wav").write_bytes(b"no sound")
     return folder
+
+
+def voice(seconds: float) -> np.ndarray:
+    """A voice-like tone that comes and goes, in a quiet room."""
+    time = np.arange(round(seconds * 16000)) / 16000
+    tone = sum(np.sin(2 * np.pi * 130 * k * time) / k for k in range(1, 15)) * (0.6 + 0.4 * np.sin(19 * time))
+    return np.random.default_rng(0).normal(0, 1e-3, len(time)) + 0.2 * tone
 
 
 def corpus(folder: Path, described: dict | None) -> dict[str, str]:
@@ -75,13 +84,53 @@ def test_recordings_by_the_command(place, monkeypatch, capsys):
     assert first["score"] == pytest.approx(expected["score"], abs=1e-5)
 
 
+def test_one_bad_recording_of_several_and_a_silent_one(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    inputs = ["one.wav", "bad.wav", "missing.flac", "silent.wav", "two.wav"]
+    texts = [word for text in "abcde" for word in ("--text", text)]
+    assert main(["predict", "model", *inputs, *texts, "--speech_encoder", "speech", "--output", "some.json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "3 recordings predicted: some.json\n"
+    assert "not predicted: bad.wav is no audio that can be read" in printed.err
+    assert printed.err.endswith("\nnot predicted: missing.flac: there is no such file\n")
+    results = json.loads((place / "some.json").read_text())
+    assert [each["recording"] for each in results] == inputs
+    assert [each["label"] is None for each in results] == [False, True, True, True, False]
+    assert [each["error"] is None for each in results] == [True, False, False, True, True]
+    (alone,) = predict_recordings("model", ["two.wav"], ["e"], speech_encoder="speech")
+    assert results[4]["score"] == pytest.approx(alone["score"], abs=1e-5)
+    lines = readable(results[1:4]).splitlines()
+    assert lines[0] == "bad.wav: not predicted" and lines[1].startswith("  error: bad.wav is no audio")
+    assert lines[2] == "missing.flac: not predicted"
+    assert lines[4:] == [
+        "silent.wav: no label", "  words: d", "  note: silent", "  note: nothing was heard: no label is given"
+    ]  # fmt: skip
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write("noise.wav", noise, 16000)
+    for option, labelled in (([], False), (["--no_vad"], True)):
+        assert main(["predict", "model", "noise.wav", "--speech_encoder", "speech", "--json", *option]) == 0
+        assert (json.loads(capsys.readouterr().out)[0]["label"] is not None) is labelled
+
+
+def test_what_a_killed_process_left_is_cleared_away(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    left, others = Path("left.json.999999999.temporary"), Path(f"left.json.{os.getpid()}.temporary")
+    for path in (left, others, Path("other.json.999999999.temporary")):
+        path.write_text("[{")
+    assert main(["predict", "model", "one.wav", "--speech_encoder", "speech", "--output", "left.json"]) == 0
+    assert len(json.loads(Path("left.json").read_text())) == 1
+    assert sorted(path.name for path in place.glob("*.temporary")) == ["other.json.999999999.temporary"]
+    assert main(["predict", "model", "one.wav", "--speech_encoder", "speech", "--output", str(place / "model")]) == 2
+    assert "it is a folder" in capsys.readouterr().err and (place / "model" / "config.json").exists()
+
+
 def test_results_as_people_read_them():
     scores = [{"label": "sad", "score": 0.75}, {"label": "neutral", "score": 0.25}]
     words = [{"word": word, "start": 0, "end": 1, "weight": weight} for word, weight in (("so", 0.1), ("“sad!”", 0.9))]
     result = {"label": "sad", "score": 0.75, "scores": scores, "transcript": "so “sad!”", "transcribed": True}
     result |= {"words": words, "moments": [{"start": 0, "end": 0.2, "weight": 1.0}], "weights_by": "attention"}
     vad = {"valence": 1.84, "arousal": 2.0, "dominance": 3.26}
-    text = readable([{"recording": "a.wav", **result, "vad": vad, "gates": None, "notes": ["silent"]}])
+    text = readable([{"recording": "a.wav", **result, "vad": vad, "gates": None, "notes": ["silent"], "error": None}])
     assert text.splitlines() == [
         "a.wav: sad (75.0%)",
         "  sad      75.0%  ##############################",
@@ -98,7 +147,10 @@ def test_results_as_people_read_them():
     ("arguments", "parts"),
     [
         (["one.wav", "--speech_encoder", "another"], ["made by speech (wav2vec2", "not by another (wav2vec2"]),
-        (["one.wav", "missing.flac", "--speech_encoder", "speech"], ["utterance 1: missing.flac: there is no such"]),
+        (
+            ["bad.wav", "missing.flac", "--speech_encoder", "speech"],
+            ["bad.wav is no audio", "; missing.flac: there is"],
+        ),
         (["one.wav", "--text", "a", "--text", "b"], ["--text is given 2 times for 1 recordings"]),
         (["one.wav", "emodb"], ["one.wav is a recording, and 'emodb' is no recording"]),
         (["one.wav", "--corpus", "emodb=."], ["one.wav is a recording", "--corpus goes with a corpus"]),

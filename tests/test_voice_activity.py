@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from emomm.recordings.vad import FRAME
-from emomm.recordings.vad import VoiceActivity
+from emomm.voice_activity import FRAME
+from emomm.voice_activity import VoiceActivity
 from emomm.waveforms import SAMPLING_RATE
 
 FLACS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "emodb" / "flac"

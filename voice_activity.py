@@ -1,4 +1,4 @@
-"""Is somebody speaking? A small voice activity detector, frame by frame as the sound comes in.
+"""Is somebody speaking? A small voice activity detector, frame by frame as the sound comes in. Travels to the Hub.
 
 A frame (40 ms, every 20 ms) is speech where its spectrum stands above the noise, in the four of twelve bands where it
 does so the most. The noise is followed in each band: it falls with the sound at once and rises by so many decibels a
@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..waveforms import SAMPLING_RATE
+from .waveforms import SAMPLING_RATE
 
 FRAME = 320
 """Samples a frame advances: 20 ms."""
+
+JUDGED = 0.75
+"""Seconds: of a shorter recording `seconds_of_speech` says nothing sure, since all of it may be one vowel."""
+SPEECH = 0.25
+"""Seconds of speech in a recording below which there is none: as much as a click gives, with the hang-over."""
 
 _LENGTH = 640  # samples of a frame: 40 ms, two periods of a 60 Hz voice and some
 _FFT = 2048  # at least twice the length: the autocorrelation must not wrap around
@@ -113,4 +118,14 @@ class VoiceActivity:
         return self._speaking
 
 
-__all__ = ["FRAME", "Vad", "VoiceActivity"]
+def seconds_of_speech(samples: np.ndarray, vad: Vad | None = None) -> float:
+    """In a recording, (n,) at 16 kHz.
+
+    None of 240 random pieces of 0.75 s of EmoDB (above -40 dB) has less than `SPEECH`, and none of 27 of its
+    recordings in white, pink or babble noise as loud as themselves less than 0.6 s. A steady sound (a room, a hum,
+    noise) has none.
+    """
+    return float(VoiceActivity(vad)(samples).sum()) * FRAME / SAMPLING_RATE
+
+
+__all__ = ["FRAME", "JUDGED", "SPEECH", "Vad", "VoiceActivity", "seconds_of_speech"]

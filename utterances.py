@@ -1,0 +1,184 @@
+"""An utterance as the pipeline is given it, and what is found out about it. Travels to the Hub with the model."""
+
+import os
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from .processing_emomm import is_missing
+from .voice_activity import JUDGED
+from .voice_activity import SPEECH
+from .voice_activity import seconds_of_speech
+from .waveforms import SAMPLING_RATE
+from .waveforms import AudioError
+from .waveforms import Waveform
+from .waveforms import read_waveform
+
+KEYS = ("audio", "audio_features", "text", "sampling_rate", "array", "raw", "bytes", "path")
+"""What an input that is a dictionary may hold; the last four are a recording as data sets hold it."""
+SHORT = 0.5
+"""Seconds: a shorter recording tells little."""
+FAR = 2.0
+"""How many times as long as those of the training data a recording may be without a word about it."""
+USUAL = 30.0
+"""Seconds that an utterance is expected to stay under, where the training data's are not known."""
+
+_NAMES_A_FILE = re.compile(r"^https?://|\.\w{2,5}$")
+_RECORDING = ("array", "raw", "bytes", "path")
+
+_LACKS = {
+    "voice": "there is no voice, which this model needs: give a recording, or audio_features",
+    "words": "there are no words, which are all that this model reads: give text=..., or transcribe a recording",
+    "voice and words": "there are neither voice nor words",
+}
+
+
+@dataclass
+class Given:
+    """An input as the user gave it, and what was given beside it.
+
+    Args:
+        words: whether a string is what is said, and no recording.
+    """
+
+    value: Any
+    beside: dict[str, Any] = field(default_factory=dict)
+    words: bool = False
+
+
+@dataclass
+class Utterance:
+    """One input of the pipeline, and what was found out about it.
+
+    Args:
+        waveform: of its recording, where it was read.
+        features: (dim,) or (frames, dim) voice features.
+        text: its words; None where there are none.
+        transcribed: whether the words were made from the recording.
+        heard: whether there is speech in the recording; None where none was read.
+        notes: for the user, in words.
+        unlabelled: why there is no label, where nothing is wrong with it.
+        error: why it can't be used.
+    """
+
+    waveform: Waveform | None = None
+    features: np.ndarray | None = None
+    text: str | None = None
+    transcribed: bool = False
+    heard: bool | None = None
+    notes: list[str] = field(default_factory=list)
+    unlabelled: str | None = None
+    error: ValueError | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is to be asked."""
+        return self.unlabelled is None and self.error is None
+
+    def listen(self, audio: Any, sampling_rate: int | None, any_sound: bool) -> None:
+        """Reads the recording, and looks whether anything is said in it. Raises AudioError where it can't be used.
+
+        Args:
+            any_sound: all but silence counts as speech.
+        """
+        if isinstance(audio, Mapping) and audio.get("sampling_rate") is None:
+            audio = {**audio, "sampling_rate": sampling_rate}
+        try:
+            self.waveform = read_waveform(audio, SAMPLING_RATE, sampling_rate)
+        except AudioError as error:
+            if isinstance(audio, str) and not os.path.exists(audio) and not _NAMES_A_FILE.search(audio):
+                raise AudioError(f"{error} (words are given as text=...)") from error
+            raise
+        self.notes += self.waveform.notes
+        self.heard = not self.waveform.silent
+        if self.heard and not any_sound and self.waveform.seconds >= JUDGED:
+            self.heard = seconds_of_speech(self.waveform.samples) >= SPEECH
+            if not self.heard:
+                self.notes.append("no speech was found in it")
+
+    def note_length(self, frame_rate: float | None, training: Sequence[float] | None) -> None:
+        """Notes a length that is far from what the model was trained on.
+
+        Args:
+            frame_rate: of the features, in Hz, where it is known.
+            training: the 1st percentile, median and 99th percentile of the training recordings, in seconds.
+        """
+        seconds = None
+        if self.waveform is not None:
+            seconds = self.waveform.seconds
+        elif self.features is not None and self.features.ndim == 2 and frame_rate:
+            seconds = len(self.features) / frame_rate
+        if seconds is None:
+            return
+        known = ""
+        if training is not None:
+            known = f"; those it was trained on have {training[0]:.1f}-{training[2]:.1f} s (98 % of them)"
+        if seconds < SHORT:
+            self.notes.append(f"very short: {seconds:.2f} s tell little{known}")
+        elif training is not None and seconds > FAR * training[2]:
+            self.notes.append(f"far longer than what the model knows: {seconds:.1f} s{known}; cut it into utterances")
+        elif training is None and seconds > USUAL:
+            self.notes.append(f"long: {seconds:.1f} s; models of emotion are trained on single utterances, so cut it")
+
+    def settle(self, modality: str, may_lack: bool, transcribe: bool) -> None:
+        """Says of what is missing whether it is read as missing, leaves no label, or is an error.
+
+        Args:
+            modality: `audio`, `text` or `both`, as the model's.
+            may_lack: whether a model of both can do with one.
+            transcribe: whether words were looked for in the recording.
+        """
+        voice, words = self.features is not None, not is_missing(self.text)
+        if modality == "text":
+            lacks = "" if words else "words"
+        elif modality == "audio" or not may_lack:
+            lacks = "" if voice else "voice"
+        else:
+            lacks = "" if voice or words else "voice and words"
+        if lacks and self.heard is False:
+            self.unlabelled = "nothing was heard"
+        elif lacks == "words" and (self.text is not None or (transcribe and self.waveform is not None)):
+            self.unlabelled = "there are no words, which are all that this model reads"
+        elif lacks:
+            self.error = ValueError(_LACKS[lacks])
+        elif modality == "both" and not words:
+            self.notes.append("no words given: read as missing")
+        elif modality == "both" and self.heard is False:
+            self.notes.append("nothing was heard: the words alone decide")
+        if self.unlabelled:
+            self.notes.append(f"{self.unlabelled}: no label is given")
+        if not words:
+            self.text = None
+
+
+def row_of(given: Given) -> dict[str, Any]:
+    """An input as a dictionary of `audio`, `audio_features`, `text` and `sampling_rate`, where they are known.
+
+    Raises ValueError for unknown keys, and for what is given twice.
+    """
+    value, beside = given.value, given.beside
+    if isinstance(value, str) and given.words:
+        value = {"text": value}
+    if not isinstance(value, Mapping):
+        return {**beside, "audio": value}
+    unknown = sorted(set(value) - set(KEYS))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not known in an input; it can hold {', '.join(KEYS)}")
+    row = {name: each for name, each in value.items() if name not in _RECORDING}
+    recording = {name: each for name, each in value.items() if name in _RECORDING and each is not None}
+    if recording and row.get("audio") is not None:
+        raise ValueError(f"it holds both audio and {next(iter(recording))}; give one recording")
+    if recording:
+        row["audio"] = {**recording, "sampling_rate": row.pop("sampling_rate", None)}
+    twice = [name for name in beside if beside[name] is not None and row.get(name) is not None]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice: in the input, and beside it")
+    return {**row, **{name: each for name, each in beside.items() if each is not None}}
+
+
+__all__ = ["FAR", "KEYS", "SHORT", "USUAL", "Given", "Utterance", "row_of"]
