@@ -10,6 +10,7 @@ import soundfile
 import torch
 from conftest import ROOT
 from serving import served
+from test_live import talk
 from test_report import BROWSERS
 from test_report import FLAGS
 from tiny_emotion_models import LABELS
@@ -24,6 +25,7 @@ from emomm.recordings import demo_html
 from emomm.recordings import timeline
 from emomm.recordings.demo import Options
 from emomm.recordings.timeline import emotion_over_time
+from emomm.waveforms import read_waveform
 
 REAL = ROOT.parent / "shared" / "data" / "emodb" / "flac" / "03a01Wa.flac"
 WORDS = "i am so <script>alert(1)</script> angry ${1+1} {{value}}"
@@ -64,12 +66,12 @@ def words(folder):
 
 @pytest.fixture(scope="module")
 def recording(folder):
-    """A real one where there is one, else noise."""
+    """A real one where there is one, else one like it."""
     path = folder / "recording.flac"
     if REAL.is_file():
         shutil.copy(REAL, path)
     else:
-        soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
+        soundfile.write(path, talk((2, True)), 16000)
     return str(path)
 
 
@@ -194,11 +196,9 @@ def test_what_goes_wrong_is_a_message(adaptive, speech, folder):
         assert str(path) not in bars
         return bars
 
-    noise = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
     assert 'role="alert"' in said(b"no audio") and "clip.wav is no audio that can be read" in said(b"no audio")
     assert "clip.wav is too short" in said(noise[:100])
-    monotone = np.zeros(16000)
-    assert "<li>silent</li>" in said(monotone) and "Likeliest" in said(monotone)
     assert "<li>clipped: " in said(np.sign(noise))
     wrong = tiny_speech_encoder(folder / "wrong", "wav2vec2-layer", seed=7)
     message = said(noise, models=demo.load(Options(adaptive, speech_encoder=wrong)))
@@ -207,6 +207,68 @@ def test_what_goes_wrong_is_a_message(adaptive, speech, folder):
     assert 'role="alert"' in missing and "be loaded" in missing
     assert "uploads are deleted" in demo.shown(models, str(folder / "upload" / "gone.wav"), "")[0]
     assert "nothing to go by" in demo.shown(models, None, "  ")[0]
+    long = demo.shown(models, None, "so happy " * 600)[0]
+    assert 'role="alert"' in long and "The words are 5399 characters long; this page takes 5000" in long
+
+
+def test_nothing_heard_has_no_emotion(adaptive, cross, voice, words, speech, folder, monkeypatch):
+    """Neither of silence nor of a room; the words alone, where a model can do with them; and no timeline."""
+    hears, either, needs_both = (
+        demo.load(Options(model, *beside, speech_encoder=speech))
+        for model, beside in ((voice, ()), (adaptive, ()), (cross, (voice, words)))
+    )
+    alone = scores(asked(adaptive, speech, text="i am sad"))
+    for name, sound in (
+        ("silence", np.zeros(32000)),
+        ("room", 1e-3 * np.random.default_rng(0).standard_normal(32000)),
+    ):
+        soundfile.write(path := folder / f"{name}.wav", sound, 16000)
+        bars, details = demo.shown(hears, str(path), None)
+        assert "There is no emotion to be named." in bars and "Likeliest" not in bars and "class=top" not in bars
+        assert "<li>nothing was heard: no label is given</li>" in bars and "Nothing was heard in the rec" in details
+        bars, details = demo.shown(either, str(path), "i am sad")
+        assert all(bars.count(f">{demo_html.percent(share)}<") >= 2 for share in alone.values())
+        assert "nothing was heard: the words alone decide" in bars and "Nothing was heard in the recording" in details
+        bars, _ = demo.shown(needs_both, str(path), "i am sad")
+        assert "There is no emotion to be named." in bars and bars.count("class=top") == 1  # the words'
+    heard = demo.load(Options(words, transcribe="none/such"))
+    assert "There is no emotion to be named." in demo.shown(heard, str(path), None)[0]
+
+
+def test_nothing_is_drawn_where_nothing_is_said(voice, speech, folder):
+    soundfile.write(path := folder / "pause.wav", talk((1.5, True), (7, False), (2, True)), 16000)
+    models = demo.load(Options(voice, speech_encoder=speech))
+    found = demo.recognise(models, str(path), None).timeline
+    said = np.isfinite(found.probabilities).all(axis=1)
+    assert said[found.times <= 2.5].all() and said[found.times >= 8].all()
+    assert not said[(found.times >= 4) & (found.times <= 6.5)].any()
+    whole = np.asarray(models.main.processor.load_speech_encoder()([read_waveform(path).samples])[0])
+    plain = emotion_over_time(models.main.model, models.main.processor, whole, 10.0)
+    np.testing.assert_array_equal(found.probabilities[said], plain.probabilities[said])
+    html = demo_html.over_time(found, [], None)
+    assert html.count("<polygon") == 2 * len(LABELS) and "nan" not in html and "<td>–</td>" in html
+
+
+def test_a_model_from_before_is_shown_as_it_was(voice, speech, recording, monkeypatch):
+    """Its code knows neither silence nor lengths, and its folder has no checksums."""
+    models = demo.load(Options(voice, speech_encoder=speech))
+
+    def code_of(pipe, module):
+        if module == "voice_activity":
+            raise ModuleNotFoundError(module)
+        return demo.importlib.import_module(f"{type(pipe).__module__.rpartition('.')[0]}.{module}")
+
+    usual, new = demo.recognise(models, recording, None), ("heard", "error")
+    ask = type(models.main).__call__
+
+    def before(pipe, *arguments, **options):
+        return {key: value for key, value in ask(pipe, *arguments, **options).items() if key not in new}
+
+    monkeypatch.setattr(demo, "_code_of", code_of)
+    monkeypatch.setattr(type(models.main), "__call__", before)
+    answer = demo.recognise(models, recording, None)
+    assert answer.columns[0][1]["scores"] == usual.columns[0][1]["scores"]
+    np.testing.assert_array_equal(answer.timeline.probabilities, usual.timeline.probabilities)
 
 
 def test_options_come_from_the_command_line_then_the_environment_then_the_file(tmp_path):

@@ -175,6 +175,13 @@ def test_silence_is_left_out_and_ends_what_was_said(voice):
     assert [(r.start, r.end) for r in without] == said
 
 
+def test_silence_is_no_speech_for_whoever_takes_everything(voice):
+    sound = np.concatenate([noise(1), np.zeros(2 * RATE, np.float32), noise(1, level=1e-3)])
+    results = LiveRecognizer(*voice, vad=None, silence=True).feed(sound)
+    assert [r.label is None for r in results] == [False] * 2 + [True] * 4 + [False] * 2
+    assert results[-2].start == 3  # what is heard after it begins anew
+
+
 @pytest.mark.parametrize("kind", ["emotion2vec", "hubert", "wavlm", "wav2vec2-layer"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_kept_convolutions_change_nothing(tmp_path, kind, normalize):

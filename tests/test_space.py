@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT
 from huggingface_hub import SpaceCard
 from serving import served
+from test_live import talk
 from tiny_emotion_models import LABELS
 from tiny_emotion_models import tiny_emotion_model
 from tiny_speech_encoders import tiny_speech_encoder
@@ -138,7 +139,6 @@ def test_it_runs_without_the_package(tmp_path):
     """In a process that can't import emomm, from the Space's folder: an answer by HTTP, and a prediction."""
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("gradio is not installed: pip install emomm[demo]")
-    import numpy as np
     import soundfile
     from gradio_client import Client
     from gradio_client import handle_file
@@ -149,7 +149,7 @@ def test_it_runs_without_the_package(tmp_path):
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "sitecustomize.py").write_text(_BLOCK)
     recording = tmp_path / "recording.flac"
-    soundfile.write(recording, 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
+    soundfile.write(recording, talk((2, True)), 16000)
     environment = {
         "EMOMM_MODEL": model,
         "EMOMM_SPEECH_ENCODER": speech,

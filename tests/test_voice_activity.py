@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from emomm import voice_activity
 from emomm.voice_activity import FRAME
 from emomm.voice_activity import VoiceActivity
 from emomm.waveforms import SAMPLING_RATE
@@ -30,6 +31,20 @@ def seconds_of_speech(sound: np.ndarray) -> np.ndarray:
     """Share of speech in each second."""
     frames = VoiceActivity()(sound)
     return np.array([part.mean() for part in np.array_split(frames, len(sound) // SAMPLING_RATE)])
+
+
+def test_whether_there_is_speech_in_a_recording():
+    """Three quarters of a second of a voice, as loud as the noise; not a click, nor anything steady."""
+    for level in (-10, -30, -60):
+        sound = np.concatenate([vowel(0.2, level, 100), vowel(0.35, level, 150), vowel(0.2, level, 120)])
+        assert voice_activity.seconds_of_speech(sound) >= voice_activity.SPEECH
+    spoken = noise(3, -30)
+    spoken[SAMPLING_RATE : 2 * SAMPLING_RATE] += vowel(1, -30)
+    assert voice_activity.seconds_of_speech(spoken) > 0.7
+    click = noise(3, -70)
+    click[SAMPLING_RATE] = 0.5
+    assert 0 < voice_activity.seconds_of_speech(click) < voice_activity.SPEECH
+    assert voice_activity.seconds_of_speech(noise(3, -30)) == voice_activity.seconds_of_speech(np.zeros(1000)) == 0
 
 
 @pytest.mark.parametrize("level", [-20, -40, -60])
