@@ -325,9 +325,9 @@ def summarise_job(results: dict[str, Any], settings: list[Settings], job_folder:
 
 
 def _summary_run(results: dict[str, Any], settings: Settings, job_folder: Path) -> None:
-    columns = ["experiment", "corpus", *(f"{score} {part}" for score in SCALARS for part in ("mean", "std", "pooled"))]
+    columns = ["experiment", "corpus", *(f"{score} {part}" for score in SCALARS for part in ("pooled", "mean", "std"))]
     rows = [
-        [entry["name"], corpus, *(summary[score][part] for score in SCALARS for part in ("mean", "std", "pooled"))]
+        [entry["name"], corpus, *(summary[score][part] for score in SCALARS for part in ("pooled", "mean", "std"))]
         for entry in results["experiments"]
         for corpus, summary in entry["summary"].items()
     ]

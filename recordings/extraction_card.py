@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 
+from ..markup import code
+from ..markup import markdown
 from ..speech_features import SpeechFeatures
 from .inputs import Recordings
 
@@ -81,13 +83,13 @@ def extraction_card(
     vector = f"a vector of {features.width} numbers"
     text = _HEAD.format(
         title=json.dumps(title, ensure_ascii=not title.isprintable()),  # as YAML reads it, whatever is in the name
-        name=recordings.name,
+        name=markdown(recordings.name),
         rows=len(said),
         hours=audio_seconds / 3600,
-        features=features.in_words(),
-        facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
+        features=markdown(features.in_words()),
+        facts="\n".join(f"| {name} | {markdown(value)} |" for name, value in facts.items()),
         shape=vector if features.pooling == "utterance" else f"{vector} a frame",
-        columns=", ".join(f"`{name}`" for name in columns),
+        columns=", ".join(code(name) for name in columns),
     )
     return text + _notes(recordings, said, failed)
 
@@ -98,7 +100,7 @@ def _notes(recordings: Recordings, said: list[str | None], failed: list[dict[str
     lines = [f"Recordings that {words}: {kinds[kind]}." for kind, words in _KINDS.items() if kinds[kind]]
     if failed:
         lines.append(f"Recordings that could not be used, listed with the reasons in `failed.jsonl`: {len(failed)}.")
-    lines += [f"{note[0].upper()}{note[1:]}." for note in recordings.notes]
+    lines += [markdown(f"{note[0].upper()}{note[1:]}.") for note in recordings.notes]
     return "\n## Notes\n\n" + "\n".join(f"- {line}" for line in lines) + "\n" if lines else ""
 
 

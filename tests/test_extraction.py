@@ -460,6 +460,11 @@ def test_a_card_of_any_name(job, whole):
         text = extraction_card(made, replace(found, name=name), [None], 1.0, [])
         assert yaml.safe_load(text.split("---")[1])["pretty_name"] == f"voice features of {name}"
         assert DatasetCard(text).data.pretty_name == f"voice features of {name}"
+    hostile = replace(found, name="<script>a</script> [x](javascript:a)", notes=["<b> is left out"])
+    text = extraction_card(made, hostile, [None], 1.0, []).split("\n---\n", 1)[1]
+    assert "# Voice features of &lt;script&gt;a&lt;/script&gt; [x\\](javascript:a)" in text
+    assert "- &lt;b&gt; is left out" in text
+    assert "<script" not in text and "<b>" not in text
 
 
 def test_a_shard_that_is_torn(job, whole, tmp_path, capsys):
