@@ -90,15 +90,14 @@ class RunRecord:
 
 def learning_warnings(record: RunRecord) -> Warnings:
     """What is wrong with a run, or with one under way: {"kind", "said", "try"} each, in the order of `KINDS`."""
-    chance = _at_chance(record)
     share = _lowest_share(record)
+    chance = _at_chance(record, learned=share is not None and share < _LEARNED)
     stays = share is not None and share >= 1 - _BELOW and (chance is not None or not record.validation_rows.any())
-    learned = share is not None and share < _LEARNED
     found = {
         "loss_not_finite": _not_finite(record),
         "weights_still": _still(record),
         "loss_stays": _stays(record) if stays else None,
-        "at_chance": None if chance is None else (chance, _try_at_chance(record, learned)),
+        "at_chance": chance,
         "class_never_predicted": _never_predicted(record),
     }
     return [{"kind": kind, "said": said[0], "try": said[1]} for kind in KINDS if (said := found[kind]) is not None]
@@ -113,8 +112,8 @@ def _epoch_scores(record: RunRecord, name: str) -> dict[int, float]:
     return {round(entry["epoch"]): entry[key] for entry in record.history if key in entry}
 
 
-def _at_chance(record: RunRecord) -> str | None:
-    """What is said of a run whose validation score is at chance; None of others."""
+def _at_chance(record: RunRecord, learned: bool) -> tuple[str, str] | None:
+    """What is said of a run whose validation score is at chance, and what to try; `learned`, its training rows are."""
     guessing = uar_at_chance(record.validation_rows)
     scores = _epoch_scores(record, "uar")
     if guessing is None or not any(map(math.isfinite, scores.values())):
@@ -125,15 +124,17 @@ def _at_chance(record: RunRecord) -> str | None:
         usual = accuracy_at_chance(record.validation_rows)
         looked_at.append(("accuracy", list(_epoch_scores(record, "accuracy").values()), usual))
     if all(explained_by_chance(values, *chance) for _, values, chance in looked_at):
-        return " and ".join(_said_at_chance(name, values, *chance, rows) for name, values, chance in looked_at)
+        said = " and ".join(_said_at_chance(name, values, *chance, rows) for name, values, chance in looked_at)
+        return said, _try_at_chance(record, learned)
     chosen = scores.get(record.best_epoch, math.nan)
     if metric in ("uar", "accuracy") or not chosen <= sum(guessing):
         return None
     best = max((epoch for epoch in scores if math.isfinite(scores[epoch])), key=scores.__getitem__)
-    return (
+    said = (
         f"the epoch that {metric} chose, {record.best_epoch}, has a validation UAR at chance: {chosen:.3f} (chance "
         f"{guessing[0]:.3f}, standard error {guessing[1]:.3f}), while epoch {best} had {scores[best]:.3f}"
     )
+    return said, f"metric_for_best_model uar; or {_other_rate(record)}"
 
 
 def _said_at_chance(name: str, scores: list[float], chance: float, error: float, rows: int) -> str:
@@ -158,8 +159,6 @@ def _try_at_chance(record: RunRecord, learned: bool) -> str:
         tips = f"{_other_rate(record)}, or more epochs than {settings.num_epochs}; {check}"
     if settings.modality == "text":
         tips += "; if all that is right, the words may say nothing of the emotion here, and chance is the finding"
-    if settings.metric_for_best_model not in ("uar", "accuracy"):
-        tips += "; or metric_for_best_model uar"
     return tips
 
 
@@ -208,7 +207,7 @@ def _stays(record: RunRecord) -> tuple[str, str]:
         "the training loss never fell below that of a model that knows the class frequencies alone: at its lowest "
         f"{loss:.3f} against {known:.3f} (epoch {lowest} of {len(pairs)})"
     )
-    return said, f"{_other_rate(record)}; if that is not it, more epochs than {record.settings.num_epochs}"
+    return said, _try_at_chance(record, learned=False)
 
 
 def _not_finite(record: RunRecord) -> tuple[str, str] | None:

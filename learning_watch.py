@@ -88,7 +88,7 @@ class LearningWatch(TrainerCallback):
         new = [each for each in found if each["kind"] not in self._said]
         self._said |= {each["kind"] for each in new}
         if new and state.is_world_process_zero:
-            logger.warning("%s: after epoch %d: %s", self.name, round(state.epoch), run_line(new))
+            logger.warning("%s: so far, after epoch %d: %s", self.name, round(state.epoch), run_line(new))
 
 
 def _sample(weight: torch.Tensor) -> torch.Tensor:

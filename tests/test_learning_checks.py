@@ -84,6 +84,8 @@ def test_at_chance_says_the_numbers_and_what_to_try():
     assert "the words may say nothing" not in at_chance["try"] and "feature_normalization" not in at_chance["try"]
     raw = replace(dead, settings=replace(dead.settings, feature_normalization="none"))
     assert "than 0.02 or feature_normalization standardize" in learning_warnings(raw)[1]["try"]
+    silent = learning_warnings(replace(dead, settings=replace(dead.settings, modality="text")))
+    assert all("the words may say nothing of the emotion here, and chance" in each["try"] for each in silent)
     (words,) = learning_warnings(record(uar=(0.25, 0.26, 0.25), modality="text"))
     assert words["kind"] == "at_chance"
     assert "the words may say nothing of the emotion here, and chance is the finding" in words["try"]

@@ -151,7 +151,7 @@ def test_dead_runs_say_so(corpora, tmp_path, said, fields, expected):
     for run in done.runs:
         name, last = f"voice · seed 1 · {run['fold']}: ", run_line(run["warnings"])
         during, ended = (line.removeprefix(name) for line in said() if line.startswith(name))
-        assert during.startswith("after epoch 4: ") and ended == last
+        assert during.startswith("so far, after epoch 4: ") and ended == last
         assert len(during.split("; ")) >= len(expected - {"class_never_predicted"})
     assert done.text.splitlines()[2].startswith("voice !  ")
     (line,) = [line for line in done.text.splitlines() if line.startswith("! voice: ")]
@@ -218,7 +218,7 @@ def test_a_run_that_diverges_stops_there_and_keeps_what_it_had(corpora, tmp_path
         assert run["validation"]["uar"] == scores[run["best_epoch"]] == max(scores.values())
         losses = [entry["loss"] for entry in history if "loss" in entry]
         assert losses[3] is None and all(loss > 0 for loss in losses[:3])
-    assert sum(": after epoch 4: the weights were no longer finite" in line for line in said()) == 2
+    assert sum("so far, after epoch 4: the weights were no longer finite" in line for line in said()) == 2
     assert any("loss or weights not finite in 2 of 2 runs" in line for line in caveats(read_report([torn.folder])))
 
 
