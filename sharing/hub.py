@@ -61,7 +61,7 @@ _FIGURES = {
     "shares": "Confusion matrix: shares of each true emotion",
     "counts": None,
     "calibration": None,
-    "difficulty": "Accuracy by difficulty of the row",
+    "difficulty": "Accuracy by difficulty of the row, which is computed with its true label",
     "learning": None,
     "curriculum": None,
     "session": None,

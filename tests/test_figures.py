@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -173,3 +174,12 @@ def test_the_readers_own_settings_change_nothing(tmp_path):
     with matplotlib.rc_context(own):
         other = {name: figures.save(draw(), tmp_path, "a") for name, draw in drawn(4).items()}
     assert plain == other
+
+
+def test_names_in_a_figure_are_no_markup(tmp_path):
+    """An SVG that is opened by itself runs what is in it: names are drawn, and are comments at most."""
+    names = ['--><script>alert(1)</script>]]>"', "</svg><script>alert(2)</script>"]
+    svg = figures.save(figures.scores_figure(names, [0.5, 0.6], [None, None]), tmp_path, "scores")
+    for text in (svg, figures.themed(svg)):
+        tags = {element.tag.rsplit("}", 1)[-1] for element in ElementTree.fromstring(text).iter()}
+        assert "g" in tags and not {"script", "a", "foreignObject"} & tags
