@@ -25,6 +25,18 @@ REFUSED = {
     "use_text_cache": "states of a frozen text encoder are always kept",
     "device": "the launcher (accelerate, torchrun) chooses it; use_cpu: true keeps to the CPU",
 }
+# What its files leave out, where ours is another default.
+DEFAULTS = {
+    "learning_rate": 9e-3,
+    "batch_size": 64,
+    "dropout": 0.1,
+    "hidden_dim": 1024,
+    "fusion_hidden_dim": 512,
+    "num_attention_heads": 8,
+    "use_curriculum_learning": True,
+    "use_difficulty_scaling": True,
+    "use_speaker_disentanglement": True,
+}
 _LR_MULTIPLIERS = {
     "curriculum_start_lr_multiplier": "start",
     "curriculum_end_lr_multiplier": "end",
@@ -66,7 +78,7 @@ def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
             )
     recipe = {key: value for key, value in document.items() if key not in blocks | {"name"}}
     experiments = recipe.pop("experiments")
-    shared = _map_keys(recipe, str(path), notes)
+    shared = {**DEFAULTS, **_map_keys(recipe, str(path), notes)}
     shared["experiments"] = []
     changes: dict[str, list[str]] = {}
     for number, experiment in enumerate(experiments):

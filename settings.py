@@ -124,10 +124,10 @@ class Settings:
         "Layers of the fusion: the original's, or with LayerNorms besides.",
         choices=("original", "normalized"),
     )
-    fusion_hidden_dim: int = _model(512, "Width of the fusion.", min=1)
+    fusion_hidden_dim: int = _model(256, "Width of the fusion.", min=1)
     num_attention_heads: int = _model(8, "Heads of cross attention; they divide fusion_hidden_dim.", min=1)
-    hidden_dim: int = _model(1024, "Width of the classifier's hidden layer; 0 is one linear layer.", min=0)
-    dropout: float = _model(0.1, "Dropout of the fusion and the classifier.", min=0, below=1)
+    hidden_dim: int = _model(256, "Width of the classifier's hidden layer; 0 is one linear layer.", min=0)
+    dropout: float = _model(0.3, "Dropout of the fusion and the classifier.", min=0, below=1)
     feature_noise: float | None = _model(
         None,
         "Noise on each modality in training, in its standard deviations; null: root of dimensions / rows, up to 1.",
@@ -149,7 +149,7 @@ class Settings:
         0.0, "Weight of the loss of valence, arousal and dominance; above 0 the model gives them too.", min=0
     )
 
-    use_curriculum_learning: bool = _curriculum(True, "Start with a part of the training rows.")
+    use_curriculum_learning: bool = _curriculum(False, "Start with a part of the training rows.")
     curriculum_type: str = _curriculum("difficulty", "Which rows come first.", choices=CURRICULUM_TYPES)
     curriculum_epochs: int = _curriculum(
         15, "Epochs until all rows are in, at most num_epochs; 0 is no curriculum.", min=0
@@ -166,8 +166,8 @@ class Settings:
         PROTOTYPES, "V/A/D that each class should have, or fit: the class means.", choices=("fit",), min=1, max=5
     )
     difficulty_from_corpus: bool = _curriculum(False, "Take the difficulty from the corpus' own column.")
-    use_difficulty_scaling: bool = _curriculum(True, "Weight each training row's loss by its difficulty.")
-    use_speaker_disentanglement: bool = _curriculum(True, "Hold one speaker in each training batch.")
+    use_difficulty_scaling: bool = _curriculum(False, "Weight each training row's loss by its difficulty.")
+    use_speaker_disentanglement: bool = _curriculum(False, "Hold one speaker in each training batch.")
     post_curriculum_dropout: float | None = _curriculum(
         None,
         "Dropout after curriculum_epochs, without a curriculum too; null keeps it as it is.",
@@ -180,7 +180,7 @@ class Settings:
     short_last_batch: bool = _training(
         False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
     )
-    learning_rate: float = _training(9e-3, "Highest learning rate.", above=0)
+    learning_rate: float = _training(3e-3, "Highest learning rate.", above=0)
     lr_width_limit: float | None = _training(
         0.6, "A matrix' learning rate is at most this / its inputs, a vector's this / its length; null: none.", above=0
     )

@@ -22,8 +22,11 @@ from emomm.synthetic import Generator
 from emomm.synthetic import generate
 
 
+WORDS = "i am so happy sad angry today not you said it was fine leave me alone what a day".split()
+
+
 def with_noise_in(table, session, rng):
-    """The corpus with other labels, voice features and ratings in one session."""
+    """The corpus with other labels, voice features, ratings and sentences in one session."""
     rows = np.flatnonzero(np.array(table["session"].to_pylist()) == session)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     for row, other in zip(rows, rng.permutation(rows), strict=True):
@@ -32,6 +35,7 @@ def with_noise_in(table, session, rng):
         columns["audio_features"][row] = (100 * rng.standard_normal(shape)).tolist()
         for name in ("valence", "arousal", "dominance"):
             columns[name][row] = 6 - columns[name][other]
+        columns["transcript"][row] = " ".join(rng.choice(WORDS, size=rng.integers(1, 12)))
     return pa.table({name: pa.array(values, table[name].type) for name, values in columns.items()})
 
 
@@ -56,8 +60,9 @@ def test_test_rows_never_influence_training(tmp_path):
     }
     for name, table in tables.items():
         pq.write_table(table, tmp_path / f"{name}.parquet")
-        corpora = {"made": {"path": str(tmp_path / f"{name}.parquet")}}
-        assert job.run(load_recipe(write_recipe(tmp_path, name, **fields, corpora=corpora))).failed == []
+        own = {"corpora": {"made": {"path": str(tmp_path / f"{name}.parquet")}}}
+        own["store_dir"] = str(tmp_path / f"store of {name}")  # each encodes its words beside the words that it has
+        assert job.run(load_recipe(write_recipe(tmp_path, name, **fields, **own))).failed == []
 
     def files(name, fold):
         return run_files(tmp_path / name / "small" / "seed-1" / fold)
@@ -173,7 +178,7 @@ def test_a_disk_that_fills_while_training_is_one_message(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("emomm.curriculum_trainer.save_file", full)
-    with pytest.raises(InputError, match="reading or writing a file failed .*No space left on device.*goes on"):
+    with pytest.raises(InputError, match="reading or writing a file of .* failed .*No space left on device.*goes on"):
         job.run(load_recipe(write_recipe(tmp_path, "a", modality="audio", num_epochs=1)))
 
 

@@ -20,6 +20,8 @@ from emomm.settings import Settings
 from emomm.settings import load_recipe
 from emomm.settings import settings_identity
 
+EASY = {"use_curriculum_learning": True}
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -167,7 +169,7 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"seeds": [-1]}, ["seeds is [-1]", "a list, each entry a whole number of at least 0 and below 4294967296"]),
         ({"train_dataset": []}, ["train_dataset is []"]),
         ({"test_datasets": ["IEMO"]}, ["test_datasets holds 'IEMO'", "train_dataset"]),
-        ({"num_attention_heads": 7}, ["num_attention_heads is 7", "fusion_hidden_dim, which is 512"]),
+        ({"num_attention_heads": 7}, ["num_attention_heads is 7", "fusion_hidden_dim, which is 256"]),
         ({"vad_weights": [1, 2]}, ["vad_weights is [1.0, 2.0]", "three numbers"]),
         ({"vad_weights": [1, 2, 3]}, ["vad_weights is given", "euclidean_distance", "only weighted"]),
         ({"expected_vad": {"sad": [1, 2]}}, ["expected_vad of 'sad'", "three numbers"]),
@@ -175,7 +177,10 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"expected_vad": "fitt"}, ["expected_vad is", "Did you mean 'fit'?"]),
         ({"class_weights": {"sad": 0}}, ["class_weights is", "each value a number above 0"]),
         ({"fusion_module": "absent.py"}, ["fusion_module is", "absent.py", "that is there"]),
-        ({"short_last_batch": True}, ["short_last_batch", "use_speaker_disentanglement", "false"]),
+        (
+            {"short_last_batch": True, "use_speaker_disentanglement": True},
+            ["short_last_batch", "use_speaker_disentanglement", "false"],
+        ),
         (
             {"lr_scheduler": "cyclic", "lr_scheduler_kwargs": {"max_momentum": 0.95}},
             ["max_momentum", "cycle_momentum is false"],
@@ -183,11 +188,11 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"lr_scheduler": "cyclic", "lr_scheduler_kwargs": {"base_momentum": 1}}, ["base_momentum", "below 1"]),
         ({"lr_scheduler": "curriculum", "curriculum_epochs": 0}, ["lr_scheduler", "curriculum_epochs is 0"]),
         (
-            {"lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"strat": 1}},
+            {**EASY, "lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"strat": 1}},
             ["lr_scheduler_kwargs holds 'strat'", "Did you mean 'start'?"],
         ),
         (
-            {"lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"decay": "cosin"}},
+            {**EASY, "lr_scheduler": "curriculum", "lr_scheduler_kwargs": {"decay": "cosin"}},
             ["lr_scheduler_kwargs decay is", "Did you mean 'cosine'?"],
         ),
         ({"report_to": ["wandbb"]}, ["report_to is", "Did you mean 'wandb'?"]),
@@ -346,7 +351,7 @@ def test_an_experiment_that_does_not_exist(write):
 
 def test_what_waits_for_the_end_of_the_curriculum_waits_as_long_without_one(write):
     """The epochs of the default, or of the recipe, hold for the baseline too; where nobody has one, nothing waits."""
-    plain, none = {"name": "a"}, {"name": "b", "use_curriculum_learning": False}
+    plain, none = {"name": "a", **EASY}, {"name": "b"}
 
     def epochs(shared, *experiments):
         path = write({**shared, "experiments": list(experiments)})
@@ -362,22 +367,22 @@ def test_what_waits_for_the_end_of_the_curriculum_waits_as_long_without_one(writ
         path = write({"experiments": experiments, "post_curriculum_dropout": 0.5, "early_stopping_patience": 3})
         notes = curriculum_notes(load_recipe(path).experiments[-1])
         if changes:
-            assert "dropout changes from 0.1 to 0.5 after epoch 15" in notes[0]
+            assert "dropout changes from 0.3 to 0.5 after epoch 15" in notes[0]
             assert "early stopping counts after epoch 15" in notes[1] and len(notes) == 2
         else:
-            assert len(notes) == 1 and "curriculum_epochs is 0, so dropout stays 0.1" in notes[0]
-    assert curriculum_notes(Settings(post_curriculum_dropout=0.5, early_stopping_patience=3)) == []
+            assert len(notes) == 1 and "curriculum_epochs is 0, so dropout stays 0.3" in notes[0]
+    assert curriculum_notes(Settings(**EASY, post_curriculum_dropout=0.5, early_stopping_patience=3)) == []
 
 
 def test_a_curriculum_ends_with_the_training_at_the_latest(write):
     """`--num_epochs 4` beside the recipe's curriculum_epochs is no contradiction: it is said, once."""
-    path = write({"curriculum_epochs": 10, "experiments": [{"name": "a"}, {"name": "b", "modality": "audio"}]})
+    path = write({**EASY, "curriculum_epochs": 10, "experiments": [{"name": "a"}, {"name": "b", "modality": "audio"}]})
     recipe = load_recipe(path, {"num_epochs": "4"})
     assert [settings.curriculum_epochs for settings in recipe.experiments] == [4, 4]
     assert set(recipe.notes) == {"curriculum_epochs is 10, but num_epochs is 4: it is taken as 4"}
     assert load_recipe(path, {"num_epochs": "10"}).notes == []
     settings = Settings(**dataclasses.asdict(recipe.experiments[0]))
-    assert settings_identity(settings) == settings_identity(Settings(curriculum_epochs=4, num_epochs=4))
+    assert settings_identity(settings) == settings_identity(Settings(**EASY, curriculum_epochs=4, num_epochs=4))
 
 
 def test_identity_holds_what_can_change_a_result(tmp_path):
