@@ -21,7 +21,6 @@ from emomm.settings import load_recipe
 from emomm.synthetic import Generator
 from emomm.synthetic import generate
 
-
 WORDS = "i am so happy sad angry today not you said it was fine leave me alone what a day".split()
 
 

@@ -188,3 +188,12 @@ def test_another_layout(load):
     assert "needs `experiments`" in error_of(load, text="")
     assert "experiment 0" in error_of(load, text="experiments: [3]\n")
     assert "is null" in error_of(load, text="experiments:\n  - dropout: 0.1\n")
+
+
+def test_what_a_file_leaves_out_is_the_original_systems_default(tmp_path):
+    path = tmp_path / "short.yaml"
+    path.write_text("experiments:\n  - name: first\n  - name: second\n    learning_rate: 1e-5\n    hidden_dim: 32\n")
+    first, second = load_recipe(path).experiments
+    assert (first.learning_rate, first.hidden_dim, first.fusion_hidden_dim, first.dropout) == (9e-3, 1024, 512, 0.1)
+    assert first.use_curriculum_learning and first.use_difficulty_scaling and first.use_speaker_disentanglement
+    assert (second.learning_rate, second.hidden_dim, second.fusion_hidden_dim) == (1e-5, 32, 512)
