@@ -3,9 +3,10 @@
     python scripts/choose_defaults.py [--seeds 1] [--folds 2] [--processes 2] [--json]
 
 From one setting in the middle, each of the four is varied by itself, without curriculum, difficulty weights and
-speaker batches, on emodb, emodb_emobank and both kinds of synthetic, for voice, words, cross attention and concat. Printed is
-the mean validation UAR of the chosen epochs by setting and corpus, of the models that have something to learn from
-there. The default is the value with the highest mean; of two within .005, the one that costs less.
+speaker batches, on emodb, emodb_emobank and both kinds of synthetic, for voice, words, cross attention and concat.
+Printed is the mean validation UAR of the chosen epochs by setting and corpus, of the models that have something to
+learn from there. The default is the value with the highest mean; of several within .005, one that has neighbours on
+both sides, and of these the one that costs less.
 """
 
 import argparse
