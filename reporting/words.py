@@ -13,6 +13,7 @@ from .findings import BUCKETS
 from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
 from .score_words import METRIC_NAMES
+from .score_words import ONE_SEED
 from .score_words import in_words
 from .score_words import ties_note
 from .score_words import without_zero
@@ -157,7 +158,7 @@ def _shared_speakers(validation: str | None, runs: list[dict[str, Any]]) -> str:
     counts = [(count, part["speaker_count"]) for count, part in zip(shared, parts, strict=True) if count is not None]
     if counts:
         said += f" ({sum(c for c, _ in counts)} of the {sum(n for _, n in counts)} validation speakers of all runs)"
-    return f"{said}: validation scores are of heard voices, and higher than those of unheard ones."
+    return f"{said}: validation scores are higher than on speakers that were not trained on, such as the tested ones."
 
 
 def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
@@ -194,6 +195,8 @@ def _interval_words(data: ReportData) -> str:
     }
     named = [words.get(each, " over ".join(each)) for each in sorted(used)]
     luck = "They are for other speakers, not for other trainings: what those change shows in the spread over seeds."
+    if any(t.statistics["seeds"] < 2 for each in data.experiments for t in each.tested.values()):
+        luck = ONE_SEED
     return f"95 % intervals come from {'; or from '.join(named)}. {luck}"
 
 

@@ -104,7 +104,7 @@ def test_a_corpus_with_fewer_classes_has_a_line_for_each_decision():
     [
         ("session", 0, None),
         ("random", 4, "It shares speakers with the training rows (8 of the 10 validation speakers of all runs): "),
-        ("random_unstratified", None, "It shares speakers with the training rows: validation scores are of heard"),
+        ("random_unstratified", None, "It shares speakers with the training rows: validation scores are higher"),
         ("speakers", 1, "(2 of the 10 validation speakers of all runs)"),
     ],
 )
@@ -112,6 +112,13 @@ def test_validation_that_shares_speakers_says_so(rule, shared, said):
     runs = [run(seed, shared=shared) for seed in (1, 2)]
     text = " ".join(protocol_text(ReportData({}, [experiment("one", runs=runs, validation=rule)], {})))
     assert ("shares speakers" in text) == (said is not None) and (said or "") in text
+
+
+def test_intervals_say_of_whom_they_speak():
+    one = experiment("one")
+    assert "with one seed, a score or a difference may be the luck" in protocol_text(ReportData({}, [one], {}))[-1]
+    one.tested["A"].statistics["seeds"] = 2
+    assert "what those change shows in the spread over seeds" in protocol_text(ReportData({}, [one], {}))[-1]
 
 
 def test_epochs_that_tie_are_counted():
