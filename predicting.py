@@ -31,6 +31,7 @@ from .corpus_specs import resolve_specs
 from .data_collator import EmoMMDataCollator
 from .errors import InputError
 from .files import write_whole
+from .hub_access import reach_hub
 from .metrics import RATINGS
 from .modeling_emomm import EmoMMForEmotionClassification
 from .pipeline_emomm import EmoMMPipeline
@@ -280,6 +281,7 @@ def _check_is_there(model: str) -> None:
         validate_repo_id(model)
     except HFValidationError:
         raise InputError(f"model {model!r} is no folder, and can't be an id on the Hub (user/name)") from None
+    reach_hub(model)
 
 
 def _in_a_line(error: Exception) -> str:

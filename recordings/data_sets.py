@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesList
 
 from ..errors import InputError
+from ..hub_access import reach_hub
 from .row_columns import is_plain
 from .row_columns import text
 
@@ -115,6 +116,7 @@ def read_hub(name: str, split: str) -> DataSet:
     Raises:
         InputError: not there, not reachable.
     """
+    reach_hub(name)
     try:
         loaded = datasets.load_dataset(name, split=split)
     except Exception as error:  # network, access, cache, disk: the libraries below share no base class

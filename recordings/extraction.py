@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from ..command_line import positive
 from ..command_line import speak
 from ..command_line import with_underscores
 from ..errors import InputError
+from ..hub_access import reach_hub
+from ..interruption import Interrupted
+from ..interruption import interruptible
 from ..processes import process_state
 from ..speech_encoders import BATCH_SECONDS
 from ..speech_encoders import SpeechEncoder
@@ -119,23 +123,24 @@ class _Share:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit code: 0 (also with failures, which are listed), 1 (every recording failed), 2 (wrong
-    input or no space: one message on stderr) or 130 (interrupted).
+    input or no space: one message on stderr) or that of a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
 
     Args:
         argv: the arguments after the program's name; default those of this process.
     """
     try:
-        job = _job(list(sys.argv[1:] if argv is None else argv))
-        speak()
-        outcome = extract(job)
+        with interruptible():
+            job = _job(list(sys.argv[1:] if argv is None else argv))
+            speak()
+            outcome = extract(job)
     except InputError as error:
         if is_first_process():
             print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if is_first_process():
-            print("interrupted: the same command continues", file=sys.stderr)
-        return 130
+            print("interrupted; the same command goes on", file=sys.stderr)
+        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
     if is_first_process():
         print(outcome.text)
         if outcome.failed:
@@ -167,6 +172,8 @@ def extract(job: Extraction) -> Outcome:
 
 
 def _encoder(job: Extraction) -> SpeechEncoder:
+    if not Path(job.encoder).expanduser().is_dir():
+        reach_hub(job.encoder)
     try:
         return SpeechEncoder.from_pretrained(
             job.encoder,

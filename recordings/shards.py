@@ -28,6 +28,9 @@ from filelock import FileLock
 from filelock import Timeout
 
 from ..errors import InputError
+from ..files import remove_temporary
+from ..files import write_text
+from ..files import write_whole
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .inputs import Recordings
@@ -39,9 +42,7 @@ CARD = "README.md"
 JOB = "extraction.json"
 
 _DATA, _LOCKS = "data", ".locks"
-_TEXTS = (JOB, SIDECAR, FAILED, CARD)
 _SHARD = re.compile(r"train-(\d+)-(\d+)\.parquet")
-_TEMPORARY = ".temporary"
 _LEAF = {"frames": "audio_features.list.element.list.element", "utterance": "audio_features.list.element"}
 
 
@@ -81,9 +82,7 @@ class ShardFolder:
             self._refuse_changed(before, job)
         with self._writing():
             (self.folder / _DATA).mkdir(exist_ok=True)
-            texts = (self.folder / f"{name}{_TEMPORARY}" for name in _TEXTS)
-            for left in (*(self.folder / _DATA).glob(f"*{_TEMPORARY}"), *texts):
-                left.unlink(missing_ok=True)
+            remove_temporary(self.folder)
             if before is not None and overwrite:
                 for file in (*self.shards(), self.folder / FAILED, self.folder / CARD):
                     file.unlink(missing_ok=True)
@@ -158,9 +157,8 @@ class ShardFolder:
                 return found
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"cannot read {file} ({error!r}); name a new folder, or remove this one") from error
-        ours = {f"{name}{_TEMPORARY}" for name in _TEXTS}  # of a job that ended while it wrote its first file
         names = (path.name for path in self.folder.iterdir())
-        foreign = sorted(name for name in names if not name.startswith(".") and name not in ours)
+        foreign = sorted(name for name in names if not name.startswith("."))
         if foreign and (foreign != [_DATA] or any((self.folder / _DATA).iterdir())):
             raise InputError(f"{self.folder} holds {foreign[0]}, which no extraction made; name a new folder")
         return None
@@ -232,34 +230,18 @@ class ShardFolder:
         """A shard, whole or not at all."""
         kind = table.schema.field("audio_features").type.value_type
         pooling = "frames" if pa.types.is_nested(kind) else "utterance"
-        temporary = target.with_name(f"{target.name}{_TEMPORARY}")
+        options = {
+            "compression": "zstd",
+            "use_dictionary": [name for name in table.column_names if name != "audio_features"],
+            "use_byte_stream_split": [_LEAF[pooling]],
+        }
         with self._writing(what):
-            try:
-                with open(temporary, "wb") as file:
-                    pq.write_table(
-                        table,
-                        file,
-                        compression="zstd",
-                        use_dictionary=[name for name in table.column_names if name != "audio_features"],
-                        use_byte_stream_split=[_LEAF[pooling]],
-                    )
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+            write_whole(target, lambda temporary: pq.write_table(table, temporary, **options))
 
     def write_text(self, name: str, content: str) -> None:
         """A file of the folder, whole or not at all."""
-        temporary = self.folder / f"{name}{_TEMPORARY}"
         with self._writing(name):
-            try:
-                temporary.write_text(content, encoding="utf-8")
-                os.replace(temporary, self.folder / name)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+            write_text(self.folder / name, content)
 
     @contextmanager
     def _writing(self, what: str = "") -> Iterator[None]:

@@ -30,7 +30,6 @@ from emomm.corpora import load_corpus
 from emomm.corpus_specs import CorpusSpec
 from emomm.recordings import decoding
 from emomm.recordings import extraction
-from emomm.recordings import shards
 from emomm.recordings.extraction import main
 from emomm.recordings.extraction_card import extraction_card
 from emomm.recordings.inputs import read_input
@@ -286,8 +285,8 @@ def killed(module, name, which, arguments):
 @pytest.mark.parametrize(
     ("module", "name", "which"),
     [
-        ("pyarrow.parquet", "write_table", 6),  # a temporary file is there, empty
-        ("os", "fsync", 4),  # written, not named
+        ("pyarrow.parquet", "write_table", 6),
+        ("os", "fsync", 6),  # written, not named; of the job's own files, two come first
         ("os", "replace", 5),  # of the job's own files, two come first
         ("emomm.recordings.extraction", "extraction_card", 1),  # all rows are there
     ],
@@ -422,11 +421,11 @@ def test_a_full_disk(job, whole, tmp_path, monkeypatch, capsys):
 
     def full(_):
         calls.append(1)
-        if len(calls) > 3:
+        if len(calls) > 5:  # two files of the job's own come first
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         assert main(arguments) == 2
     said = capsys.readouterr().err
     assert f"error: no space left in {tmp_path / 'o'} for " in said and "the same command then continues" in said
@@ -442,11 +441,11 @@ def test_a_full_disk_or_a_kill_at_the_start(job, whole, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards.os, "replace", full)
+        patch.setattr(os, "replace", full)
         assert main(arguments) == 2
     assert not list((tmp_path / "o").glob("*.temporary"))
-    (tmp_path / "o" / "extraction.json.temporary").write_text("{")
-    (tmp_path / "o" / "README.md.temporary").write_text("-")
+    (tmp_path / "o" / ".extraction.json.1.temporary").write_text("{")
+    (tmp_path / "o" / ".README.md.1.temporary").write_text("-")
     assert main(arguments) == 0
     assert_same(tmp_path / "o", whole)
 
