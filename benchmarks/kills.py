@@ -41,9 +41,9 @@ PRELOADED = ["emomm.predicting", "emomm.reporting.page", "emomm.sharing.hub", "e
 COMMANDS = ("run", "report", "push", "predict", "extraction")
 TOKEN, REPOSITORY = "hf_of_this_machine", "user/model"
 
-# Keys of JSON files whose values tell of time, and rows of tables that do.
+# Keys of JSON files whose values tell of time.
 _TIME = re.compile(r"train_seconds|seconds|.*_runtime|.*_per_second|train_loss|total_flos")
-_PATIENCE = 300.0  # seconds that a command may take that was told to end, or not killed in time
+_PATIENCE = 1800.0  # seconds until a command that was told to end, or came through, counts as hanging
 
 
 @dataclass
@@ -118,7 +118,7 @@ def content(folder: Path) -> dict[str, str]:
     for path in files:
         if re.fullmatch(r"train-\d+-\d{5}\.parquet", path.name):
             shards.append(path)
-        elif path.stem != "time" and ".locks" not in path.parts:  # a report's table of how long trainings took
+        elif path.stem != "time" and ".locks" not in path.parts:  # a report's table of the same name
             found[str(path.relative_to(folder))] = hashlib.sha256(_without_time(path)).hexdigest()
     if shards:
         found["rows of all shards"] = _rows(shards)
@@ -137,8 +137,8 @@ def _without_time(path: Path) -> bytes:
     data = path.read_bytes()
     if path.suffix == ".json":
         return json.dumps(_timeless(json.loads(data))).encode()
-    if path.suffix in (".html", ".csv", ".md", ".tex"):  # the seconds of a training, wherever a report shows them
-        return re.sub(rb"\d+(\.\d+)? ?(s|min|h|seconds)\b", b"", data)
+    if path.name == "report.html":  # its table of how long trainings took
+        return re.sub(rb"<caption>Time</caption>.*?</table>", b"", data, flags=re.DOTALL)
     return data
 
 
