@@ -21,7 +21,15 @@ def run(seed=1, uar=0.6, validated_on="A", shared=0, **fields):
     part = {"corpora": ["A"], "rows": 60, "speaker_count": 5}
     validation = {"corpora": [validated_on], "rows": 20, "speaker_count": 5, "classes": {"sad": 20}}
     parts = {"train": part, "test": part, "validation": {**validation, "speakers_trained_on": shared}}
-    return {"seed": seed, "fold": "all", "validation": {"uar": uar}, "test": {"A": {}}, "parts": parts, **fields}
+    return {
+        "seed": seed,
+        "fold": "all",
+        "status": "done",
+        "validation": {"uar": uar},
+        "test": {"A": {}},
+        "parts": parts,
+        **fields,
+    }
 
 
 def experiment(name, right=0.7, labels=LABELS, runs=None, folds=None, **settings):
@@ -36,7 +44,8 @@ def experiment(name, right=0.7, labels=LABELS, runs=None, folds=None, **settings
     found = experiment_statistics({"A": tested.rows})["A"]
     tested = report_data.Tested("A", tested.rows, tested.difficulty, found)
     settings = {"evaluation_mode": "loso", "metric_for_best_model": "uar", "validation": "session", **settings}
-    return ReportedExperiment(name, name, {"corpora": []}, runs or [run()], [], settings, None, {"A": tested})
+    runs = runs or [run()]
+    return ReportedExperiment(name, name, {"corpora": [], "runs": runs}, runs, [], settings, None, {"A": tested})
 
 
 def test_the_lead_is_what_validation_chooses_and_not_the_best_on_test_rows():
