@@ -1,66 +1,106 @@
-"""Where a corpus lies: the Hub, a folder, a file, an emotion2vec triple or a generator -> one raw Arrow table."""
+"""Where a corpus lies: the Hub, a folder, a file, an emotion2vec triple or a generator -> its columns by role, raw."""
 
-import json
-import re
+import os
 from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 import datasets
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 from huggingface_hub import hf_hub_download
 
+from .corpus_files import NotThere
+from .corpus_files import data_files
+from .corpus_files import is_saved
+from .corpus_files import read_json
+from .corpus_files import saved_folder
+from .corpus_files import triple_prefix
 from .corpus_specs import DEFAULT_COLUMNS
 from .corpus_specs import CorpusSpec
+from .corpus_tables import DataFile
+from .corpus_tables import named
+from .corpus_tables import open_data_file
+from .corpus_triples import read_triple
 from .errors import InputError
 from .hub_access import reach_hub
+from .names import same_column
+from .names import spelled
+from .names import spelling
 from .rows import Sequences
 from .speech_features import SIDECAR
 from .speech_features import SpeechFeatures
 from .synthetic import Generator
 from .synthetic import generate
 
-TRIPLE = (".npy", ".lengths", ".emo")
-# Utterances of IEMOCAP's five sessions in the public emotion2vec features, in this order.
-IEMOCAP_SESSION_SIZES = (1085, 1023, 1151, 1031, 1241)
-# Ses01F_impro01_F000: session 1, and the last group's letter says which of its two speakers talks.
-IEMOCAP_ID = r"^Ses0?(?P<session>\d+)[FM]_.*_(?P<voice>[FM])[^_]*$"
-# A line of jsonl with frames is megabytes long, and a block must hold at least one.
-JSON_BLOCK_BYTES = 1 << 26
+# Roles whose values are never read as class numbers.
+_NUMBERS = ("features", "audio", "valence", "arousal", "dominance", "difficulty", "curriculum_order")
+_GENDER = ("gender", "sex")
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """What was found: the table in its own layout, and where it came from, for messages.
+    """What was found, not yet in the schema.
 
-    `audio` are the features where they don't lie in the table; `speech_encoder` is what made them, where the data say.
+    Args:
+        pieces: the columns that the corpus' spec asks for, by role or (of `leave_out`) by name; a table for each file,
+            since files may differ in their types and columns. ClassLabels are names, not numbers.
+        names: role or name -> what its column is called there.
+        there: the names of all columns there, for messages.
+        source: where it came from, for messages.
+        audio: the features, where they don't lie in the tables.
+        notes: what was passed over, in words.
+        speech_encoder: what made the features, where the data say.
+        classes: the names of the data set's own class numbers in the label column, where it has one list of them.
+        recordings: the feature of the column of recordings, where `datasets` says one.
     """
 
-    table: pa.Table
+    pieces: list[pa.Table]
+    names: dict[str, str]
+    there: list[str]
     source: str
     audio: Sequences | None = None
     notes: list[str] = field(default_factory=list)
     speech_encoder: dict[str, Any] | None = None
+    classes: list[str] | None = None
+    recordings: Any = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(piece.num_rows for piece in self.pieces)
+
+    def column(self, role: str) -> list[pa.ChunkedArray] | None:
+        """The column of a role (or name), in a piece for each file, null where a file lacks it; None where all do."""
+        if role not in self.names:
+            return None
+        return [
+            piece.column(role) if role in piece.column_names else pa.chunked_array([pa.nulls(piece.num_rows)])
+            for piece in self.pieces
+        ]
 
 
-def read_raw(spec: CorpusSpec, with_recordings: bool = False) -> RawCorpus:
+def read_raw(spec: CorpusSpec, with_recordings: bool = False, also: Iterable[str] = ()) -> RawCorpus:
     """Reads the corpus from where `spec` says it lies: its path, else its generator, else the Hub.
 
+    Args:
+        also: further columns to read, by name.
+
     Raises:
-        InputError: nothing there, not reachable or not readable.
+        InputError: nothing there, not reachable (`NotThere`) or not readable.
     """
+    extra = [*spec.leave_out, *also]
     if spec.path is not None:
-        return _read_local(spec, Path(spec.path).expanduser())
+        return _read_local(spec, Path(os.path.expanduser(spec.path)), extra)
     if spec.generator is not None:
-        return RawCorpus(generate(Generator.from_dict(spec.name, spec.generator)), "the generator")
-    return _read_hub(spec, with_recordings)
+        table = generate(Generator.from_dict(spec.name, spec.generator))
+        return _joined(spec, [DataFile("the generator", table.column_names, table.select)], "the generator", extra)
+    return _read_hub(spec, with_recordings, extra)
 
 
 def read_genders(spec: CorpusSpec) -> dict[str, str]:
@@ -71,20 +111,19 @@ def read_genders(spec: CorpusSpec) -> dict[str, str]:
     Raises:
         InputError: as `read_raw`.
     """
-    table = read_raw(spec).table
-    folded = {name.lower(): name for name in table.column_names}
-    speaker = next((folded[name.lower()] for name in spec.candidates("speaker") if name.lower() in folded), None)
-    gender = next((folded[name] for name in ("gender", "sex") if name in folded), None)
-    if speaker is None or gender is None:
+    raw = read_raw(spec, also=_GENDER)
+    gender = next((raw.column(name) for name in _GENDER if name in raw.names), None)
+    speakers = raw.column("speaker")
+    if speakers is None or gender is None:
         return {}
     found: dict[str, set[str | None]] = {}
-    pairs = pa.table({"speaker": table[speaker].cast(pa.string()), "gender": table[gender].cast(pa.string())})
-    for row in pairs.group_by(["speaker", "gender"]).aggregate([]).to_pylist():
-        found.setdefault(f"{spec.speakers_of}/{row['speaker']}", set()).add(row["gender"])
+    for people, said in zip(speakers, gender, strict=True):
+        for person, what in zip(spelled(people).to_pylist(), spelled(said).to_pylist(), strict=True):
+            found.setdefault(f"{spec.speakers_of}/{person}", set()).add(what)
     return {name: str(said.copy().pop()) for name, said in found.items() if len(said) == 1 and None not in said}
 
 
-def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
+def _read_hub(spec: CorpusSpec, with_recordings: bool, extra: list[str]) -> RawCorpus:
     hub_id = spec.hub_id_audio if with_recordings else spec.hub_id
     local = f"--corpus {spec.name}=PATH"
     if hub_id is None:
@@ -94,7 +133,7 @@ def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
         loaded = datasets.load_dataset(hub_id, revision=spec.revision, split=spec.split)
     except Exception as error:  # network, access, cache, disk: the libraries below share no base class
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise InputError(
+        raise NotThere(
             f"corpus {spec.name}: data set {hub_id} is not reachable on the Hub ({reason}); check the connection and "
             f"your access to it, or point to a local copy with {local}"
         ) from error
@@ -103,176 +142,139 @@ def _read_hub(spec: CorpusSpec, with_recordings: bool) -> RawCorpus:
     except (OSError, ValueError):  # most data sets have none; huggingface_hub's errors are these two
         sidecar = ""
     described = _described(spec, Path(sidecar)) if sidecar else None
-    return RawCorpus(loaded.with_format("arrow")[:], f"data set {hub_id}", speech_encoder=described)
+    source = f"data set {hub_id}"
+    file = DataFile(source, loaded.column_names, loaded.data.table.select, loaded.features.to_dict())
+    return _joined(spec, [file], source, extra, speech_encoder=described)
 
 
 def _described(spec: CorpusSpec, file: Path) -> dict[str, Any] | None:
     """What made the features, from the file beside them that `extract_features.py` writes."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         return None
     try:
-        return SpeechFeatures.from_dict(json.loads(file.read_text(encoding="utf-8"))).to_dict()
-    except (OSError, ValueError) as error:
+        return SpeechFeatures.from_dict(read_json(file)).to_dict()
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # the latter two: JSON of another shape
         raise InputError(f"corpus {spec.name}: cannot read {file}: {error}") from error
 
 
-def _read_local(spec: CorpusSpec, path: Path) -> RawCorpus:
-    prefix = _triple_prefix(path)
+def _read_local(spec: CorpusSpec, path: Path, extra: list[str]) -> RawCorpus:
+    prefix = triple_prefix(spec, path)
     if prefix is not None:
-        return _read_triple(spec, prefix)
-    if not path.exists():
-        raise InputError(f"corpus {spec.name}: there is no {path}; give a folder, a file, or an emotion2vec prefix")
-    if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
-        return RawCorpus(_guarded(spec, path, lambda: _saved_table(spec, path)), str(path))
-    files = _data_files(spec, path)
-    tables = [_guarded(spec, file, lambda file=file: READERS[file.suffix.lower()](file)) for file in files]
-    joined = _guarded(spec, path, lambda: pa.concat_tables(tables, promote_options="permissive"))
-    described = _described(spec, (path if path.is_dir() else path.parent) / SIDECAR)
-    return RawCorpus(joined, str(path), speech_encoder=described)
+        triple = read_triple(spec, prefix)
+        table = pa.table(triple.columns)
+        return RawCorpus(
+            [table], {role: role for role in triple.columns}, list(triple.columns), triple.source, triple.audio,
+            list(triple.notes),
+        )  # fmt: skip
+    if not os.path.exists(path):
+        raise NotThere(f"corpus {spec.name}: there is no {path}; give a folder, a file, or an emotion2vec prefix")
+    if os.path.isdir(path) and is_saved(path):
+        saved = saved_folder(spec, path)
+        opened = [_guarded(spec, file, lambda file=file: open_data_file(file, saved.features)) for file in saved.files]
+        return _joined(spec, opened, str(path), extra)
+    files, notes = data_files(spec, path)
+    opened = [_guarded(spec, file, lambda file=file: open_data_file(file)) for file in files]
+    described = _described(spec, (path if os.path.isdir(path) else path.parent) / SIDECAR)
+    return _joined(spec, opened, str(path), extra, notes, described)
 
 
-def _guarded(spec: CorpusSpec, path: Path, read: Callable[[], pa.Table]) -> pa.Table:
+def _guarded(spec: CorpusSpec, path: Path | str, read: Callable[[], Read]) -> Read:
     try:
         return read()
-    except (OSError, ValueError, pa.ArrowException) as error:  # ArrowInvalid and JSON errors are ValueErrors
+    except InputError:
+        raise
+    except Exception as error:  # of damaged files, Arrow and the codecs below it raise whatever they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"corpus {spec.name}: cannot read {path}: {reason}") from error
 
 
-def _saved_table(spec: CorpusSpec, path: Path) -> pa.Table:
-    saved = datasets.load_from_disk(str(path))
-    if isinstance(saved, datasets.DatasetDict):
-        if spec.split not in saved:
-            raise ValueError(f"no split {spec.split!r}; splits there: {', '.join(saved)}")
-        saved = saved[spec.split]
-    return saved.with_format("arrow")[:]
+def _joined(
+    spec: CorpusSpec,
+    files: list[DataFile],
+    source: str,
+    extra: list[str],
+    notes: Iterable[str] = (),
+    speech_encoder: dict[str, Any] | None = None,
+) -> RawCorpus:
+    """The columns of all files that the spec asks for. Each file is read by what it says of itself."""
+    pieces: list[pa.Table] = []
+    names: dict[str, str] = {}
+    recordings = None
+    numbering = _Numbering(spec)
+    for file in files:
+        wanted = _columns(spec, file.columns, extra)
+        if wanted:
+            piece = _guarded(spec, file.source, lambda file=file, wanted=wanted: _piece(file, wanted, numbering))
+            pieces.append(piece)
+        elif len(files) > 1:
+            raise InputError(
+                f"corpus {spec.name}: {file.source} has no column of the corpus; columns there: "
+                f'{", ".join(file.columns)}; move it away, or name its columns in the corpus\' "columns"'
+            )
+        names = {**wanted, **names}
+        recordings = recordings or file.features.get(wanted.get("audio", ""))
+    there = list(dict.fromkeys(name for file in files for name in file.columns))
+    notes = [*notes, *(note for file in files for note in file.notes)]
+    return RawCorpus(pieces, names, there, source, None, notes, speech_encoder, numbering.classes(), recordings)
 
 
-def _read_arrow(file: Path) -> pa.Table:
-    """An Arrow file, or the stream format that `datasets` writes; memory-mapped."""
-    source = pa.memory_map(str(file))
-    try:
-        return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
+def _piece(file: DataFile, wanted: dict[str, str], numbering: "_Numbering") -> pa.Table:
+    """The columns of one file by role or name, with names in place of class numbers."""
+    table = file.table(list(dict.fromkeys(wanted.values())))
+    columns = {role: table.column(name) for role, name in wanted.items()}
+    for role in (role for role in wanted if role not in _NUMBERS):
+        columns[role] = numbering.by_name(role, columns[role], file.class_names(wanted[role]), file.source)
+    return pa.table(columns)
 
 
-_SPLITS = r"(train|test|validation|valid|val|dev|development|eval)([^a-z]|$)"
-_NAMES_IN_CSV = {
-    name: pa.string() for role in ("utterance_id", "speaker", "session", "label") for name in DEFAULT_COLUMNS[role]
-}
-
-READERS: dict[str, Callable[[Path], pa.Table]] = {
-    ".parquet": lambda file: pa.parquet.ParquetFile(file, memory_map=True).read(),
-    ".arrow": _read_arrow,
-    ".jsonl": lambda file: pa.json.read_json(file, pa.json.ReadOptions(block_size=JSON_BLOCK_BYTES)),
-    ".csv": lambda file: pa.csv.read_csv(
-        file,
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        # 007 is a name; columns that are not there are passed over
-        convert_options=pa.csv.ConvertOptions(column_types=_NAMES_IN_CSV, strings_can_be_null=True),
-    ),
-}
+def _columns(spec: CorpusSpec, there: list[str], extra: list[str]) -> dict[str, str]:
+    """Role, or name in `extra`, -> which of the columns there it is: by its spelling first, then whatever its case."""
+    by_spelling = {spelling(name): name for name in reversed(there)}
+    by_letters = {same_column(name): name for name in reversed(there)}
+    sought = {role: spec.candidates(role) for role in DEFAULT_COLUMNS}
+    sought |= {name: [name] for name in extra if name not in sought}
+    found = {}
+    for role, candidates in sought.items():
+        names = [by_spelling.get(spelling(name)) for name in candidates]
+        names += [by_letters.get(same_column(name)) for name in candidates]
+        found[role] = next((name for name in names if name is not None), None)
+    return {role: name for role, name in found.items() if name is not None}
 
 
-def _data_files(spec: CorpusSpec, path: Path) -> list[Path]:
-    """The file, or the folder's files of the first kind there is; of the split alone where names tell splits."""
-    if path.is_file():
-        if path.suffix.lower() not in READERS:
-            raise InputError(f"corpus {spec.name}: {path} is none of {', '.join(READERS)}")
-        return [path]
-    for ending in READERS:
-        files = sorted(file for file in path.rglob(f"*{ending}") if file.is_file())
-        if files:
-            return _of_split(spec, path, files)
-    raise InputError(
-        f"corpus {spec.name}: no data in {path}; expected a save_to_disk folder, files ending in "
-        f"{', '.join(READERS)}, or an emotion2vec triple ({', '.join(TRIPLE)})"
-    )
+class _Numbering:
+    """Class numbers -> names, file by file: what 0 means is each file's own, and one may call it otherwise."""
+
+    def __init__(self, spec: CorpusSpec):
+        self.spec = spec
+        self._sources: dict[str, dict[bool, str]] = {}  # role -> whether its numbers have names -> the first such file
+        self._labels: list[list[str] | None] = []
+
+    def by_name(self, role: str, column: pa.ChunkedArray, classes: list[str] | None, source: str) -> pa.ChunkedArray:
+        """The column with names in place of its numbers, where the file says them.
+
+        Raises:
+            InputError: another file of the corpus says them, and this one doesn't, or the other way round.
+            ValueError: a number that has no name.
+        """
+        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        if role == "label" and len(column):
+            self._labels.append(classes if numeric else None)
+        if not numeric or column.null_count == len(column):
+            return column
+        sources = self._sources.setdefault(role, {})
+        sources.setdefault(classes is not None, source)
+        if len(sources) == 2:
+            raise InputError(
+                f"corpus {self.spec.name}: {role}: {sources[True]} says the names of its class numbers, "
+                f"{sources[False]} has numbers alone, and whether they mean the same can't be told; save all files "
+                "with the names, or all as text"
+            )
+        return column if classes is None else named(column, classes)
+
+    def classes(self) -> list[str] | None:
+        """The names of the label column's numbers, where all files have the same."""
+        first = self._labels[0] if self._labels else None
+        return first if all(each == first for each in self._labels) else None
 
 
-def _of_split(spec: CorpusSpec, path: Path, files: list[Path]) -> list[Path]:
-    """Those whose name, or a folder they lie in, begins with the split; all where no name tells of splits."""
-    parts = {file: [part.lower() for part in file.relative_to(path).parts] for file in files}
-    chosen = [file for file in files if any(part.startswith(spec.split.lower()) for part in parts[file])]
-    other = sorted({part for file in files for part in parts[file] if re.match(_SPLITS, part)})
-    if not chosen and other:
-        raise InputError(
-            f"corpus {spec.name}: {path} has no split {spec.split!r} (there is {', '.join(other)}); name one of its "
-            'splits in the corpus\' "split", or give the file'
-        )
-    return chosen or files
-
-
-def _triple_prefix(path: Path) -> Path | None:
-    """The common beginning of the three emotion2vec files, where `path` is it, one of them, or their folder."""
-    if path.is_dir():
-        found = sorted(path.glob("*.lengths"))
-        path = found[0].with_suffix("") if len(found) == 1 else path / "train"
-    elif path.suffix in TRIPLE:
-        path = path.with_suffix("")
-    beside = [path.parent / (path.name + ending) for ending in TRIPLE]
-    return path if all(file.is_file() for file in beside) else None
-
-
-def _read_triple(spec: CorpusSpec, prefix: Path) -> RawCorpus:
-    """Features as published with emotion2vec: memory-mapped frames, lengths, and `utterance-id<TAB>label` lines."""
-    npy, lengths_file, emo = (prefix.parent / (prefix.name + ending) for ending in TRIPLE)
-    source = f"{prefix}{{{','.join(TRIPLE)}}}"
-    try:
-        frames = np.load(npy, mmap_mode="r")
-        lengths = np.array(lengths_file.read_text(encoding="utf-8").split(), dtype=np.int64)
-        lines = [line.split("\t") for line in emo.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"corpus {spec.name}: cannot read {source}: {error}") from error
-    wrong = [line for line in lines if len(line) != 2]
-    if wrong:
-        raise InputError(f"corpus {spec.name}: {emo}: {wrong[0][0]!r} is no `utterance-id<TAB>label` line")
-    if frames.ndim != 2 or len(lengths) != len(lines) or lengths.sum() != len(frames) or (lengths < 0).any():
-        raise InputError(
-            f"corpus {spec.name}: {source} don't belong together: {frames.shape} frames, {len(lengths)} lengths that "
-            f"sum to {lengths.sum()}, {len(lines)} labels"
-        )
-    if spec.audio_dim is not None and frames.shape[1] != spec.audio_dim:
-        where = f"corpus {spec.name}, row {lines[0][0]!r}" if lines else f"corpus {spec.name}"
-        raise InputError(f"{where}: features in {npy} are {frames.shape[1]} wide; expected {spec.audio_dim}")
-    if frames.dtype not in (np.float16, np.float32):
-        frames = frames.astype(np.float32)
-    ids = pa.array([line[0] for line in lines], pa.string())
-    columns = {"utterance_id": ids, "label": pa.array([line[1].strip() for line in lines], pa.string())}
-    columns, notes = _triple_speakers(spec, ids, columns, emo)
-    return RawCorpus(_with_usual_names(spec, columns), source, Sequences.from_arrays(frames, lengths), notes)
-
-
-def _triple_speakers(
-    spec: CorpusSpec, ids: pa.Array, columns: dict[str, pa.Array], emo: Path
-) -> tuple[dict[str, pa.Array], list[str]]:
-    """Adds speaker and session: from the ids, else from IEMOCAP's session sizes."""
-    found = pc.extract_regex(ids, IEMOCAP_ID)
-    if len(ids) and not found.null_count:
-        session = found.field("session")
-        return {
-            **columns,
-            "session": session,
-            "speaker": pc.binary_join_element_wise(session, found.field("voice"), ""),
-        }, []
-    if len(ids) == sum(IEMOCAP_SESSION_SIZES):
-        session = pa.array(np.repeat(["1", "2", "3", "4", "5"], IEMOCAP_SESSION_SIZES))
-        # Whoever speaks, it is one of the session's two: taking both as one keeps every split by speaker honest.
-        speaker = pc.binary_join_element_wise("session", session, "-")
-        note = "the ids tell no speakers: each session counts as one (sessions by IEMOCAP's utterance counts)"
-        return {**columns, "session": session, "speaker": speaker}, [note]
-    if spec.test_only or not len(ids):
-        return columns, []
-    row = int(np.argmax(found.is_null().to_numpy(zero_copy_only=False)))
-    raise InputError(
-        f"corpus {spec.name}: {emo}: utterance id {ids[row].as_py()!r} doesn't tell speaker and session as "
-        f"'Ses01F_impro01_F000' does, and {len(ids)} utterances are not IEMOCAP's {sum(IEMOCAP_SESSION_SIZES)}; "
-        "convert the features to parquet with a speaker and a session column"
-    )
-
-
-def _with_usual_names(spec: CorpusSpec, columns: dict[str, pa.Array]) -> pa.Table:
-    """The triple's columns, called what the spec calls them."""
-    return pa.table({spec.candidates(role)[0]: column for role, column in columns.items()})
+__all__ = ["RawCorpus", "read_genders", "read_raw"]

@@ -142,3 +142,24 @@ def write_triple(
     (folder / "train.lengths").write_text("".join(f"{n}\n" for n in lengths))
     (folder / "train.emo").write_text("".join(f"{i}\t{label}\n" for i, label in zip(ids, labels, strict=True)))
     return folder
+
+
+def put(tmp_path, columns, name="own.parquet"):
+    """Writes columns as one parquet file; its path."""
+    file = tmp_path / name
+    pa.parquet.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), file)
+    return file
+
+
+def own_columns(rows=4, **changes):
+    """Columns of a corpus in the one schema, 2 speakers and sessions; those given replace or (None) remove."""
+    columns = {
+        "utterance_id": [f"u{i}" for i in range(rows)],
+        "speaker": [f"s{i % 2}" for i in range(rows)],
+        "session": [str(i % 2 + 1) for i in range(rows)],
+        "label": [("neutral", "happy", "sad", "anger")[i % 4] for i in range(rows)],
+        "transcript": [f"words {i}" for i in range(rows)],
+        "audio_features": [[float(i), 1.0, 2.0] for i in range(rows)],
+    }
+    columns |= changes
+    return {name: values for name, values in columns.items() if values is not None}
