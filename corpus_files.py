@@ -9,7 +9,7 @@ from typing import Any
 
 from .corpus_specs import CorpusSpec
 from .errors import InputError
-from .folders import is_passed_over
+from .folders import passed_over
 from .folders import walked
 
 KINDS = (".parquet", ".arrow", ".jsonl", ".csv", ".tsv")
@@ -90,7 +90,7 @@ def data_files(spec: CorpusSpec, path: Path) -> tuple[list[Path], list[str]]:
 def triple_prefix(spec: CorpusSpec, path: Path) -> Path | None:
     """The common beginning of the three emotion2vec files, where `path` is it, one of them, or their folder."""
     if os.path.isdir(path):
-        found = sorted(file for file in path.glob("*.lengths") if not is_passed_over(file.name))
+        found = sorted(file for file in path.glob("*.lengths") if not passed_over(file.name))
         path = found[0].with_suffix("") if len(found) == 1 else path / spec.split
     elif path.suffix in TRIPLE:
         path = path.with_suffix("")

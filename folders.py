@@ -11,7 +11,7 @@ from .errors import InputError
 _NOT_OURS = frozenset({"__macosx", "lost+found", "$recycle.bin", "system volume information", "@eadir"})
 
 
-def is_passed_over(name: str) -> bool:
+def passed_over(name: str) -> bool:
     """Whether a file or folder of that name is hidden (`.ipynb_checkpoints`, `.Trash-0`, `._x.parquet`) or the
     system's own."""
     return name.startswith(".") or name.lower() in _NOT_OURS
@@ -19,7 +19,7 @@ def is_passed_over(name: str) -> bool:
 
 def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """(a folder, the names of its files) for `folder` and all below it, by name; nothing where it isn't there. Links
-    are followed, each folder once; what `is_passed_over` is passed over, whatever `folder` itself is called.
+    are followed, each folder once; what `passed_over` is passed over, whatever `folder` itself is called.
 
     Raises:
         InputError: a folder that can't be read.
@@ -40,8 +40,8 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_passed_over(name))
-        yield parent, sorted(name for name in names if not is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not passed_over(name))
+        yield parent, sorted(name for name in names if not passed_over(name))
 
 
-__all__ = ["is_passed_over", "walked"]
+__all__ = ["passed_over", "walked"]

@@ -322,11 +322,7 @@ def test_wrong_triples(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-<<<<<<< HEAD
         ({"label": None}, r"no column for label \(tried label, emotion.*\).*columns there: utterance_id, speaker"),
-=======
-        ({"label": None}, r"no column for label \(tried label, emotion\).*columns there: utterance_id, speaker"),
->>>>>>> dc3d0e0 (Corpora: each file read by what it says of itself, damaged files are a message, names spelled one way, rows left out by the recipe)
         ({"speaker": None}, "no column for speaker .tried speaker, speaker_id, speakerID, SpkrID"),
         (
             {"label": ["neutral", "happy", "calm", "sad"]},

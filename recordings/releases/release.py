@@ -13,10 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from ...errors import InputError
+from ...folders import passed_over as passed_over
+from ...folders import walked as walked
 
 RATINGS = ("valence", "arousal", "dominance")
-
-_SYSTEMS = {"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir"}
 
 
 @dataclass(frozen=True)
@@ -176,40 +176,6 @@ def number(text: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{text!r} is not finite")
     return value
-
-
-def passed_over(name: str) -> bool:
-    """Whether a file or folder is no part of anybody's data: hidden (`.ipynb_checkpoints`, `.Trash-0`, `._*` as macOS
-    leaves them), or a system's own (`__MACOSX`, in archives; `lost+found`, which is its owner's alone to read).
-    """
-    return name.startswith(".") or name in _SYSTEMS
-
-
-def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """(a folder, the names of its files) for `folder` and all below it, by name; nothing where it isn't there. Links
-    are followed, each folder once; what is hidden or a system's own is passed over.
-
-    Raises:
-        InputError: a folder that can't be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        if not (missing and error.filename == os.fspath(folder)):
-            raise InputError(
-                f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or move it away, as "
-                "there may be recordings in it"
-            ) from error
-
-    seen = set()
-    for parent, folders, names in os.walk(os.fspath(folder), followlinks=True, onerror=refuse):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not passed_over(name))
-        yield parent, sorted(name for name in names if not passed_over(name))
 
 
 def files_by_stem(folder: Path, suffix: str) -> tuple[dict[str, Path], int]:
