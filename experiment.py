@@ -232,8 +232,7 @@ class Experiment:
         arguments = self._checked(self.arguments, run)
         if not self._optimizer_checked and any(name.startswith("optim") for name in self.settings.training_arguments):
             self._check_optimizer(arguments, config)
-        if self.data.needs_difficulty:
-            self._checked(self.data.difficulty, train_rows)
+        self.data.check_ratings(train_rows, run.fold.name)
         if self.fusion_module is not None:
             self._checked(try_fusion, config)
             self._note_own_dropout(config)
@@ -647,5 +646,6 @@ class Experiment:
                 "validation": self.settings.validation,
                 "fraction": None if self.settings.validation == "session" else self.settings.validation_fraction,
             },
+            "shared_rows": self.data.shared_rows,
             "notes": [*self.data.notes, *self.notes],
         }

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,7 +11,11 @@ from .curriculum import fill_unrated
 from .curriculum import fit_prototypes
 from .curriculum import vad_difficulty
 from .errors import InputError
+from .leakage import Content
+from .leakage import shared_in_words
+from .names import look_alikes
 from .processing_emomm import is_missing
+from .protocols import Fold
 from .protocols import Part
 from .protocols import Table
 from .rows import Sequences
@@ -20,6 +25,11 @@ from .speech_features import WrongEncoder
 
 logger = logging.getLogger(__name__)
 
+_MOST_SHOWN = 3
+_WITHOUT_DIFFICULTY = (
+    "set use_curriculum_learning and use_difficulty_scaling to false, choose a curriculum_type that needs none "
+    "(random, class_balance, model_confidence), or set difficulty_from_corpus for a corpus that has such a column"
+)
 _BY_DIFFICULTY = ("difficulty", "inverse_difficulty", "random_matched")
 
 
@@ -42,6 +52,7 @@ class ExperimentData:
         self._check()
         self.corpora: list[Corpus] = []
         self.notes: list[str] = []
+        self.shared_rows: list[str] = []
         for corpus in [*self.train, *self.test]:
             known = np.array([corpus.labels[i] in self.labels for i in range(len(corpus.labels))])[corpus.label_ids]
             if not known.all():
@@ -63,6 +74,17 @@ class ExperimentData:
                 for corpus, column in zip(self.corpora, columns, strict=True)
             ]
             setattr(self, f"own_{name}", np.concatenate(filled))
+        self._note_look_alikes()
+
+    def _note_look_alikes(self) -> None:
+        """Says which speakers and sessions could be one and the same, since they are counted as two."""
+        groups = [("speakers", look_alikes(np.unique(self.speakers).tolist()))]
+        groups += [("sessions", look_alikes(np.unique(corpus.sessions).tolist())) for corpus in self.train]
+        for what, alike in groups:
+            if alike:
+                shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_MOST_SHOWN])
+                more = f", and {len(alike) - _MOST_SHOWN} more such names" if len(alike) > _MOST_SHOWN else ""
+                self.notes.append(f"{what} of names that are written alike count as different ones: {shown}{more}")
 
     # ---- checks -----------------------------------------------------------------------------------------------------
 
@@ -138,11 +160,7 @@ class ExperimentData:
                 lacks = np.isnan(corpus.vad).any(axis=1).all()
                 what = "has no rated valence, arousal and dominance, from which the difficulty is computed"
             if lacks:
-                raise InputError(
-                    f"{where}: {corpus.name} {what}; set use_curriculum_learning and use_difficulty_scaling to false, "
-                    "choose a curriculum_type that needs none (random, class_balance, model_confidence), or set "
-                    "difficulty_from_corpus for a corpus that has such a column"
-                )
+                raise InputError(f"{where}: {corpus.name} {what}; {_WITHOUT_DIFFICULTY}")
         if not settings.difficulty_from_corpus and isinstance(settings.expected_vad, dict):
             missing = [name for name in self.labels if name not in settings.expected_vad]
             if missing:
@@ -215,9 +233,57 @@ class ExperimentData:
                     f"({int(mute.sum())} such rows): leave them out"
                 )
 
-    def words(self, may_be_missing: bool) -> list[str | None]:
-        """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
-        return [None if may_be_missing and is_missing(text) else text for text in self.transcripts()]
+    def note_shared(self, folds: list[Fold]) -> None:
+        """Finds out what test rows share with training and validation rows: recordings, and for models that read them,
+        words; a line for each tested corpus, kept as `shared_rows` and noted."""
+        content = _content(tuple(self.corpora))
+        asked = [(content.recordings, "recording (the same features)")]
+        asked += [] if self.settings.modality == "audio" else [(content.words, "words")]
+        for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
+            pairs = [
+                (self.rows((*fold.train, *fold.validation)), self.rows((part,)))
+                for fold in folds
+                for part in fold.test
+                if part.corpus == name
+            ]
+            found = [shared_in_words(numbers, pairs, what) for numbers, what in asked]
+            self.shared_rows += [f"{name}: {line}" for line in found if line is not None]
+        self.notes += self.shared_rows
+
+    def check_ratings(self, train_rows: np.ndarray, fold: str) -> None:
+        """Raises InputError where a fold's training rows lack the ratings that training needs, or have wrong ones."""
+        settings, where = self.settings, f"experiment {self.settings.name!r}, fold {fold}"
+        if settings.vad_loss_weight > 0 and np.isnan(self.vad[train_rows]).all():
+            raise InputError(
+                f"{where}: none of its {len(train_rows)} training rows has valence, arousal or dominance to learn "
+                f"from{self._where_rated(self.vad)}: set vad_loss_weight to 0, or have more sessions rated"
+            )
+        if not self.needs_difficulty:
+            return
+        own = settings.difficulty_from_corpus
+        try:
+            difficulty = self.difficulty(train_rows)[1]
+        except ValueError as error:
+            raise InputError(
+                f"{where}: {error}{self._where_rated(self.own_difficulty if own else self.vad)}"
+            ) from error
+        if difficulty is None:
+            raise InputError(
+                f"{where}: none of its {len(train_rows)} training rows has valence, arousal and dominance, from which "
+                f"the difficulty is computed{self._where_rated(self.vad)}; {_WITHOUT_DIFFICULTY}"
+            )
+        if settings.use_difficulty_scaling and difficulty.min() < 0:
+            row = train_rows[int(difficulty.argmin())]
+            raise InputError(
+                f"{where}: row {str(self.utterance_ids[row])!r} of {self.corpus_names[row]} has the difficulty "
+                f"{difficulty.min():g}, and with use_difficulty_scaling a row's loss counts 1 + difficulty: it must "
+                "be at least 0. Shift the column, or set use_difficulty_scaling to false"
+            )
+
+    def _where_rated(self, ratings: np.ndarray) -> str:
+        rated = ~np.isnan(ratings.reshape(len(self.label_ids), -1)).any(axis=1)
+        sessions = np.unique(self.sessions[rated]).tolist()
+        return f" (rated are {rated.sum()} rows, of session {', '.join(sessions[:_MOST_SHOWN])})" if sessions else ""
 
     def difficulty(self, train_rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, int]:
         """Difficulty of every row, with prototypes that only `train_rows` may shape.
@@ -246,6 +312,13 @@ class ExperimentData:
             )
         filled, unrated = fill_unrated(everywhere[train_rows], self.label_ids[train_rows])
         return everywhere, filled, unrated
+
+
+@lru_cache(maxsize=1)
+def _content(corpora: tuple[Corpus, ...]) -> Content:
+    """Found once for the experiments of a recipe, which mostly have the same corpora."""
+    audio = Sequences.concatenate([corpus.audio for corpus in corpora])
+    return Content.of(audio, [text for corpus in corpora for text in corpus.transcripts], is_missing)
 
 
 def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:

@@ -20,8 +20,7 @@ from filelock import Timeout
 from .checking import nearest
 from .corpora import Corpus
 from .corpora import load_corpus
-from .corpus_specs import BUILTIN
-from .corpus_specs import CorpusSpec
+from .corpus_files import NotThere
 from .corpus_specs import resolve_specs
 from .errors import InputError
 from .experiment import Encoders
@@ -56,11 +55,16 @@ from .run_folder import tidy
 from .settings import Recipe
 from .settings import Settings
 from .settings import settings_identity
+from .tested_corpora import tested_corpora
 from .tracking import summarise_job
 
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
+
+
+Loaded = dict[str, Corpus | NotThere]
+"""Corpora by name and spec, or why they can't be had."""
 
 
 @dataclass
@@ -88,7 +92,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     """
     state = process_state()
     folder = recipe.output_dir
-    loaded: dict[str, Corpus] = {}
+    loaded: Loaded = {}
     encoders: Encoders = {}
     experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
     plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
@@ -143,9 +147,7 @@ def plan_experiment(
 # ---- planning -------------------------------------------------------------------------------------------------------
 
 
-def _prepare(
-    settings: Settings, folder: Path, loaded: dict[str, Corpus], encoders: Encoders, dry_run: bool
-) -> Experiment:
+def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
     specs = resolve_specs(settings.corpora, settings.corpus)
 
     def corpus(name: str, setting: str) -> Corpus:
@@ -156,22 +158,19 @@ def _prepare(
             )
         key = f"{name} {specs[name]!r}"
         if key not in loaded:
-            loaded[key] = load_corpus(specs[name])
+            try:
+                loaded[key] = load_corpus(specs[name])
+            except NotThere as error:  # not looked for again by the next experiment
+                loaded[key] = error
+        if isinstance(loaded[key], NotThere):
+            raise loaded[key]
         return loaded[key]
 
     train = [corpus(name, "train_dataset") for name in settings.training_corpora]
-    test = [corpus(name, "test_datasets") for name in _test_names(settings, specs)]
-    return Experiment(ExperimentData(settings, train, test), folder, dry_run, encoders)
-
-
-def _test_names(settings: Settings, specs: dict[str, CorpusSpec]) -> list[str]:
-    """The corpora that a cross-corpus evaluation tests on."""
-    if settings.evaluation_mode == "loso":
-        return []
-    if settings.test_datasets is not None:
-        return settings.test_datasets
-    others = [name for name, spec in specs.items() if spec.hub_id is not None or name not in BUILTIN]
-    return [name for name in others if name not in settings.training_corpora]
+    test, notes = tested_corpora(settings, specs, lambda name: corpus(name, "test_datasets"))
+    data = ExperimentData(settings, train, test)
+    data.notes += notes
+    return Experiment(data, folder, dry_run, encoders)
 
 
 def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
@@ -195,6 +194,8 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             settings.validation_fraction,
             seed,
         )
+        if seed == settings.seeds[0]:  # what is tested and what is not is the same for all
+            data.note_shared(folds)
         for fold in folds:
             place = folder / settings.slug / f"seed-{seed}" / fold.name
             runs.append(Run(settings, seed, fold, place, inputs))
@@ -202,8 +203,9 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
     return runs
 
 
-def _say_notes(recipe: Recipe, loaded: dict[str, Corpus], experiments: list[Experiment]) -> None:
-    notes = recipe.notes + [f"{corpus.name}: {note}" for corpus in loaded.values() for note in corpus.notes]
+def _say_notes(recipe: Recipe, loaded: Loaded, experiments: list[Experiment]) -> None:
+    corpora = [corpus for corpus in loaded.values() if isinstance(corpus, Corpus)]
+    notes = recipe.notes + [f"{corpus.name}: {note}" for corpus in corpora for note in corpus.notes]
     notes += [note for experiment in experiments for note in (*experiment.data.notes, *experiment.notes)]
     for note in dict.fromkeys(notes):
         logger.info("note: %s", note)
@@ -228,7 +230,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     entries = [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments]
     results = {
         "recipe": recipe.name,
-        "protocol": _protocol(plans),
+        "protocol": _protocol(experiments, plans),
         "environment": environment(),
         "experiments": [*earlier_experiments(recipe.output_dir, {entry["name"] for entry in entries}), *entries],
     }
@@ -307,9 +309,10 @@ def _public(outcome: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in outcome.items() if key not in ("experiment", "identity")}
 
 
-def _protocol(plans: list[list[Run]]) -> list[str]:
-    """How the folds were made, in words, each once."""
-    return list(dict.fromkeys(run.fold.description for runs in plans for run in runs))
+def _protocol(experiments: list[Experiment], plans: list[list[Run]]) -> list[str]:
+    """How the folds were made, in words, and what test rows share with training rows; each once."""
+    folds = [run.fold.description for runs in plans for run in runs]
+    return list(dict.fromkeys([*folds, *(line for each in experiments for line in each.data.shared_rows)]))
 
 
 def environment() -> dict[str, Any]:

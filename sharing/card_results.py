@@ -118,7 +118,7 @@ def protocol(facts: CardFacts) -> list[str]:
         f"The epoch is chosen by {metric} on {held_out}; test rows are read once, after training"
         + (", and no tested speaker is trained on." if known else ".")
     )
-    return lines
+    return lines + [f"{line}." for line in facts.entry.get("shared_rows", [])]
 
 
 def whose_numbers(facts: CardFacts) -> str:

@@ -277,7 +277,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
             said["folds_lacking_classes"] = {folds[fold]: classes for fold, classes in lacking.items()}
     return {
         "recipe": results["recipe"],
-        "protocol": list(dict.fromkeys(run["protocol"] for run in runs)),
+        "protocol": [*dict.fromkeys(run["protocol"] for run in runs), *entry.get("shared_rows", [])],
         "environment": results["environment"],
         "experiments": [
             {
