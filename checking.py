@@ -198,7 +198,10 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: naming the key or the constant; `json.JSONDecodeError` for anything that is no JSON.
     """
-    return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

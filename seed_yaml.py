@@ -64,6 +64,8 @@ def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"{path}{_position(error)}: no valid YAML: {_problem(error)}") from None
     except ValueError as error:  # of a value that looks like a date
         raise InputError(f"{path}: no valid YAML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path}: no valid YAML: its brackets are nested too deeply") from None
     if not isinstance(document, dict) or not isinstance(document.get("experiments"), list):
         raise InputError(f"{path}: needs `experiments`, a list, at its top level.")
     notes: list[str] = []

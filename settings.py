@@ -7,6 +7,7 @@ layout of the original system is read too (`seed_yaml.py`).
 
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ RUN_OPTIONS = (
     "experiment", "all", "dry_run", "overwrite", "no_report",
     "push_to_hub", "hub_model_id", "hub_private", "hub_license", "final_model",
 )  # fmt: skip
+# Of an experiment's folder, below which others lie.
+_LONGEST_SLUG = 100
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
 LR_SCHEDULERS = ("cosine", "linear", "constant", "plateau", "step", "exponential", "cyclic", "curriculum", "none")
@@ -272,8 +275,11 @@ def check_setting(name: str, value: Any, where: str) -> Any:
 
 
 def slug_of(name: str) -> str:
-    """A name as a folder: lower-case, [a-z0-9-]."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    """A name as a folder: lower-case, [a-z0-9-]; of one that is too long what is left and a hash."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if len(slug) <= _LONGEST_SLUG:
+        return slug
+    return f"{slug[: _LONGEST_SLUG - 9].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -323,7 +329,7 @@ def load_recipe(
     given = {key: None if text is None else FromText(text) for key, text in (overrides or {}).items()}
     for key in sorted({"name", "description"} & set(given)):
         raise InputError(f"command line: --{key} can't be given: it belongs to one experiment of the recipe.")
-    last = _check_block(given, "command line", Path.cwd())
+    last = _check_block(given, "command line", _working_folder())
     if seeds is not None:
         last["seeds"] = seeds
     blocks: list[tuple[str, dict[str, Any]]] = []
@@ -355,12 +361,13 @@ def _clipped(settings: Settings, curriculum_epochs: int) -> list[str]:
 
 
 def _find_recipe(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     packaged = {recipe.stem: recipe for recipe in RECIPES.glob("*.json")}
-    if name in packaged and not path.is_file():
+    # By os.path, for which a name that no file can have (too long, a NUL in it) is just no file.
+    if name in packaged and not os.path.isfile(path):
         return packaged[name]
-    if not path.is_file():
-        kind = "is a folder, no recipe" if path.is_dir() else "there is no such recipe file"
+    if not os.path.isfile(path):
+        kind = "is a folder, no recipe" if os.path.isdir(path) else "there is no such recipe file"
         hint = nearest(path.stem, packaged) or f" Packaged: {', '.join(sorted(packaged))}."
         raise InputError(f"{name}: {kind}.{hint}")
     return path
@@ -422,8 +429,18 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
     return checked
 
 
+def _working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise InputError(f"the working folder is gone ({error.strerror}): change to one that exists.") from None
+
+
 def _absolute(text: str, folder: Path) -> str:
-    return str((folder / Path(text).expanduser()).resolve())
+    try:
+        return str((folder / Path(text).expanduser()).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, a loop of links, ~nobody
+        raise InputError(f"{show(text)} is no path: {error}.") from None
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

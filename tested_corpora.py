@@ -32,17 +32,14 @@ def tested_corpora(
         return [], []
     if settings.test_datasets is not None:
         return [load(name) for name in settings.test_datasets], []
-    found, notes, first, answered = [], [], None, True
+    found, notes, first = [], [], None
     for name in _candidates(settings):
-        if not answered and specs[name].path is None:  # the Hub that didn't answer for another
-            notes.append(f"{name} is not tested on: the Hub can't be reached")
-            continue
         try:
             found.append(load(name))
         except NotThere as error:
-            first, answered = first or error, not isinstance(error.__cause__, ConnectionError)
+            first = first or error
             why = type(error.__cause__).__name__ if error.__cause__ else "there is no such place"
-            notes.append(f"{name} is not tested on: it can't be reached ({why}); --corpus {name}=PATH gives it a place")
+            notes.append(f"{name} is not tested on: it can't be reached ({why}); --corpus {name}=PATH gives a copy")
     if not found:
         raise InputError(
             f"experiment {settings.name!r}: evaluation_mode is {settings.evaluation_mode}, and no corpus to test on "
