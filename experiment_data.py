@@ -250,6 +250,10 @@ class ExperimentData:
             self.shared_rows += [f"{name}: {line}" for line in found if line is not None]
         self.notes += self.shared_rows
 
+    def words(self, may_be_missing: bool) -> list[str | None]:
+        """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
+        return [None if may_be_missing and is_missing(text) else text for text in self.transcripts()]
+
     def check_ratings(self, train_rows: np.ndarray, fold: str) -> None:
         """Raises InputError where a fold's training rows lack the ratings that training needs, or have wrong ones."""
         settings, where = self.settings, f"experiment {self.settings.name!r}, fold {fold}"
@@ -261,17 +265,22 @@ class ExperimentData:
         if not self.needs_difficulty:
             return
         own = settings.difficulty_from_corpus
-        try:
-            difficulty = self.difficulty(train_rows)[1]
-        except ValueError as error:
+        ratings = self.own_difficulty[:, None] if own else self.vad
+        rated = ~np.isnan(ratings[train_rows]).any(axis=1)
+        if not rated.any():
+            what = "a difficulty" if own else "valence, arousal and dominance, from which the difficulty is computed"
             raise InputError(
-                f"{where}: {error}{self._where_rated(self.own_difficulty if own else self.vad)}"
-            ) from error
-        if difficulty is None:
-            raise InputError(
-                f"{where}: none of its {len(train_rows)} training rows has valence, arousal and dominance, from which "
-                f"the difficulty is computed{self._where_rated(self.vad)}; {_WITHOUT_DIFFICULTY}"
+                f"{where}: none of its {len(train_rows)} training rows has {what}{self._where_rated(ratings)}; "
+                f"{_WITHOUT_DIFFICULTY}"
             )
+        counts = np.bincount(self.label_ids[train_rows[rated]], minlength=len(self.labels))
+        if not own and settings.expected_vad == "fit" and not counts.all():
+            lacking = ", ".join(name for name, count in zip(self.labels, counts, strict=True) if not count)
+            raise InputError(
+                f"{where}: no training row of the class {lacking} has valence, arousal and dominance, and expected_vad "
+                "is fit: give three numbers for each class in expected_vad"
+            )
+        difficulty = self.difficulty(train_rows)[1]
         if settings.use_difficulty_scaling and difficulty.min() < 0:
             row = train_rows[int(difficulty.argmin())]
             raise InputError(
@@ -281,7 +290,7 @@ class ExperimentData:
             )
 
     def _where_rated(self, ratings: np.ndarray) -> str:
-        rated = ~np.isnan(ratings.reshape(len(self.label_ids), -1)).any(axis=1)
+        rated = ~np.isnan(ratings).any(axis=1)
         sessions = np.unique(self.sessions[rated]).tolist()
         return f" (rated are {rated.sum()} rows, of session {', '.join(sessions[:_MOST_SHOWN])})" if sessions else ""
 

@@ -9,6 +9,7 @@ from emomm.corpora import load_corpus
 from emomm.corpus_specs import CorpusSpec
 from emomm.errors import InputError
 from emomm.experiment_data import ExperimentData
+from emomm.protocols import Fold
 from emomm.protocols import Part
 from emomm.settings import PROTOTYPES
 from emomm.settings import Settings
@@ -191,3 +192,95 @@ def test_settings_that_do_not_fit_the_corpora(settings, parts):
     message = refusal(name="mine", **settings)
     assert message.startswith("experiment 'mine': ")
     assert all(part in message for part in parts), message
+
+
+# ---- ratings that a fold's training rows lack -----------------------------------------------------------------------
+
+
+def rated_in_session_1():
+    one = corpus()
+    return replace(one, vad=np.where(one.sessions[:, None] == "1", one.vad, np.float32(np.nan)))
+
+
+WEIGHTS = {"use_curriculum_learning": False}
+POOLS = {"use_difficulty_scaling": False}
+
+
+@pytest.mark.parametrize("settings", [{}, WEIGHTS, POOLS, {"expected_vad": "fit"}])
+def test_ratings_in_the_tested_session_alone(settings):
+    joined = data([rated_in_session_1()], name="mine", **settings)
+    train = np.flatnonzero(joined.sessions != "1")
+    with pytest.raises(InputError) as caught:
+        joined.check_ratings(train, "session-1")
+    told = str(caught.value)
+    assert told.startswith("experiment 'mine', fold session-1: none of its ") and "of session 1)" in told
+    assert "use_curriculum_learning and use_difficulty_scaling to false" in told
+    joined.check_ratings(np.flatnonzero(joined.sessions == "1"), "session-2")  # rated: nothing is wrong
+
+
+def test_ratings_to_learn_in_the_tested_session_alone():
+    joined = data([rated_in_session_1()], vad_loss_weight=0.5, **WEIGHTS, **POOLS)
+    with pytest.raises(InputError, match="none of its .* to learn from .*of session 1.*: set vad_loss_weight to 0"):
+        joined.check_ratings(np.flatnonzero(joined.sessions != "1"), "session-1")
+
+
+def test_classes_without_a_rating_to_fit_are_named():
+    one = corpus()
+    sad = one.labels.index("sad")
+    unrated = replace(one, vad=np.where(one.label_ids[:, None] == sad, np.float32(np.nan), one.vad))
+    with pytest.raises(InputError, match="fold f: no training row of the class sad has valence"):
+        data([unrated], expected_vad="fit").check_ratings(np.arange(40), "f")
+
+
+def test_negative_difficulties_weigh_nothing():
+    one = corpus()
+    hard = np.linspace(0, 1, 40, dtype=np.float32)
+    hard[7] = -0.25
+    negative = replace(one, difficulty=hard)
+    joined = data([negative], difficulty_from_corpus=True)
+    with pytest.raises(
+        InputError, match=rf"row '{one.utterance_ids[7]}' of one has the difficulty -0.25, .*at least 0"
+    ):
+        joined.check_ratings(np.arange(40), "f")
+    joined.check_ratings(np.arange(8, 40), "f")
+    data([negative], difficulty_from_corpus=True, **POOLS).check_ratings(np.arange(40), "f")  # an order is one
+    nothing = replace(one, difficulty=np.where(np.arange(40) < 20, hard, np.float32(np.nan)))
+    with pytest.raises(InputError, match="fold f: none of its 20 training rows has a difficulty"):
+        data([nothing], difficulty_from_corpus=True).check_ratings(np.arange(20, 40), "f")
+
+
+# ---- notes ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_look_alike_are_told():
+    one = corpus()
+    people = np.char.replace(one.speakers.astype("<U9"), "one/4", "one/01")
+    joined = data([replace(one, speakers=people, sessions=np.char.replace(one.sessions.astype("<U9"), "2", "S 1"))])
+    assert joined.notes == ["speakers of names that are written alike count as different ones: 'one/01' and 'one/1'"]
+    assert data().notes == []
+
+
+def test_what_test_rows_share_is_told_by_tested_corpus():
+    """The same recordings under other speaker names, and words on both sides."""
+    one = corpus(seed=1)
+    copy = replace(one, spec=replace(one.spec, name="copy"), speakers=np.char.replace(one.speakers, "one/", "copy/"))
+    other = corpus("two", rows=20, seed=2)
+    fold = Fold("f", (Part("one", np.arange(30)),), (Part("one", np.arange(30, 35)),), (), "")
+    copied, others = (
+        replace(fold, test=(Part("copy", np.arange(40)),)),
+        replace(fold, test=(Part("two", np.arange(20)),)),
+    )
+    inside = replace(fold, name="g", test=(Part("one", np.arange(35, 40)),))
+    known = set(one.transcripts[:35])
+    shared = sum(text in known for text in other.transcripts)
+    joined = data([one], [copy, other])
+    joined.note_shared([inside, copied, others])
+    assert joined.shared_rows[0] == "one: none of the 5 test rows has the recording (the same features) of a " + (
+        "training or validation row"
+    )
+    assert joined.shared_rows[2].startswith("copy: 35 of 40 test rows (87.5%) have the recording (the same features)")
+    assert joined.shared_rows[5].startswith(f"two: {shared} of 20 test rows" if shared else "two: none of the 20 test")
+    assert joined.notes == joined.shared_rows and len(joined.shared_rows) == 6
+    heard = data([one], [copy], modality="audio")
+    heard.note_shared([copied])
+    assert len(heard.shared_rows) == 1  # a model that reads no words doesn't know them
