@@ -13,6 +13,7 @@ from .curriculum import vad_difficulty
 from .errors import InputError
 from .leakage import Content
 from .leakage import shared_in_words
+from .leakage import shared_rows
 from .names import look_alikes
 from .processing_emomm import is_missing
 from .protocols import Fold
@@ -235,10 +236,11 @@ class ExperimentData:
 
     def note_shared(self, folds: list[Fold]) -> None:
         """Finds out what test rows share with training and validation rows: recordings, and for models that read them,
-        words; a line for each tested corpus, kept as `shared_rows` and noted."""
+        words; a line for each tested corpus, kept as `shared_rows`, and noted where it is any."""
         content = _content(tuple(self.corpora))
-        asked = [(content.recordings, "recording (the same features)")]
-        asked += [] if self.settings.modality == "audio" else [(content.words, "words")]
+        asked = {} if self.settings.modality == "audio" else {"their words": content.words}
+        if any(corpus.has_audio for corpus in self.corpora):
+            asked = {"their recording (the same features)": content.recordings, **asked}
         for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
             pairs = [
                 (self.rows((*fold.train, *fold.validation)), self.rows((part,)))
@@ -246,9 +248,10 @@ class ExperimentData:
                 for part in fold.test
                 if part.corpus == name
             ]
-            found = [shared_in_words(numbers, pairs, what) for numbers, what in asked]
-            self.shared_rows += [f"{name}: {line}" for line in found if line is not None]
-        self.notes += self.shared_rows
+            shared = {what: shared_rows(numbers, pairs) for what, numbers in asked.items()}
+            line = f"{name}: {shared_in_words(pairs, shared)}"
+            self.shared_rows.append(line)
+            self.notes += [line] if any(map(any, shared.values())) else []
 
     def words(self, may_be_missing: bool) -> list[str | None]:
         """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
@@ -277,8 +280,8 @@ class ExperimentData:
         if not own and settings.expected_vad == "fit" and not counts.all():
             lacking = ", ".join(name for name, count in zip(self.labels, counts, strict=True) if not count)
             raise InputError(
-                f"{where}: no training row of the class {lacking} has valence, arousal and dominance, and expected_vad "
-                "is fit: give three numbers for each class in expected_vad"
+                f"{where}: no training row of the class {lacking} has valence, arousal and dominance, and "
+                "expected_vad is fit: give three numbers for each class in expected_vad"
             )
         difficulty = self.difficulty(train_rows)[1]
         if settings.use_difficulty_scaling and difficulty.min() < 0:

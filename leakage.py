@@ -20,6 +20,8 @@ import numpy as np
 
 from .rows import Sequences
 
+Fold = tuple[np.ndarray, np.ndarray]
+
 _NONE = -1  # the number of rows without voice, or without words: they share nothing
 _BLOCK_ROWS = 1 << 12
 
@@ -48,30 +50,36 @@ def plain_words(text: str) -> str:
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
-def shared_in_words(numbers: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]], what: str) -> str | None:
-    """How many test rows hold what a training row holds, over all folds, as a sentence; None where no test row holds
-    anything.
+def shared_rows(numbers: np.ndarray, folds: Sequence[Fold]) -> list[int]:
+    """Of each fold, how many test rows hold what one of its training rows holds.
 
     Args:
         numbers: (n,) of all rows, from `Content`.
         folds: (rows that are trained on or choose the epoch, test rows) of each.
-        what: it is that they hold.
     """
-    shared, tested, most = 0, 0, 0.0
+    found = []
     for train, test in folds:
-        have = test[numbers[test] != _NONE]
         known = np.zeros(numbers.max(initial=0) + 1, bool)
         known[numbers[train][numbers[train] != _NONE]] = True
-        found = int(known[numbers[have]].sum())
-        shared, tested, most = shared + found, tested + len(have), max(most, found / max(1, len(have)))
-    if not tested:
-        return None
-    if not shared:
-        return f"none of the {tested} test rows has the {what} of a training or validation row"
-    fold = f", in one fold {most:.1%}" if len(folds) > 1 and most > shared / tested + 5e-4 else ""
-    return (
-        f"{shared} of {tested} test rows ({shared / tested:.1%}{fold}) have the {what} of a training or validation row"
-    )
+        tested = numbers[test]
+        found.append(int(known[tested[tested != _NONE]].sum()))
+    return found
+
+
+def shared_in_words(folds: Sequence[Fold], shared: dict[str, list[int]]) -> str:
+    """What test rows share with training rows, over all folds, as the end of a sentence.
+
+    Args:
+        folds: as in `shared_rows`.
+        shared: what it is -> what `shared_rows` says of it.
+    """
+    sizes = [len(test) for _, test in folds]
+    parts = []
+    for what, counts in shared.items():
+        total, most = sum(counts) / sum(sizes), max(count / size for count, size in zip(counts, sizes, strict=True))
+        fold = f", in one fold {most:.1%}" if most > total + 5e-4 else ""
+        parts.append(f"{sum(counts)} ({total:.1%}{fold}) share {what}" if sum(counts) else f"none shares {what}")
+    return f"of {sum(sizes)} test rows {' and '.join(parts)} with a training or validation row"
 
 
 def _numbered(values: Iterable[object | None]) -> np.ndarray:
@@ -118,4 +126,4 @@ def _half(vectors: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(vectors, dtype=np.float16)
 
 
-__all__ = ["Content", "plain_words", "shared_in_words"]
+__all__ = ["Content", "plain_words", "shared_in_words", "shared_rows"]

@@ -6,6 +6,7 @@ import pytest
 from emomm.leakage import Content
 from emomm.leakage import plain_words
 from emomm.leakage import shared_in_words
+from emomm.leakage import shared_rows
 from emomm.processing_emomm import is_missing
 from emomm.rows import Sequences
 
@@ -45,19 +46,29 @@ def test_words_are_their_letters_and_digits():
     assert plain_words("Ａ\u00a0b") == "a b"
 
 
+FOLDS = [(np.array([0, 1]), np.array([2, 3])), (np.array([0, 1]), np.array([4, 5]))]
+
+
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "shared"),
     [
-        ([0, 1, 2, 3, 4, 5], "none of the 4 test rows has the words of a training or validation row"),
-        ([0, 1, 2, 0, 1, 5], "2 of 4 test rows (50.0%) have the words of a training or validation row"),
-        (
-            [0, 1, 0, 3, 4, 5],
-            "1 of 4 test rows (25.0%, in one fold 50.0%) have the words of a training or validation row",
-        ),
-        ([-1, -1, -1, -1, 1, -1], "none of the 1 test rows has the words of a training or validation row"),
-        ([0, 0, -1, -1, -1, -1], None),
+        ([0, 1, 2, 3, 4, 5], [0, 0]),
+        ([0, 1, 2, 0, 1, 5], [1, 1]),
+        ([0, 1, 0, 0, 4, 5], [2, 0]),
+        ([-1, 1, -1, -1, 1, -1], [0, 1]),  # what isn't there isn't shared
+        ([-1] * 6, [0, 0]),
     ],
 )
-def test_shares_over_all_folds(numbers, told):
-    folds = [(np.array([0, 1]), np.array([2, 3])), (np.array([0, 1]), np.array([4, 5]))]
-    assert shared_in_words(np.array(numbers), folds, "words") == told
+def test_rows_that_training_rows_know_are_counted_by_fold(numbers, shared):
+    assert shared_rows(np.array(numbers), FOLDS) == shared
+
+
+def test_shares_in_words():
+    told = shared_in_words(FOLDS, {"their recording": [0, 0], "their words": [1, 2]})
+    assert told == (
+        "of 4 test rows none shares their recording and 3 (75.0%, in one fold 100.0%) share their words with a "
+        "training or validation row"
+    )
+    assert shared_in_words(FOLDS, {"their words": [1, 1]}).startswith(
+        "of 4 test rows 2 (50.0%) share their words with"
+    )
