@@ -34,7 +34,7 @@ def try_fusion(config: EmoMMConfig) -> None:
 def drops_out_of_reach(config: EmoMMConfig) -> bool:
     """Whether the fusion still drops values when dropout is set to 0: by a number of its own, as `F.dropout` takes."""
     config = copy.deepcopy(config)
-    config.dropout = 0.5
+    config.dropout, config.feature_noise, config.modality_dropout = 0.5, None, 0.0  # what the fusion itself does
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = EmoMMForEmotionClassification(config).train()

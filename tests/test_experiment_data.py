@@ -23,8 +23,12 @@ def corpus(name="one", classes=None, **generator):
     return load_corpus(CorpusSpec(name, generator={**sizes, "classes": classes or CLASSES, **generator}))
 
 
+# What needs each row's difficulty.
+EASY = {"use_curriculum_learning": True, "use_difficulty_scaling": True}
+
+
 def data(train=None, test=(), **settings):
-    return ExperimentData(Settings(train_dataset="one", **settings), train or [corpus()], list(test))
+    return ExperimentData(Settings(**{"train_dataset": "one", **EASY, **settings}), train or [corpus()], list(test))
 
 
 def refusal(*args, **kwargs):

@@ -4,6 +4,7 @@ import pytest
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 
+from emomm import fusions
 from emomm import job
 from emomm.settings import load_recipe
 
@@ -32,6 +33,12 @@ class ByNumber(Sum):
     def drop(self, x):
         return F.dropout(x, self.p, self.training)
 """
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """The registry, put back after the test."""
+    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
 
 
 @pytest.mark.parametrize(("fusion", "post", "said"), [

@@ -30,6 +30,9 @@ SCORES = {"n", *SCALARS, "recall_per_class", "confusion_matrix"}
 RUN = {"seed", "fold", "status", "validation", "test", "steps", "train_seconds"}
 MANY = {
     "seeds": [1],
+    "use_curriculum_learning": True,
+    "use_difficulty_scaling": True,
+    "use_speaker_disentanglement": True,
     "batch_size": 8,
     "num_epochs": 3,
     "curriculum_epochs": 2,
@@ -327,12 +330,14 @@ def test_across_corpora(encoder, run, tmp_path):
     folder = write(
         tmp_path / "cross",
         encoder,
-        **MANY,
+        **MANY | {"num_epochs": 10},
         evaluation_mode="cross_corpus",
         train_dataset="IEMO",
         test_datasets=["MSPI", "CMUMOSEI"],
         corpora=corpora,
         expected_vad="fit",
+        feature_noise=0.0,
+        modality_dropout=0.0,
     )
     rows = {"IEMO": 60, "MSPI": 24, "CMUMOSEI": 20}
     paths = [write_raw(name, folder, count, seed=count, strength=20.0) for name, count in rows.items()]
@@ -441,7 +446,7 @@ def test_yaml_of_the_original_system_plans_its_runs(capfd, tmp_path, monkeypatch
 
 
 def test_a_run_that_diverges_is_reported_and_tried_again(encoder, run, trained, tmp_path):
-    experiments = [{"name": "hot", "learning_rate": 1e20}, {"name": "mild"}]
+    experiments = [{"name": "hot", "learning_rate": 1e20, "lr_width_limit": None}, {"name": "mild"}]
     folder = write(tmp_path / "hot", encoder, **SINGLE, modality="audio", save_seconds=0, experiments=experiments)
     first = run(folder)
     assert first.code == 1

@@ -136,7 +136,13 @@ DEAD = {
     "shuffled labels": ({"corpus": "shuffled"}, {"at_chance"}),
     "a constant feature": ({"corpus": "constant"}, {"loss_stays", "at_chance", "class_never_predicted"}),
     "a learning rate of 10": (
-        {"learning_rate": 10.0, "modality": "both", "fusion_hidden_dim": 16, "num_attention_heads": 2}
+        {
+            "learning_rate": 10.0,
+            "lr_width_limit": None,
+            "modality": "both",
+            "fusion_hidden_dim": 16,
+            "num_attention_heads": 2,
+        }
         | {"text_max_length": 16},
         {"loss_stays", "at_chance", "class_never_predicted"},
     ),
@@ -223,7 +229,7 @@ def test_a_run_that_diverges_stops_there_and_keeps_what_it_had(corpora, tmp_path
 
 
 def test_a_run_without_a_finite_epoch_fails_at_once(corpora, tmp_path):
-    done = train(corpora, tmp_path, learning_rate=1e20)
+    done = train(corpora, tmp_path, learning_rate=1e20, lr_width_limit=None)
     assert len(done.failed) == 2
     for run in done.runs:
         assert run["status"].startswith("failed: training diverged: the weights were no longer finite at the end of ")
@@ -256,7 +262,7 @@ def test_outputs_that_are_not_finite_are_no_score(corpora, tmp_path, monkeypatch
     monkeypatch.setattr(EmoMMForEmotionClassification, "evaluations", 0, raising=False)
     monkeypatch.setattr(EmoMMForEmotionClassification, "forward", overflow)
     monkeypatch.setattr(CurriculumTrainer, "evaluate", counted)
-    first, second = train(corpora, tmp_path, num_epochs=4).runs
+    first, second = train(corpora, tmp_path, num_epochs=4, feature_noise=0.0).runs
     assert kinds(first) == {"loss_not_finite"} and kinds(second) == set()
     assert (
         "validation loss was not finite in 1 of 4 epochs, first in epoch 1, while the weights"

@@ -71,6 +71,9 @@ print(json.dumps(results))
 """
 
 RECIPE = {
+    "use_curriculum_learning": True,
+    "use_difficulty_scaling": True,
+    "use_speaker_disentanglement": True,
     "train_dataset": "own",
     "corpora": {"own": {"path": "own.parquet"}},
     "modality": "audio",
@@ -387,7 +390,7 @@ CASES = {
     "output_dir below a file": (["good.json", "--output_dir", "a_file/x"], ["can't write into a_file/x"]),
     "changed settings": (
         [*DONE, "--learning_rate", "0.5"],
-        ["done/first/seed-1/session-1", "learning_rate was 0.009, now 0.5", "--overwrite", "another --output_dir"],
+        ["done/first/seed-1/session-1", "learning_rate was 0.003, now 0.5", "--overwrite", "another --output_dir"],
     ),
     "changed data": (
         [*DONE, "--corpus", "own=other.parquet"],
