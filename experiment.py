@@ -454,6 +454,7 @@ class Experiment:
         weights = difficulty_weights(train_difficulty) if settings.use_difficulty_scaling else None
         set_seed(run.seed)  # the Trainer seeds only after the model is built
         model = EmoMMForEmotionClassification(self.config(data.label_ids[train_rows]))
+        model.config.training_seconds = data.recording_seconds(train_rows) if model.config.uses_audio else None
         if self.tokens is not None:
             model.attach_text_encoder(load_encoder(settings.text_model_name))
         self._standardize(model, train_rows)

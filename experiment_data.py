@@ -211,6 +211,18 @@ class ExperimentData:
         """All voice features, in row order."""
         return Sequences.concatenate([corpus.audio for corpus in self.corpora])
 
+    def recording_seconds(self, rows: np.ndarray) -> list[float] | None:
+        """How long the recordings of some rows are: 1st percentile, median and 99th percentile, in seconds.
+
+        None where the features tell no time: vectors of whole recordings, or frames of an unknown rate.
+        """
+        made_by = self.train[0].spec.speech_encoder
+        rate = SpeechFeatures.from_dict(made_by).frame_rate if made_by else 0
+        lengths = np.concatenate([corpus.audio.length for corpus in self.corpora])[rows]
+        if not rate or lengths.max(initial=0) <= 1:
+            return None
+        return [round(float(each), 3) for each in np.percentile(lengths[lengths > 0] / rate, [1, 50, 99])]
+
     def check_complete(self) -> None:
         """Raises InputError that names a row without voice: for fusions that can't do without. Missing words are read
         as `[EMPTY]` there."""

@@ -52,6 +52,23 @@ def test_rows_lie_one_corpus_after_the_other():
     assert (first.name, len(first), second.name, len(second)) == ("one", 40, "two", 30)
 
 
+def test_how_long_the_training_recordings_are():
+    """From the frames, where their rate is known; of the rows that are asked for, and have a voice."""
+    made_by = {"encoder": "some/encoder", "model_type": "wavlm", "width": 6, "num_layers": 2, "frame_rate": 2.0}
+    one = corpus(frames=[1, 9])
+    lengths = one.audio.length.copy()
+    lengths[0] = 0
+    one = replace(one, audio=replace(one.audio, length=lengths))
+    assert data([one]).recording_seconds(np.arange(40)) is None
+    told = replace(one, spec=replace(one.spec, speech_encoder=made_by))
+    seconds = data([told]).recording_seconds(np.arange(20))
+    assert seconds == pytest.approx(np.percentile(lengths[1:20] / 2, [1, 50, 99]), abs=1e-3)
+    whole = replace(told, spec=replace(one.spec, speech_encoder={**made_by, "pooling": "utterance", "frame_rate": 0}))
+    assert data([whole]).recording_seconds(np.arange(20)) is None
+    vectors = replace(told, audio=replace(one.audio, length=np.minimum(lengths, 1)))
+    assert data([vectors]).recording_seconds(np.arange(20)) is None
+
+
 def test_labels_are_the_training_corpora_whatever_their_order():
     one, two = corpus(seed=1), corpus("two", ["sad", "neutral", "anger", "happy"], seed=2)
     joined = data([one, two])
