@@ -1,7 +1,6 @@
 """A corpus, or recordings, predicted in batches with an exported model."""
 
 import errno
-import glob
 import json
 import logging
 import os
@@ -91,31 +90,14 @@ def predict(
 
 
 def prepare_output(output: str | Path) -> None:
-    """Makes the folder of a file that is to be written, and clears away what a killed process left of it there.
-
-    Raises InputError, before any work, where it can't be written.
-    """
+    """Makes the folder of a file that is to be written. Raises InputError, before any work, where it can't be."""
     output = Path(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        for left in output.parent.glob(f"{glob.escape(output.name)}.*.temporary"):
-            if not _runs(left.suffixes[-2][1:]):
-                left.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
-
-
-def _runs(process: str) -> bool:
-    """Whether there is a process of that number."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def _write(output: Path, write: Callable[[Path], None]) -> None:

@@ -113,13 +113,14 @@ def test_one_bad_recording_of_several_and_a_silent_one(place, monkeypatch, capsy
 
 
 def test_what_a_killed_process_left_is_cleared_away(place, monkeypatch, capsys):
+    """A file that was being written is none that is read, and the next to write there takes it away."""
     monkeypatch.chdir(place)
-    left, others = Path("left.json.999999999.temporary"), Path(f"left.json.{os.getpid()}.temporary")
-    for path in (left, others, Path("other.json.999999999.temporary")):
+    left, running = (Path(f".left.json.{process}.temporary") for process in (2**30, os.getppid()))
+    for path in (left, running):
         path.write_text("[{")
     assert main(["predict", "model", "one.wav", "--speech_encoder", "speech", "--output", "left.json"]) == 0
     assert len(json.loads(Path("left.json").read_text())) == 1
-    assert sorted(path.name for path in place.glob("*.temporary")) == ["other.json.999999999.temporary"]
+    assert [path.name for path in place.glob(".left*")] == [running.name]
     assert main(["predict", "model", "one.wav", "--speech_encoder", "speech", "--output", str(place / "model")]) == 2
     assert "it is a folder" in capsys.readouterr().err and (place / "model" / "config.json").exists()
 
