@@ -26,6 +26,7 @@ from .corpus_tables import named
 from .corpus_tables import open_data_file
 from .corpus_triples import read_triple
 from .errors import InputError
+from .extraction_state import refuse_unfinished
 from .hub_access import reach_hub
 from .names import same_column
 from .names import spelled
@@ -172,6 +173,7 @@ def _read_local(spec: CorpusSpec, path: Path, extra: list[str]) -> RawCorpus:
         saved = saved_folder(spec, path)
         opened = [_guarded(spec, file, lambda file=file: open_data_file(file, saved.features)) for file in saved.files]
         return _joined(spec, opened, str(path), extra)
+    refuse_unfinished(path, spec.name)
     files, notes = data_files(spec, path)
     opened = [_guarded(spec, file, lambda file=file: open_data_file(file)) for file in files]
     described = _described(spec, (path if os.path.isdir(path) else path.parent) / SIDECAR)

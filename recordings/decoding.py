@@ -45,9 +45,12 @@ def recording_seconds(recordings: Recordings, row: int) -> float:
 
 def all_seconds(recordings: Recordings, rows: Sequence[int], workers: int) -> list[float]:
     """The lengths of the recordings `rows`, in seconds."""
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         lengths = pool.map(lambda row: recording_seconds(recordings, row), rows)
         return list(tqdm(lengths, total=len(rows), desc="lengths", unit="recording", disable=None, leave=False))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_recording(recordings: Recordings, row: int) -> Waveform:

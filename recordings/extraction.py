@@ -1,12 +1,12 @@
 """Voice features of any number of recordings, by any number of processes: `extract_features.py`, and `extract`."""
 
-import argparse
 import json
 import logging
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -14,29 +14,28 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..command_line import Parser
-from ..command_line import is_first_process
-from ..command_line import positive
+from ..command_line import print_anything
+from ..command_line import show
 from ..command_line import speak
-from ..command_line import with_underscores
 from ..errors import InputError
+from ..extraction_state import FAILED
 from ..hub_access import reach_hub
 from ..interruption import Interrupted
+from ..interruption import held
 from ..interruption import interruptible
 from ..processes import process_state
-from ..speech_encoders import BATCH_SECONDS
 from ..speech_encoders import SpeechEncoder
-from ..speech_features import POOLINGS
 from ..waveforms import SAMPLING_RATE
 from ..waveforms import AudioError
 from ..waveforms import Waveform
 from .decoding import all_seconds
 from .decoding import decoded
 from .extraction_card import extraction_card
+from .extraction_options import Extraction
+from .extraction_options import parse_extraction
 from .inputs import Recordings
 from .inputs import read_input
 from .shards import CARD
-from .shards import FAILED
 from .shards import ShardFolder
 from .together import Together
 
@@ -45,39 +44,6 @@ logger = logging.getLogger(__name__)
 _SHARD_BYTES = 64 * 2**20
 # Shards come the rarer the longer a job runs: a kill loses this share of the work at most, and there are few of them.
 _LOST = 0.05
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What to extract.
-
-    Args:
-        input: see `inputs.read_input`.
-        encoder: id on the Hub, or a folder.
-        output: folder to write.
-        layers, pooling, frame_rate: see `SpeechFeatures`; `frame_rate` None keeps the encoder's.
-        revision: of the encoder, on the Hub.
-        split: of a data set.
-        batch_seconds: padded seconds of audio at a time, for each process.
-        num_workers: threads that read ahead, for each process.
-        save_seconds: a shard is written after so many seconds at the earliest.
-        overwrite: replace what another job has written into `output`.
-        trust_remote_code: run code that comes with the encoder.
-    """
-
-    input: str
-    encoder: str
-    output: str
-    layers: Sequence[int] = (-1,)
-    pooling: str = "frames"
-    frame_rate: float | None = None
-    revision: str | None = None
-    split: str = "train"
-    batch_seconds: float = BATCH_SECONDS
-    num_workers: int = 4
-    save_seconds: float = 60.0
-    overwrite: bool = False
-    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,28 +89,26 @@ class _Share:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit code: 0 (also with failures, which are listed), 1 (every recording failed), 2 (wrong
-    input or no space: one message on stderr) or that of a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
+    input or no space: one message on stderr), or that of a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
 
     Args:
         argv: the arguments after the program's name; default those of this process.
     """
+    print_anything()
     try:
         with interruptible():
-            job = _job(list(sys.argv[1:] if argv is None else argv))
+            job = parse_extraction(list(sys.argv[1:] if argv is None else argv))
             speak()
             outcome = extract(job)
     except InputError as error:
-        if is_first_process():
-            print(f"error: {error}", file=sys.stderr)
+        show(f"error: {error}", error=True)
         return 2
     except KeyboardInterrupt as error:
-        if is_first_process():
-            print("interrupted; the same command goes on", file=sys.stderr)
+        show("interrupted; the same command goes on", error=True)
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
-    if is_first_process():
-        print(outcome.text)
-        if outcome.failed:
-            print(f"failed, with their reasons: {Path(job.output) / FAILED}", file=sys.stderr)
+    show(outcome.text)
+    if outcome.failed:
+        show(f"failed, with their reasons: {Path(job.output) / FAILED}", error=True)
     return 0 if outcome.extracted else 1
 
 
@@ -188,22 +152,39 @@ def _encoder(job: Extraction) -> SpeechEncoder:
         raise InputError(str(error)) from error
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Rows that go through the encoder together, and those of them that aren't done yet.
+
+    Which rows these are depends on the list of recordings alone and not on what is done: the padding of a batch
+    changes the last bits of what the encoder gives.
+    """
+
+    rows: list[int]
+    todo: list[int]
+
+
 def _batches(
     job: Extraction, together: Together, encoder: SpeechEncoder, recordings: Recordings, done: set[str]
-) -> list[list[int]]:
-    """The batches of rows that are this process': of neighbours in length, those of all processes dealt in turn."""
-    todo = [row for row, name in enumerate(recordings.ids) if name not in done]
+) -> list[_Batch]:
+    """The batches that are this process': of neighbours in length, those of all processes dealt in turn."""
+    ids, count = recordings.ids, len(recordings)
     if together.is_first:
-        logger.info("%d recordings%s", len(recordings), f", {len(done)} done before" if done else "")
+        logger.info("%d recordings%s", count, f", {len(done)} done before" if done else "")
         for note in recordings.notes:
             logger.info("%s", note)
-    mine = range(together.process, len(todo), together.processes)
-    parts = together.gather(all_seconds(recordings, [todo[i] for i in mine], job.num_workers))
-    samples = [0] * len(todo)
+    if done.issuperset(ids):
+        return []
+    mine = range(together.process, count, together.processes)
+    parts = together.gather(all_seconds(recordings, mine, job.num_workers))
+    samples = [0] * count
     for process, part in enumerate(parts):
         samples[process :: together.processes] = [round(seconds * SAMPLING_RATE) for seconds in part]
-    batches = [[todo[i] for i in batch] for batch in encoder.batches(samples, job.batch_seconds)]
-    return batches[together.process :: together.processes]
+    batches = [
+        _Batch(rows, [row for row in rows if ids[row] not in done])
+        for rows in encoder.batches(samples, job.batch_seconds)
+    ]
+    return [batch for batch in batches if batch.todo][together.process :: together.processes]
 
 
 def _extract(
@@ -212,36 +193,59 @@ def _extract(
     encoder: SpeechEncoder,
     recordings: Recordings,
     folder: ShardFolder,
-    batches: list[list[int]],
+    batches: list[_Batch],
 ) -> _Share:
-    """Batch by batch into shards. What stops this process is told in the result: the others end their own work."""
-    share, ids = _Share(), recordings.ids
-    shard = _Shard(folder, recordings)
+    """Batch by batch into shards. What stops this process is told in the result: the others end their own work.
+
+    Raises:
+        Interrupted: by a signal, once what is done is written.
+    """
+    share, shard = _Share(), _Shard(folder, recordings)
     started = saved = waiting = time.monotonic()
-    total = sum(map(len, batches))
+    total = sum(len(batch.todo) for batch in batches)
     quiet = None if together.is_first else True
     try:
-        with tqdm(total=total, desc="extracting", unit="recording", disable=quiet, smoothing=0) as bar:
-            for rows, waveforms in decoded(recordings, batches, job.num_workers):
+        reading = decoded(recordings, [batch.todo for batch in batches], job.num_workers)
+        bar = tqdm(total=total, desc="extracting", unit="recording", disable=quiet, smoothing=0)
+        with closing(reading), bar:
+            for batch, (_, waveforms) in zip(batches, reading, strict=True):
                 share.waited += time.monotonic() - waiting
-                features = _features(encoder, waveforms, job.batch_seconds)
-                for row, waveform, found in zip(rows, waveforms, features, strict=True):
-                    if isinstance(found, str):
-                        share.failed.append({"utterance_id": ids[row], "path": recordings.shown(row), "reason": found})
-                    else:
-                        shard.add(row, waveform, found)
-                        share.audio_seconds += waveform.seconds
-                now = waiting = time.monotonic()
-                bar.update(len(rows))
+                features = _features_of(batch, encoder, recordings, waveforms, job)
+                with held():  # a row is added as a whole
+                    _add(batch.todo, waveforms, features, recordings, share, shard)
+                    now = waiting = time.monotonic()
+                    due = now - saved >= max(job.save_seconds, _LOST * (now - started) if job.save_seconds else 0)
+                    if due or shard.bytes >= _SHARD_BYTES:
+                        shard.write()
+                        saved = time.monotonic()
+                bar.update(len(batch.todo))
                 bar.set_postfix_str(f"{share.audio_seconds / (now - started):.1f} s of audio per second")
-                due = now - saved >= max(job.save_seconds, _LOST * (now - started) if job.save_seconds else 0)
-                if due or shard.bytes >= _SHARD_BYTES:
-                    shard.write()
-                    saved = time.monotonic()
         shard.write()
     except InputError as error:
         share.error = str(error)
+    except Interrupted:
+        with held():
+            shard.write()
+        raise
     return share
+
+
+def _add(
+    rows: list[int],
+    waveforms: list[Waveform | AudioError],
+    features: list[np.ndarray | str],
+    recordings: Recordings,
+    share: _Share,
+    shard: "_Shard",
+) -> None:
+    """What has been found out of rows: their features, or why there are none."""
+    for row, waveform, found in zip(rows, waveforms, features, strict=True):
+        if isinstance(found, str):
+            name = recordings.columns["utterance_id"][row].as_py()
+            share.failed.append({"utterance_id": name, "path": recordings.shown(row), "reason": found})
+        else:
+            shard.add(row, waveform, found)
+            share.audio_seconds += waveform.seconds
 
 
 class _Shard:
@@ -272,6 +276,24 @@ class _Shard:
             columns = self.recordings.columns.take(self.rows)
             self.folder.write_shard(columns, self.features, self.seconds, self.notes)
             self.rows, self.features, self.seconds, self.notes = [], [], [], []
+
+
+def _features_of(
+    batch: _Batch,
+    encoder: SpeechEncoder,
+    recordings: Recordings,
+    waveforms: list[Waveform | AudioError],
+    job: Extraction,
+) -> list[np.ndarray | str]:
+    """The features of the rows to be done, beside those that are: their bits are then as if all were done at once."""
+    beside = [row for row in batch.rows if row not in batch.todo]
+    if not beside or all(isinstance(each, AudioError) for each in waveforms):
+        return _features(encoder, waveforms, job.batch_seconds)
+    read = dict(zip(batch.todo, waveforms, strict=True))
+    for rows, others in decoded(recordings, [beside], job.num_workers):
+        read.update(zip(rows, others, strict=True))
+    found = _features(encoder, [read[row] for row in batch.rows], job.batch_seconds)
+    return [features for row, features in zip(batch.rows, found, strict=True) if row in batch.todo]
 
 
 def _features(
@@ -342,59 +364,4 @@ def _finish(
     return Outcome(len(recordings), len(done), failed, audio_seconds, seconds, waited)
 
 
-def _job(argv: list[str]) -> Extraction:
-    parser = Parser(
-        prog="extract_features.py",
-        description="Extract voice features from recordings into a data set in EmoMM's schema: by one process or, "
-        "with `accelerate launch extract_features.py ...`, by many, on any number of machines that share the output "
-        "folder. The same command again continues where it stopped. Recordings that can't be read are listed, with "
-        "the reason, in OUTPUT/failed.jsonl.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    none = argparse.SUPPRESS
-    add = parser.add_argument
-    add(
-        "--input",
-        required=True,
-        default=none,
-        help="folder of audio (beside a metadata.csv or manifest.csv, if there is one), .csv or .jsonl with paths "
-        "(columns start and end, in seconds, take parts of them), "
-        "release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, save_to_disk folder, parquet with recordings, or a Hub "
-        "id",
-    )
-    add("--encoder", required=True, default=none, help="speech encoder: a Hub id, or a folder")
-    add("--output", required=True, default=none, metavar="DIR", help="folder to write")
-    add("--layers", nargs="+", type=int, default=[-1], metavar="N", help="a layer, or several for their mean")
-    add("--pooling", choices=POOLINGS, default="frames", help="frames, or their mean over the utterance")
-    add("--frame_rate", type=_amount, default=none, metavar="HZ", help="average frames to so many a second")
-    add("--revision", default=none, help="of the encoder, on the Hub")
-    add("--split", default="train", help="of a data set")
-    add("--batch_seconds", type=_amount, default=BATCH_SECONDS, metavar="S", help="audio in a batch, with padding")
-    add("--num_workers", type=positive, default=4, metavar="N", help="threads that read ahead")
-    add("--save_seconds", type=seconds, default=60.0, metavar="S", help="time between shards, at least")
-    add("--overwrite", action="store_true", help="replace what another job has written into DIR")
-    add("--trust_remote_code", action="store_true", help="run the encoder's own code, where it comes with some")
-    options = vars(parser.parse_args([with_underscores(argument) for argument in argv]))
-    if options["pooling"] == "utterance" and "frame_rate" in options:
-        raise InputError("--frame_rate is for --pooling frames; an utterance's vector has none")
-    return Extraction(**options)
-
-
-def _amount(text: str) -> float:
-    value = seconds(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("is 0, but must be more")
-    return value
-
-
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a number of at least 0")
-    return value
-
-
-__all__ = ["Extraction", "Outcome", "extract", "main"]
+__all__ = ["Outcome", "extract", "main"]

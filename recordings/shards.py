@@ -28,6 +28,9 @@ from filelock import FileLock
 from filelock import Timeout
 
 from ..errors import InputError
+from ..extraction_state import FAILED
+from ..extraction_state import JOB
+from ..files import TEMPORARY
 from ..files import remove_temporary
 from ..files import write_text
 from ..files import write_whole
@@ -37,9 +40,7 @@ from .inputs import Recordings
 
 logger = logging.getLogger(__name__)
 
-FAILED = "failed.jsonl"
 CARD = "README.md"
-JOB = "extraction.json"
 
 _DATA, _LOCKS = "data", ".locks"
 _SHARD = re.compile(r"train-(\d+)-(\d+)\.parquet")
@@ -84,7 +85,8 @@ class ShardFolder:
             (self.folder / _DATA).mkdir(exist_ok=True)
             remove_temporary(self.folder)
             if before is not None and overwrite:
-                for file in (*self.shards(), self.folder / FAILED, self.folder / CARD):
+                self._unfinish()
+                for file in self.shards():
                     file.unlink(missing_ok=True)
         self.write_text(JOB, json.dumps(job, indent=1))
         self.write_text(SIDECAR, json.dumps(features.to_dict(), indent=1))
@@ -102,6 +104,8 @@ class ShardFolder:
             kept = [name not in files or _changed_at(files[name]) <= written for name in names]
             if all(kept):
                 continue
+            if not dropped:
+                self._unfinish()
             dropped += kept.count(False)
             if not any(kept):
                 path.unlink()
@@ -111,6 +115,11 @@ class ShardFolder:
             os.utime(path, ns=(written, written))
         if dropped:
             logger.info("%d recordings were changed after their features were made: they are done again", dropped)
+
+    def _unfinish(self) -> None:
+        """Takes away what says that all is done, before rows are: who reads meanwhile is told of the rest."""
+        for name in (FAILED, CARD):
+            (self.folder / name).unlink(missing_ok=True)
 
     def lock(self) -> None:
         """Keeps others out as long as this process runs.
@@ -158,7 +167,8 @@ class ShardFolder:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"cannot read {file} ({error!r}); name a new folder, or remove this one") from error
         names = (path.name for path in self.folder.iterdir())
-        foreign = sorted(name for name in names if not name.startswith("."))
+        # A temporary file is of a job that ended while it wrote its first one.
+        foreign = sorted(name for name in names if not name.startswith(".") and not name.endswith(TEMPORARY))
         if foreign and (foreign != [_DATA] or any((self.folder / _DATA).iterdir())):
             raise InputError(f"{self.folder} holds {foreign[0]}, which no extraction made; name a new folder")
         return None
@@ -230,13 +240,19 @@ class ShardFolder:
         """A shard, whole or not at all."""
         kind = table.schema.field("audio_features").type.value_type
         pooling = "frames" if pa.types.is_nested(kind) else "utterance"
-        options = {
-            "compression": "zstd",
-            "use_dictionary": [name for name in table.column_names if name != "audio_features"],
-            "use_byte_stream_split": [_LEAF[pooling]],
-        }
+
+        def write(temporary: str) -> None:
+            with open(temporary, "wb") as file:  # unlike Arrow's own, says why it can't be written
+                pq.write_table(
+                    table,
+                    file,
+                    compression="zstd",
+                    use_dictionary=[name for name in table.column_names if name != "audio_features"],
+                    use_byte_stream_split=[_LEAF[pooling]],
+                )
+
         with self._writing(what):
-            write_whole(target, lambda temporary: pq.write_table(table, temporary, **options))
+            write_whole(target, write)
 
     def write_text(self, name: str, content: str) -> None:
         """A file of the folder, whole or not at all."""
