@@ -90,9 +90,7 @@ class Settings:
 
     train_dataset: str | list[str] = _data("IEMO", "Corpus or corpora to train on.")
     test_datasets: list[str] | None = _data(
-        None,
-        "Corpora that cross-corpus evaluation tests on; null is the others that the recipe or --corpus names and that "
-        "can be reached (of the built-in ones of the Hub, where it names none and trains on those alone).",
+        None, "Corpora that cross-corpus evaluation tests on; null: the others that the recipe names and can reach."
     )
     corpora: dict[str, dict] = _data({}, "Own corpora, and changes to built-in ones: fields of CorpusSpec by name.")
     corpus: dict[str, str] = _data({}, "Local copies of corpora: path by name.")

