@@ -15,7 +15,6 @@ from ..experiment_statistics import pool_runs
 from ..metrics import SCALARS
 from ..metrics import emotion_scores
 from ..metrics import scalar_scores
-from ..metrics import scores_of_confusion
 from .job_floors import MOST_FREQUENT
 from .job_floors import RunFloors
 from .job_floors import RunKey
@@ -65,8 +64,7 @@ def floors_entry(
         alone = _each_once({key: of_run[kind] for key, of_run in of_runs.items()})
         found = pool_runs([RunPredictions(*key, floor.predictions) for key, (floor, _) in alone.items()])
         for corpus, said in experiment_statistics(found).items():
-            wanted = [name for name in (*SCALARS, "vad", "seeds") if name in said]
-            corpora[corpus][kind] = {name: said[name] for name in wanted}
+            corpora[corpus][kind] = _figures(said)
         folds[kind] = [
             {"fold": fold, "seeds": seeds, **floor.choice, "test": _test_scores(found, seed, fold)}
             for (seed, fold), (floor, seeds) in alone.items()
@@ -100,11 +98,35 @@ def _each_once(floors: dict[RunKey, FoldFloor]) -> dict[RunKey, tuple[FoldFloor,
     return once
 
 
-def _chance(rows: PooledRows) -> dict[str, dict[str, Any]]:
-    """The scores of an even guess among all classes, of the counts that it gives on average."""
+def _figures(said: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a floor's `experiment_statistics`."""
+    both = {
+        name: {key: decision[key] for key in ("classes", "chance", *SCALARS)}
+        for name, decision in said["decisions"].items()
+    }
+    found = {name: said[name] for name in (*SCALARS, "vad", "seeds") if name in said}
+    return {**found, "decisions": both} if both else found
+
+
+def _chance(rows: PooledRows) -> dict[str, Any]:
+    """The scores of an even guess among all classes, of the counts that it gives on average; where a corpus lacks
+    classes, of both decisions."""
     counts = np.bincount(rows.references, minlength=len(rows.labels))
-    scores = scores_of_confusion(np.tile(counts[:, None], (1, len(counts))), rows.labels)  # C guesses for each row
-    return {metric: {"pooled": scores[metric], "ci95": None} for metric in SCALARS}
+    found: dict[str, Any] = _even_guess(counts, len(counts), len(counts))
+    occurring = int((counts > 0).sum())
+    if occurring < len(counts):
+        found["decisions"] = {
+            name: {**_even_guess(counts, guesses, occurring), "chance": 1 / guesses}
+            for name, guesses in (("all", len(counts)), ("shared", occurring))
+        }
+    return found
+
+
+def _even_guess(counts: np.ndarray, guesses: int, scored: int) -> dict[str, dict[str, Any]]:
+    """Scores of guessing among so many classes, (C,) rows of each; macro F1 over so many."""
+    f1 = 2 * counts / (counts * guesses + counts.sum())
+    scores = (1 / guesses, 1 / guesses, f1.sum() / scored, f1 @ counts / counts.sum())
+    return {metric: {"pooled": float(score), "ci95": None} for metric, score in zip(SCALARS, scores, strict=True)}
 
 
 def _test_scores(found: Mapping[str, PooledRows], seed: int, fold: str) -> dict[str, dict[str, float]]:

@@ -130,17 +130,28 @@ def themed(svg: str) -> str:
 
 
 @_styled
-def scores_figure(names: Sequence[str], values: Sequence[float], bounds: Sequence[Sequence[float] | None]) -> Figure:
-    """UAR of experiments with 95 % intervals, one below the other."""
-    made, axes = figure(6.4, 0.9 + 0.32 * len(names))
+def scores_figure(
+    names: Sequence[str],
+    values: Sequence[float],
+    bounds: Sequence[Sequence[float] | None],
+    floors: Sequence[float | None] = (),
+) -> Figure:
+    """UAR of experiments with 95 % intervals, one below the other, each with its floor where that is known."""
+    made, axes = figure(6.4, (1.2 if any(floors) else 0.9) + 0.32 * len(names))
     for place, (value, bound) in enumerate(zip(values, bounds, strict=True)):
         if bound is not None:
             axes.plot(bound, [place, place], color=BLUE, solid_capstyle="butt")
         axes.plot([value], [place], "o", color=BLUE, markersize=6)
+    label: str | None = "floor: logistic regression, same rows"
+    for place, floor in enumerate(floors):
+        if floor is not None:
+            axes.plot([floor] * 2, [place - 0.3, place + 0.3], color=RED, linewidth=2, label=label)
+            label = None
     axes.set_yticks(range(len(names)), _short(names, 34))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("UAR, pooled over folds (95 % interval)")
     axes.grid(axis="y", visible=False)
+    _legend(made, axes)
     return made
 
 

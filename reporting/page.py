@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..floors.words import own_floor
 from ..interruption import end_with_parent
 from . import figures
 from . import score_tables
@@ -30,6 +31,7 @@ from .findings import confusion
 from .findings import cross_corpus
 from .findings import difficulty_curve
 from .findings import reliability_of
+from .floor_tables import floors_table
 from .score_words import p_in_words
 from .table import Table
 from .words import caveats
@@ -223,17 +225,23 @@ def _results(data: ReportData, artist: _Artist) -> Section:
         if len(having) > 1:
             values, bounds = [s["pooled"] for s in having.values()], [s["ci95"] for s in having.values()]
             among = ", decided among all classes" if any(s["decisions"] for s in found.values()) else ""
-            alt = "; ".join(f"{name} {value:.3f}" for name, value in zip(having, values, strict=True))
+            floors = [own_floor(each.entry, corpus) for each in data.experiments if corpus in each.tested]
+            alt = "; ".join(
+                f"{name} {value:.3f}" + ("" if floor is None else f" (floor {floor:.3f})")
+                for name, value, floor in zip(having, values, floors, strict=True)
+            )
+            and_floors = ", and floors" if any(floor is not None for floor in floors) else ""
             section.figures.append(
                 artist.draw(
                     f"uar-{file_stem('', corpus)}",
-                    figures.scores_figure(list(having), values, bounds),
-                    f"UAR on {corpus} with 95 % intervals{among}",
+                    figures.scores_figure(list(having), values, bounds, floors),
+                    f"UAR on {corpus} with 95 % intervals{and_floors}{among}",
                     f"UAR on {corpus}{among}: {alt}.",
                 )
             )
     comparisons = score_tables.comparisons_table(data)
-    section.tables += [table for table in (comparisons, score_tables.vad_table(data)) if table.rows]
+    others = (floors_table(data), comparisons, score_tables.vad_table(data))
+    section.tables += [table for table in others if table.rows]
     return section
 
 

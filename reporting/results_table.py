@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from ..floors.words import NOTE
+from ..floors.words import below_line
+from ..floors.words import below_mark
+from ..floors.words import floor_lines
+from ..floors.words import own_floor
 from ..learning_checks import experiment_line
 from ..metrics import mean_and_std
 from .score_words import ONE_SEED
@@ -11,33 +16,46 @@ from .score_words import lacking_note
 from .score_words import p_in_words
 from .score_words import score_rows
 
-_HEADER = ["experiment", "tested on", "runs", "UAR [95 %]", "accuracy", "F1 macro", "F1 weighted", "UAR of runs"]
+_HEADER = ["experiment", "tested on", "runs", "UAR [95 %]", "floor", "accuracy", "F1 macro", "F1 weighted"]
+_HEADER += ["UAR of runs"]
 _MIXED = "*"
 _WARNED = "!"
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """The table at the end of a job, a line for each experiment and test corpus: scores pooled over folds, and at the
-    end the mean UAR ± standard deviation over runs. An experiment some of whose runs learned nothing has a !, and a
-    line in `results_notes`."""
+    """The table at the end of a job, a line for each experiment and test corpus.
+
+    Scores are pooled over folds; the last column is the mean UAR ± standard deviation over runs. An experiment some of
+    whose runs learned nothing has a !, one below its floor says so beside it, and `results_notes` has a line for each.
+    """
     rows = [_HEADER]
     for experiment in results["experiments"]:
         name = experiment["name"] + (f" {_WARNED}" if experiment_line(experiment["runs"]) else "")
         runs = [run for run in experiment["runs"] if run["status"] == "done"]
         if not runs:
-            rows.append([name, "-", "0", *5 * ["-"]])
+            rows.append([name, "-", "0", *6 * ["-"]])
         for corpus, summary in experiment["summary"].items():
             tested = sum(corpus in run["test"] for run in runs)
             statistics = experiment.get("statistics", {}).get(corpus, {})
             mixed = _MIXED if statistics.get("folds_lacking_classes") else ""
-            for tested_on, figures, _ in score_rows(corpus, summary, statistics):
+            for tested_on, figures, decision in score_rows(corpus, summary, statistics):
                 interval = figures["uar"]["ci95"]
                 bounds = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
                 scores = [f"{figures[metric]['pooled']:.3f}" for metric in ("accuracy", "f1_macro", "f1_weighted")]
                 uar = f"{figures['uar']['pooled']:.3f}{bounds}"
                 spread = mean_and_std(figures["uar"]) + mixed
-                rows.append([name, tested_on, str(tested), uar, *scores, spread])
+                floor = _floor_cell(experiment, corpus, decision)
+                rows.append([name, tested_on, str(tested), uar, floor, *scores, spread])
+    if all(row[4] == "-" for row in rows[1:]):
+        rows = [[*row[:4], *row[5:]] for row in rows]
     return format_table(rows)
+
+
+def _floor_cell(experiment: dict[str, Any], corpus: str, decision: str) -> str:
+    """`0.859`, `0.859 below`. The comparison is of the decision among all classes, so its mark stands there."""
+    floor = own_floor(experiment, corpus, decision)
+    mark = "" if decision == "shared" else below_mark(experiment, corpus)
+    return "-" if floor is None else f"{floor:.3f} {mark}".rstrip()
 
 
 def results_notes(results: dict[str, Any]) -> list[str]:
@@ -50,12 +68,21 @@ def results_notes(results: dict[str, Any]) -> list[str]:
     ]
     told = ((experiment["name"], experiment_line(experiment["runs"])) for experiment in results["experiments"])
     notes += [f"{_WARNED} {name}: {line}" for name, line in told if line]
+    lines = [line for corpus in _tested_corpora(results) for line in floor_lines(results["experiments"], corpus)]
+    notes += [NOTE, *lines] if lines else []
+    for experiment in results["experiments"]:
+        below = (below_line(experiment, corpus) for corpus in experiment["summary"])
+        notes += [f"{experiment['name']} is {line}." for line in below if line]
     notes += [f"{_MIXED} {note}" for corpus, statistics in said if (note := lacking_note(corpus, statistics))]
     notes += [note for corpus, statistics in said if (note := decisions_note(corpus, statistics))]
     notes += [choice_note(corpus, choice) for corpus, choice in results.get("chosen_on_validation", {}).items()]
     if any(statistics["seeds"] < 2 for _, statistics in said):
         notes.append(ONE_SEED)
     return list(dict.fromkeys(notes))
+
+
+def _tested_corpora(results: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(corpus for experiment in results["experiments"] for corpus in experiment["summary"]))
 
 
 def comparison_lines(results: dict[str, Any], most: int = 10) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..floors.words import floors_of
 from ..learning_checks import experiment_warnings
 from ..metrics import mean_and_std
 from ..significance import IGNORES_DEPENDENCE
@@ -11,6 +12,11 @@ from .data import ReportData
 from .data import ReportedExperiment
 from .data import Tested
 from .findings import CrossCorpus
+from .floor_tables import FLOOR_COLUMN
+from .floor_tables import NOTE as FLOOR_NOTE
+from .floor_tables import PLAIN_COLUMNS as FLOOR_PLAIN_COLUMNS
+from .floor_tables import floor_cells
+from .floor_tables import has_floors
 from .score_words import METRIC_NAMES
 from .score_words import ONE_SEED
 from .score_words import ScoreRow
@@ -19,6 +25,7 @@ from .score_words import lacking_note
 from .score_words import score_rows
 from .table import Marked
 from .table import Table
+from .table import with_interval
 
 SIGNIFICANT = 0.05
 MIXED = "‡"
@@ -50,7 +57,8 @@ def results_table(data: ReportData) -> Table:
                 shown_row, plain_row = _result_row(data, each, tested, row)
                 rows.append(shown_row)
                 plain.append(plain_row)
-    columns = ["experiment", "tested on", "rows", "seeds × folds", *METRIC_NAMES.values()]
+    uar, *others = METRIC_NAMES.values()
+    columns = ["experiment", "tested on", "rows", "seeds × folds", uar, FLOOR_COLUMN, *others]
     columns += ["UAR of runs ± std", "ECE", "Brier"]
     parts = (
         "",
@@ -65,8 +73,9 @@ def results_table(data: ReportData) -> Table:
     plain_columns = ["mark", "experiment", "tested_on", "decision", "chance", "rows", "speakers", "seeds"]
     plain_columns += [metric + part for metric in METRIC_NAMES for part in parts]
     plain_columns += ["ci_method", "ci_units", "folds_lacking_classes", "ece", "ece_low", "ece_high"]
-    plain_columns += ["brier", "brier_low", "brier_high", "warnings"]
-    return Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
+    plain_columns += ["brier", "brier_low", "brier_high", "warnings", *FLOOR_PLAIN_COLUMNS]
+    table = Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
+    return table if has_floors(data) else table.without(FLOOR_COLUMN)
 
 
 def _result_row(
@@ -93,6 +102,8 @@ def _result_row(
     errors = [None, None] if row.decision == "shared" else [found["ece"], found["brier"]]
     warnings = experiment_warnings(each.entry["runs"])
     name = f"{mark}  {each.name}{' !' if warnings else ''}"
+    floor, plain_floor = floor_cells(each, tested.corpus, row.decision)
+    cells.insert(1, floor)
     shown_row = [name, row.tested_on, found["rows"], over, *cells, spread, *errors]
     classes = row.figures["classes"] if row.decision else tested.rows.labels
     head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
@@ -103,7 +114,7 @@ def _result_row(
         of_all = (found[name], *(found[f"{name}_ci95"] or (None, None)))
         calibration += (None, None, None) if row.decision == "shared" else of_all
     kinds = "; ".join(f"{warning['kind']} {warning['runs']}/{warning['of']}" for warning in warnings)
-    return shown_row, [*head, *numbers, *method, *calibration, kinds]
+    return shown_row, [*head, *numbers, *method, *calibration, kinds, *plain_floor]
 
 
 def _results_note(data: ReportData) -> str:
@@ -124,6 +135,7 @@ def _results_note(data: ReportData) -> str:
     note += "".join(f" {text}" for text in dict.fromkeys(decisions_note(*each) for each in said) if text)
     if any(found["decisions"] for _, found in said):
         note += " Letters, and the differences below, are of the decision among all classes."
+    note += f" {FLOOR_NOTE}" if has_floors(data) else ""
     most = max(sum(corpus in each.tested for each in data.experiments) for corpus in data.tested_corpora)
     if most > 1:
         note += f" The highest of {most} test scores is optimistic: luck helps to pick it."
@@ -198,34 +210,41 @@ def calibration_scores_table(data: ReportData) -> Table:
     return Table("calibration-scores", "Calibration", ["experiment", "tested on", "ECE", "Brier score"], rows, note)
 
 
-def with_interval(value: float, bounds: list[float] | None) -> Marked:
-    """`0.824 [0.767, 0.868]`, without bounds `0.824`."""
-    return Marked(f"{value:.3f}" + ("" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"), "")
-
-
 def vad_table(data: ReportData) -> Table:
     """How well valence, arousal and dominance are told, of the experiments whose models give them."""
     rows, plain = [], []
-    for each in data.experiments:
-        for corpus, tested in each.tested.items():
-            for name, found in tested.statistics.get("vad", {}).items():
-                ccc, rmse = found["ccc"], found["rmse"]
-                bounds = ccc["ci95"]
-                interval = "" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
-                head = [each.name, corpus, name, found["n"]]
-                cells = [f"{ccc['pooled']:.3f}{interval}", mean_and_std(ccc)]
-                rows.append([*head, *(Marked(cell, "") for cell in cells), rmse["pooled"]])
-                numbers = [ccc["pooled"], *(bounds or (None, None)), ccc["mean"], ccc["std"]]
-                plain.append([*head, *numbers, ccc["ci_method"], ccc["ci_units"]])
-                plain[-1] += [rmse["pooled"], rmse["mean"], rmse["std"]]
+    for name, corpus, ratings in _rated(data):
+        for rating, found in ratings.items():
+            ccc, rmse = found["ccc"], found["rmse"]
+            head = [name, corpus, rating, found["n"]]
+            cells = [with_interval(ccc["pooled"], ccc["ci95"]), Marked(mean_and_std(ccc), "")]
+            rows.append([*head, *cells, rmse["pooled"]])
+            numbers = [ccc["pooled"], *(ccc["ci95"] or (None, None)), ccc["mean"], ccc["std"]]
+            plain.append([*head, *numbers, ccc["ci_method"], ccc["ci_units"]])
+            plain[-1] += [rmse["pooled"], rmse["mean"], rmse["std"]]
     columns = ["experiment", "tested on", "rating", "rated rows", "CCC", "CCC of runs ± std", "RMSE"]
     plain_columns = ["experiment", "tested_on", "rating", "rated_rows", "ccc", "ccc_low", "ccc_high"]
     plain_columns += ["ccc_mean_of_runs", "ccc_std_of_runs", "ci_method", "ci_units"]
     plain_columns += ["rmse", "rmse_mean_of_runs", "rmse_std_of_runs"]
     note = "CCC: concordance correlation, with its 95 % interval; RMSE in points of the scale from 1 to 5. Both are "
     note += "pooled over folds and averaged over seeds."
+    if has_floors(data) and rows:
+        note += " Floor: ridge regression on the features of the experiment's floor; validation rows choose its alpha."
     title = "Valence, arousal and dominance"
     return Table("valence-arousal-dominance", title, columns, rows, note, (plain_columns, plain))
+
+
+def _rated(data: ReportData) -> list[tuple[str, str, dict[str, Any]]]:
+    """Experiments that learn ratings and their floors: name, corpus, "vad" of its statistics."""
+    found = []
+    for each in data.experiments:
+        for corpus, tested in each.tested.items():
+            floors = floors_of(each.entry, corpus)
+            own = floors.get(each.entry["floors"]["own"], {}) if floors else {}
+            if "vad" in tested.statistics:
+                found.append((each.name, corpus, tested.statistics["vad"]))
+                found.append((f"{each.name}: floor", corpus, own.get("vad", {})))
+    return found
 
 
 def cross_corpus_table(matrix: CrossCorpus, shared: bool = False) -> Table:

@@ -14,7 +14,7 @@ from ..markup import markdown
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "−": "$-$"}
-_LATEX |= {"†": r"$\dagger$", "‡": r"$\ddagger$"}
+_LATEX |= {"†": r"$\dagger$", "‡": r"$\ddagger$", "↓": r"$\downarrow$"}
 _LATEX |= {"<": "$<$", ">": "$>$"}
 
 
@@ -113,6 +113,11 @@ class Table:
         return [all(isinstance(cell, int | float | Marked | None) for cell in column) for column in columns]
 
 
+def with_interval(value: float, bounds: list[float] | None) -> Marked:
+    """`0.824 [0.767, 0.868]`, without bounds `0.824`."""
+    return Marked(f"{value:.3f}" + ("" if bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"), "")
+
+
 def shown(cell: Any) -> Marked:
     """A cell as it is read."""
     if isinstance(cell, Marked):
@@ -126,4 +131,4 @@ def _latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-__all__ = ["Marked", "Table", "shown"]
+__all__ = ["Marked", "Table", "shown", "with_interval"]

@@ -13,9 +13,9 @@ from .findings import confusion
 from .findings import difficulty_curve
 from .findings import reliability_of
 from .findings import rows_most_often_wrong
-from .score_tables import with_interval
 from .table import Marked
 from .table import Table
+from .table import with_interval
 
 # ---- details --------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,11 @@ import numpy as np
 
 from ..corpus_specs import CorpusSpec
 from ..experiment_statistics import PooledRows
+from ..floors.words import NAMES as FLOOR_NAMES
+from ..floors.words import below_line
+from ..floors.words import below_mark
+from ..floors.words import comparison
+from ..floors.words import floors_of
 from ..metrics import SCALARS
 from ..metrics import emotion_scores
 from ..metrics import mean_and_std
@@ -170,6 +175,30 @@ def result_rows(facts: CardFacts, corpus: str) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def floor_rows(facts: CardFacts) -> list[list[str]]:
+    """UAR of the floors in each corpus, the first row their names; [] where there are none. Of two decisions, that
+    among all classes."""
+    of_corpora = {corpus: floors_of(facts.entry, corpus) for corpus in facts.tested}
+    names = [name for name in FLOOR_NAMES if any(name in floors for floors in of_corpora.values())]
+    if not names:
+        return []
+    rows = [["tested on", *(FLOOR_NAMES[name] for name in names), "this experiment minus its floor"]]
+    for corpus, floors in of_corpora.items():
+        found = comparison(facts.entry, corpus)
+        difference = "–" if found is None else f"{found['difference']:+.3f}"
+        if found is not None and found["ci95"] is not None:
+            difference += " [{:+.3f}, {:+.3f}]".format(*found["ci95"])
+        cells = [_with_interval(floors[name]["uar"]) if name in floors else "–" for name in names]
+        rows.append([corpus, *cells, difference])
+    return rows
+
+
+def floor_warnings(facts: CardFacts) -> list[tuple[str, str]]:
+    """Of an experiment that is certainly below its floor."""
+    below = [below_line(facts.entry, corpus) for corpus in facts.tested if below_mark(facts.entry, corpus) == "below"]
+    return [("A simpler model does better.", f"The experiment is {line}.") for line in below]
 
 
 def score_notes(facts: CardFacts) -> list[str]:

@@ -275,6 +275,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
             said["by_session"] = sorted(said["by_session"].values(), key=lambda each: each["uar"])
             lacking = said.get("folds_lacking_classes", {})
             said["folds_lacking_classes"] = {folds[fold]: classes for fold, classes in lacking.items()}
+    floors = {key: value for key, value in (entry.get("floors") or {}).items() if key != "folds"}
     return {
         "recipe": results["recipe"],
         "protocol": [*dict.fromkeys(run["protocol"] for run in runs), *entry.get("shared_rows", [])],
@@ -287,6 +288,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
                 "runs": runs,
                 "summary": entry["summary"],
                 "statistics": statistics,
+                **({"floors": floors} if floors else {}),
             }
         ],
     }

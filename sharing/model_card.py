@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 
 from .. import __version__
 from ..contamination import contamination
+from ..floors.results import RULE
 from ..learning_checks import experiment_warnings
 from ..markup import Markdown
 from ..markup import link
@@ -29,6 +30,8 @@ from .card_results import CardFacts
 from .card_results import by_gender
 from .card_results import by_speaker
 from .card_results import count
+from .card_results import floor_rows
+from .card_results import floor_warnings
 from .card_results import interval_note
 from .card_results import protocol
 from .card_results import protocol_of
@@ -66,12 +69,14 @@ def model_card(facts: CardFacts) -> ModelCard:
         reads=_READS[facts.settings.modality],
         input=_input(facts),
         labels=facts.entry["labels"],
-        warnings=_warnings(facts),
+        warnings=[*_warnings(facts), *floor_warnings(facts)],
         protocol=list(filter(None, [*protocol(facts), ties_note(facts.entry["runs"])])),
         whose_numbers=whose_numbers(facts),
         compared=compared(facts.entry["name"], facts.choices),
         results=[row for corpus in facts.tested for row in result_rows(facts, corpus)],
         score_notes=score_notes(facts),
+        floors=floor_rows(facts),
+        floor_rule=RULE,
         chance=f"{1 / len(facts.entry['labels']):.3f}",
         seeds=count(len(facts.settings.seeds), "seed"),
         interval_note=interval_note(facts),
