@@ -243,7 +243,7 @@ def _rated(data: ReportData) -> list[tuple[str, str, dict[str, Any]]]:
             own = floors.get(each.entry["floors"]["own"], {}) if floors else {}
             if "vad" in tested.statistics:
                 found.append((each.name, corpus, tested.statistics["vad"]))
-                found.append((f"{each.name}: floor", corpus, own.get("vad", {})))
+                found.append((f"{each.name}: floor", corpus, own.get("vad", {})))  # no line without one
     return found
 
 

@@ -31,6 +31,7 @@ from emomm.floors.fitting import ALPHA_GRID
 from emomm.floors.fitting import C_TIMES_ROWS
 from emomm.floors.fitting import FloorRows
 from emomm.floors.fitting import fit_floor
+from emomm.floors.results import RULE
 from emomm.floors.results import _comparison
 from emomm.floors.results import floors_entry
 from emomm.floors.store import FloorStore
@@ -39,6 +40,12 @@ from emomm.job import _runs
 from emomm.job import run
 from emomm.metrics import RATINGS
 from emomm.metrics import concordance
+from emomm.reporting import score_tables
+from emomm.reporting.data import read_report
+from emomm.reporting.floor_tables import floors_table
+from emomm.reporting.results_table import results_notes
+from emomm.reporting.results_table import results_table
+from emomm.reporting.words import caveats
 from emomm.results import pooled_predictions
 from emomm.settings import load_recipe
 
@@ -314,6 +321,79 @@ def test_an_experiment_above_its_floor_is_not_marked():
     assert said["difference"] > 0 and not said["below"] and not said["certain"]
     other = pool_runs(loso(corpus_of(6)))["IEMO"]
     assert _comparison("IEMO", better, other) is None
+
+
+def test_the_table_at_the_end_of_a_job_has_floors(job):
+    results = {"experiments": list(job.entries.values())}
+    lines = results_table(results).splitlines()
+    assert lines[0].split("  ")[0] == "experiment" and lines[0].index("UAR [95 %]") < lines[0].index("floor")
+    floors_of_rows = [line[lines[0].index("floor") : lines[0].index("accuracy")].strip() for line in lines[2:]]
+    pooled = {name: entry["floors"]["corpora"]["synthetic"] for name, entry in job.entries.items()}
+    assert floors_of_rows[0] == f"{pooled['voice']['voice']['uar']['pooled']:.3f} below"
+    assert floors_of_rows[2].split()[0] == f"{pooled['both']['chosen']['uar']['pooled']:.3f}"
+    notes = results_notes(results)
+    (said,) = (line for line in notes if line.startswith("Floors on synthetic (UAR): chance 0.250, most frequent"))
+    for kind in ("words", "both", "chosen"):
+        name = "chosen on validation" if kind == "chosen" else kind
+        assert f"{name} {pooled['both'][kind]['uar']['pooled']:.3f}" in said
+    # Of the voice there are two: that of two seeds, and that of one.
+    for name in ("voice", "both"):
+        assert f"voice {pooled[name]['voice']['uar']['pooled']:.3f} ({name})" in said
+    difference = pooled["voice"]["comparison"]["difference"]
+    (below,) = (line for line in notes if line.startswith("voice is below"))
+    assert f"UAR {difference:+.3f} [" in below and below.endswith("; the interval leaves out 0.")
+    for entry in results["experiments"]:
+        entry = {key: value for key, value in entry.items() if key != "floors"}
+        assert "floor" not in results_table({"experiments": [entry]})
+        assert not [line for line in results_notes({"experiments": [entry]}) if "loor" in line]
+
+
+def test_the_report_has_floors(job):
+    data = read_report([job.folder / "small"])
+    table = score_tables.results_table(data)
+    column = table.columns.index("floor (difference)")
+    said = job.entries["voice"]["floors"]["corpora"]["synthetic"]
+    difference = f"{said['comparison']['difference']:+.3f}".replace("-", "−")
+    assert table.rows[0][column] == (f"{said['voice']['uar']['pooled']:.3f} ({difference})", "↓")
+    columns, rows = table.plain
+    found = dict(zip(columns, rows[0], strict=True))
+    assert found["floor"] == said["voice"]["uar"]["pooled"] and found["below_floor"] == "below"
+    assert [found[f"minus_floor{part}"] for part in ("", "_low", "_high")] == [
+        said["comparison"]["difference"],
+        *said["comparison"]["ci95"],
+    ]
+    assert "See the floors below." in table.note and r"$^{\downarrow}$" in table.latex()
+    table = floors_table(data)
+    by_name = {(row[0], row[-1]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert by_name["chance", "voice, words, both"]["UAR"].text == "0.250"
+    voice = by_name["logistic regression on the voice", "voice"]
+    low, high = said["voice"]["uar"]["ci95"]
+    assert voice["UAR"].text == f"{said['voice']['uar']['pooled']:.3f} [{low:.3f}, {high:.3f}]"
+    chosen = sorted(fold["C"] for fold in job.entries["voice"]["floors"]["folds"]["voice"])
+    assert voice["C, or what was chosen"] in (f"{chosen[0]:.2g} to {chosen[-1]:.2g}", f"{chosen[0]:.2g}")
+    of_both = by_name["logistic regression on voice, words or both, as validation chooses", "both"]
+    assert " of 2 folds" in of_both["C, or what was chosen"]
+    assert table.note.startswith(RULE) and "For what a row lacks" in table.note
+    for text in (table.latex(), table.markdown(), table.csv()):
+        assert "logistic regression on the voice" in text
+    ratings = {row[0]: row for row in score_tables.vad_table(data).rows if row[2] == "arousal"}
+    assert set(ratings) == {"both", "both: floor"}
+    ccc = job.entries["both"]["floors"]["corpora"]["synthetic"]["chosen"]["vad"]["arousal"]["ccc"]
+    assert ratings["both: floor"][4].text.startswith(f"{ccc['pooled']:.3f} [")
+    assert [line for line in caveats(data) if line.startswith("voice is below its floor on synthetic: UAR -")]
+
+
+def test_a_report_without_floors_has_no_trace_of_them(job, tmp_path):
+    shutil.copytree(job.folder / "small", tmp_path / "job")
+    results = json.loads((tmp_path / "job" / "results.json").read_text())
+    for entry in results["experiments"]:
+        del entry["floors"]
+    (tmp_path / "job" / "results.json").write_text(json.dumps(results))
+    data = read_report([tmp_path / "job"])
+    table = score_tables.results_table(data)
+    assert "floor (difference)" not in table.columns and "loor" not in table.note
+    assert floors_table(data).rows == [] and not [line for line in caveats(data) if "floor" in line]
+    assert not [row for row in score_tables.vad_table(data).rows if "floor" in row[0]]
 
 
 def test_floors_false_leaves_them_out(tmp_path, job):
