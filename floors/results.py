@@ -27,8 +27,8 @@ RULE = (
     "fitted on the same training rows as the runs; validation rows choose C and are not fitted on. The floor of an "
     "experiment is the one on what it hears or reads; of voice and words together, the one on voice, words or both "
     "that is best on the validation rows of each fold. An experiment is below its floor where its UAR, pooled over "
-    "folds and averaged over seeds, is lower than the floor's on the same rows; that is certain where the 95 % "
-    "interval of the difference, paired by speaker, leaves out 0."
+    "folds and averaged over seeds, is lower than the floor's on the same rows; clearly so where the 95 % interval "
+    "of the difference, paired by speaker, leaves out 0."
 )
 _OWN = {"audio": "voice", "text": "words", "both": CHOSEN}
 
@@ -49,8 +49,8 @@ def floors_entry(
         "most_frequent": {metric: S, "seeds"}, "voice": ..., "words": ..., "both": ..., "chosen": ..., "comparison":
         T}}, "folds": {floor: [{"fold", "seeds", ...how it was chosen, "test": {corpus: {metric: score}}}]}}; S as in
         `experiment_statistics`, of the same rows as the experiment's; with "vad" where the experiment learns ratings.
-        T is the UAR of `compare_experiments`, the experiment minus its floor, uncorrected, with "below" and "certain"
-        (the interval leaves out 0); None where that can't be said.
+        T is the UAR of `compare_experiments`, the experiment minus its floor, uncorrected, with "below" and "clear"
+        (below, and the interval over speakers leaves out 0); None where that can't be said.
     """
     done = [(run["seed"], run["fold"]) for run in runs if run["status"] == "done"]
     of_runs = {key: _with_chosen(floors[key], modality) for key in done if key in floors}
@@ -147,7 +147,8 @@ def _comparison(corpus: str, rows: PooledRows, floor: PooledRows) -> dict[str, A
         return None
     said = {key: value for key, value in pairs[0]["uar"].items() if key != "p_holm"}  # there is one pair
     below = said["difference"] < -1e-12
-    return {**said, "below": below, "certain": bool(below and said["ci95"] is not None and said["ci95"][1] < 0)}
+    by_speaker = said["ci95"] is not None and said["ci_units"] == "speakers"
+    return {**said, "below": below, "clear": bool(below and by_speaker and said["ci95"][1] < 0)}
 
 
 __all__ = ["CHOSEN", "RULE", "floors_entry"]

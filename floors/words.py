@@ -49,11 +49,11 @@ def comparison(entry: dict[str, Any], corpus: str) -> dict[str, Any] | None:
 
 
 def below_mark(entry: dict[str, Any], corpus: str) -> str:
-    """`below`; in brackets where the interval of the difference does not leave out 0; "" where it is not below."""
+    """`below`; in brackets where it is not clear, see `floors.results`; "" where it is not below."""
     found = comparison(entry, corpus)
     if found is None or not found["below"]:
         return ""
-    return "below" if found["certain"] else "(below)"
+    return "below" if found["clear"] else "(below)"
 
 
 def below_line(entry: dict[str, Any], corpus: str) -> str | None:
@@ -62,9 +62,9 @@ def below_line(entry: dict[str, Any], corpus: str) -> str | None:
     if found is None or not found["below"]:
         return None
     interval = "" if found["ci95"] is None else " [{:+.3f}, {:+.3f}]".format(*found["ci95"])
-    kind = "" if found["ci_units"] == "speakers" else ", over rows, which ignores dependence"
-    sure = "the interval leaves out 0" if found["certain"] else "the interval does not leave out 0"
-    sure = f"{sure}{kind}" if interval else "there is no interval"
+    sure = "the interval leaves out 0" if interval and found["ci95"][1] < 0 else "the interval does not leave out 0"
+    sure = sure if interval else "there is no interval"
+    sure += "" if found["ci_units"] == "speakers" else ", and is over rows of fewer than five speakers: too narrow"
     return (
         f"below its floor on {corpus}: UAR {found['difference']:+.3f}{interval} against "
         f"{NAMES[entry['floors']['own']]} ({own_floor(entry, corpus):.3f}); {sure}"

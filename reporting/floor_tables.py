@@ -23,7 +23,8 @@ FLOOR_COLUMN = "floor (difference)"
 PLAIN_COLUMNS = ["floor", "minus_floor", "minus_floor_low", "minus_floor_high", "minus_floor_p", "below_floor"]
 NOTE = (
     f"{FLOOR_COLUMN.capitalize()}: UAR of the experiment's floor on the same rows, and the experiment's minus that. "
-    "↓: below it, in brackets where the 95 % interval of the difference does not leave out 0. See the floors below."
+    "↓: below it, in brackets where the 95 % interval of the difference over speakers does not leave out 0. See the "
+    "floors below."
 )
 
 

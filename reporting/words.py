@@ -5,7 +5,7 @@ from typing import Any
 
 from ..contamination import contamination
 from ..floors.words import below_line
-from ..floors.words import comparison
+from ..floors.words import below_mark
 from ..learning_checks import experiment_line
 from ..selection import Candidate
 from ..selection import choose
@@ -79,10 +79,9 @@ def _uar(each: ReportedExperiment, corpus: str) -> str:
 def caveats(data: ReportData) -> list[str]:
     """What a reader must know first."""
     found = [f"{each.name}: {line}" for each in data.experiments if (line := experiment_line(each.entry["runs"]))]
-    for each in data.experiments:  # those of which it is certain; the others are marked in the table
-        for corpus in each.tested:
-            said = below_line(each.entry, corpus)
-            found += [f"{each.name} is {said}."] if said and comparison(each.entry, corpus)["certain"] else []
+    for each in data.experiments:  # those of which it is clear; the others are marked in the table
+        below = (corpus for corpus in each.tested if below_mark(each.entry, corpus) == "below")
+        found += [f"{each.name} is {below_line(each.entry, corpus)}." for corpus in below]
     for name, card in data.corpora.items():
         warning = contamination(name, card["extractor"], card.get("speech_encoder"))
         found += [text for text in (card["caveat"], warning) if text]

@@ -11,6 +11,7 @@ import numpy as np
 from ..corpus_specs import CorpusSpec
 from ..experiment_statistics import PooledRows
 from ..floors.words import NAMES as FLOOR_NAMES
+from ..floors.words import SHORT
 from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import comparison
@@ -184,7 +185,7 @@ def floor_rows(facts: CardFacts) -> list[list[str]]:
     names = [name for name in FLOOR_NAMES if any(name in floors for floors in of_corpora.values())]
     if not names:
         return []
-    rows = [["tested on", *(FLOOR_NAMES[name] for name in names), "this experiment minus its floor"]]
+    rows = [["tested on", *(SHORT[name] for name in names), "this experiment minus its floor"]]
     for corpus, floors in of_corpora.items():
         found = comparison(facts.entry, corpus)
         difference = "–" if found is None else f"{found['difference']:+.3f}"
@@ -196,7 +197,7 @@ def floor_rows(facts: CardFacts) -> list[list[str]]:
 
 
 def floor_warnings(facts: CardFacts) -> list[tuple[str, str]]:
-    """Of an experiment that is certainly below its floor."""
+    """Of an experiment that is clearly below its floor."""
     below = [below_line(facts.entry, corpus) for corpus in facts.tested if below_mark(facts.entry, corpus) == "below"]
     return [("A simpler model does better.", f"The experiment is {line}.") for line in below]
 

@@ -35,6 +35,8 @@ from emomm.floors.results import RULE
 from emomm.floors.results import _comparison
 from emomm.floors.results import floors_entry
 from emomm.floors.store import FloorStore
+from emomm.floors.words import below_line
+from emomm.floors.words import below_mark
 from emomm.job import _prepare
 from emomm.job import _runs
 from emomm.job import run
@@ -297,7 +299,7 @@ def test_an_experiment_below_its_floor_is_marked(job):
     difference = entry["summary"]["synthetic"]["uar"]["pooled"] - of_corpus["voice"]["uar"]["pooled"]
     assert entry["floors"]["own"] == "voice"
     assert said["difference"] == pytest.approx(difference) and difference < -0.3
-    assert said["below"] and said["certain"] and said["ci95"][1] < 0
+    assert said["below"] and said["clear"] and said["ci95"][1] < 0
     assert (said["test"], said["ci_units"]) == ("swapped speakers", "speakers")
     place = job.folder / "small" / "voice"
     runs = [
@@ -318,7 +320,7 @@ def test_an_experiment_above_its_floor_is_not_marked():
     corpus = corpus_of(8)
     better, floor = (pool_runs(loso(corpus, skill))["IEMO"] for skill in (3.0, 0.5))
     said = _comparison("IEMO", better, floor)
-    assert said["difference"] > 0 and not said["below"] and not said["certain"]
+    assert said["difference"] > 0 and not said["below"] and not said["clear"]
     other = pool_runs(loso(corpus_of(6)))["IEMO"]
     assert _comparison("IEMO", better, other) is None
 
@@ -394,6 +396,16 @@ def test_a_report_without_floors_has_no_trace_of_them(job, tmp_path):
     assert "floor (difference)" not in table.columns and "loor" not in table.note
     assert floors_table(data).rows == [] and not [line for line in caveats(data) if "floor" in line]
     assert not [row for row in score_tables.vad_table(data).rows if "floor" in row[0]]
+
+
+def test_fewer_than_five_speakers_make_nothing_clear():
+    corpus = corpus_of(4)
+    worse, floor = (pool_runs(loso(corpus, skill))["IEMO"] for skill in (0.0, 9.0))
+    said = _comparison("IEMO", worse, floor)
+    assert said["ci95"][1] < 0 and said["below"] and not said["clear"]
+    entry = {"floors": {"own": "voice", "corpora": {"IEMO": {"voice": {"uar": {"pooled": 0.9}}, "comparison": said}}}}
+    assert below_mark(entry, "IEMO") == "(below)"
+    assert "over rows of fewer than five speakers" in below_line(entry, "IEMO")
 
 
 def test_floors_false_leaves_them_out(tmp_path, job):
