@@ -49,6 +49,9 @@ def drawn(classes):
         "counts": lambda: figures.confusion_figure(matrix, names, shares=False),
         "shares": lambda: figures.confusion_figure(matrix * (np.arange(classes) > 0)[:, None], names, shares=True),
         "scores": lambda: figures.scores_figure(names, rng.random(classes), [None, *[[0.4, 0.6]] * (classes - 1)]),
+        "floors": lambda: figures.scores_figure(
+            names, rng.random(classes), [None] * classes, [None, *rng.random(classes - 1)]
+        ),
         "speakers": lambda: figures.groups_figure(groups(2 * classes), "speaker"),
         "many speakers": lambda: figures.groups_figure(groups(300), "speaker"),
         "cross-corpus": lambda: figures.cross_corpus_figure(corpora),
@@ -104,7 +107,7 @@ def test_axes_are_labelled():
         made = draw()
         main = [axes for axes in made.axes if axes.get_label() != "<colorbar>"]
         assert main[-1].get_xlabel(), name
-        if name not in ("scores", "speakers"):  # their rows are named
+        if name not in ("scores", "floors", "speakers"):  # their rows are named
             assert all(axes.get_ylabel() for axes in main), name
 
 
@@ -156,6 +159,15 @@ def test_names_that_are_too_long_stay_apart():
     many = [f"cross attention, learning rate {rate}, curriculum on, IEMOCAP" for rate in ("1e-3", "3e-4")]
     made = figures.scores_figure(many, [0.5, 0.6], [None, None])
     assert len({label.get_text() for label in made.axes[0].get_yticklabels()}) == 2
+
+
+def test_floors_stand_beside_their_experiments():
+    made = figures.scores_figure(["a", "b", "c"], [0.5, 0.6, 0.7], [None] * 3, [None, 0.8, 0.25])
+    drawn = [line.get_xydata().tolist() for line in made.axes[0].lines if len(line.get_xydata()) == 2]
+    assert drawn == [[[0.8, 0.7], [0.8, 1.3]], [[0.25, 1.7], [0.25, 2.3]]]
+    (legend,) = made.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["floor: logistic regression, same rows"]
+    assert not figures.scores_figure(["a"], [0.5], [None], [None]).legends
 
 
 @pytest.mark.parametrize("name", [r"$\frac$", "costs $5 or $6", "怒り", "a_b^c"])
