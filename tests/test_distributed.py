@@ -162,6 +162,11 @@ def test_a_whole_job(folder):
             right = np.mean([a == b for a, b in zip(table["label"], table["prediction"], strict=True)])
             assert run["test"]["synthetic"]["accuracy"] == pytest.approx(right)
             assert run["test"]["synthetic"]["n"] == len(table)
+    # Voice, words and both in two sessions, fitted by one process.
+    assert len(list((folder / "small" / "floors").iterdir())) == 6
+    for experiment in results["experiments"]:
+        found = experiment["floors"]["corpora"]["synthetic"]
+        assert found["words"]["uar"]["pooled"] > 0 and found["comparison"]["difference"] < 1
     left = {path.name for path in (folder / "small").rglob("*")}
     assert not any(name.startswith(("checkpoint", "best.")) or name.endswith(".temporary") for name in left)
 
