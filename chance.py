@@ -91,12 +91,14 @@ def _lowest(counted: np.ndarray, gamma: float) -> float:
     if gamma == 0 or len(counted) == 1:
         return float(-(counted @ np.log(counted / counted.sum())))
 
-    def value(logits: np.ndarray) -> float:
+    def value_and_gradient(logits: np.ndarray) -> tuple[float, np.ndarray]:
         log_p = logits - np.logaddexp.reduce(logits)
-        return float(-(counted * (-np.expm1(log_p)) ** gamma) @ log_p)
+        p, doubt = np.exp(log_p), np.maximum(-np.expm1(log_p), 1e-12)
+        by_log_p = counted * (gamma * p * doubt ** (gamma - 1) * log_p - doubt**gamma)
+        return float(-(counted * doubt**gamma) @ log_p), by_log_p - p * by_log_p.sum()
 
-    starts = (np.log(counted), np.log(counted) / (1 + gamma), np.zeros(len(counted)))
-    return min(minimize(value, start, method="BFGS").fun for start in starts)
+    starts = (np.log(counted) / (1 + gamma), np.zeros(len(counted)))
+    return min(minimize(value_and_gradient, start, jac=True, method="BFGS").fun for start in starts)
 
 
 def _rating_variance(vad: np.ndarray, row_weights: np.ndarray) -> float:

@@ -57,8 +57,10 @@ class LearningWatch(TrainerCallback):
                 if now.shape == before.shape:
                     before = before.to(weight.device)
                     change = (now - before).square().mean().sqrt() / before.square().mean().sqrt().clamp(min=_SMALL)
-                found.append(torch.stack([weight.isfinite().all().float(), change]))
-        finite, changes = torch.stack(found).cpu().unbind(dim=1)
+                # NaN and infinity are the lowest or the highest value of all.
+                found.append(torch.stack([*(value.float() for value in torch.aminmax(weight.detach())), change]))
+        lowest, highest, changes = torch.stack(found).cpu().unbind(dim=1)
+        finite = lowest.isfinite() & highest.isfinite()
         largest = changes.nan_to_num(nan=math.inf).max().item()
         self.record = replace(
             self.record,
