@@ -237,17 +237,15 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
     gc.collect()
     gc.freeze()
-    floors = job_floors(experiments, plans, recipe.output_dir, state)
     failed: list[str] = []
     with JobProgress(recipe.name, sum(map(len, plans)), shown=state.is_main_process) as progress:
+        floors = job_floors(experiments, plans, recipe.output_dir, state)
         for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
             experiment.callbacks = [progress.callback]
             for planned in runs:
-                progress.begin(str(planned))
-                outcome = _one(experiment, planned, state)
+                outcome = _shown(experiment, planned, state, progress)
                 if outcome["status"] != "done":
                     failed.append(f"{planned}: {outcome['status']}")
-                progress.end(outcome["validation"]["uar"] if outcome["status"] == "done" else None)
                 entry["runs"].append(_public(outcome))
                 entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
                 if state.is_main_process:
@@ -261,6 +259,13 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         write_json(recipe.output_dir / RESULTS, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
     return Outcome("\n".join([*lines, str(recipe.output_dir / RESULTS)]), failed)
+
+
+def _shown(experiment: Experiment, planned: Run, state: PartialState, progress: JobProgress) -> dict[str, Any]:
+    progress.begin(str(planned))
+    outcome = _one(experiment, planned, state)
+    progress.end(outcome["validation"]["uar"] if outcome["status"] == "done" else None)
+    return outcome
 
 
 def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
