@@ -73,7 +73,7 @@ def test_a_hub_that_never_answers_is_asked_once(silent, online, caplog):
                 take()
     assert len(silent.calls) == 1
     assert caplog.text.count(f"asking {silent.url} for nobody/nothing") == 1
-    assert caplog.text.count(f"{silent.url} can't be reached (no answer within 1 s)") == 1
+    assert caplog.text.count(f"{silent.url} can't be reached (") == 1
     assert constants.is_offline_mode()
 
 
