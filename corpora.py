@@ -117,6 +117,7 @@ class Corpus:
             "extractor": os.path.basename(said) if os.path.isabs(said := self.spec.extractor) else said,
             "speech_encoder": self.spec.speech_encoder,
             "language": self.spec.language,
+            "vad_of": self.spec.vad_of,
             "caveat": self.spec.caveat,
             "citation": self.spec.citation,
             "notes": list(self.notes),

@@ -73,6 +73,7 @@ class CorpusSpec:
         licence, licence_url, extractor, language: for cards and results; the extractor is what made the features.
         speech_encoder: what made the features, as `SpeechFeatures.to_dict` says it, so that models trained on them
             take recordings. Data from `extract_features.py` brings its own, which holds.
+        vad_of: what valence, arousal and dominance rate, in words, where it is not the whole row; for reports.
         caveat: what limits the meaning of numbers on the corpus; a sentence or more, for reports and cards.
         citation: whom users of the corpus cite.
         generator: parameters of `synthetic.Generator`: the corpus is generated, not read.
@@ -104,6 +105,7 @@ class CorpusSpec:
     extractor: str = "not stated"
     language: str = "not stated"
     speech_encoder: dict[str, Any] | None = None
+    vad_of: str = ""
     caveat: str = ""
     citation: str = ""
     generator: dict[str, Any] | None = None
@@ -187,7 +189,7 @@ class CorpusSpec:
     def _check_types(self) -> None:
         optional = ("hub_id", "hub_id_audio", "path", "revision", "id_pattern")
         texts = ("name", "split", "speakers_of", "licence", "licence_url", "extractor", "language")
-        for key in (*texts, "caveat", "citation", *optional):
+        for key in (*texts, "vad_of", "caveat", "citation", *optional):
             value = getattr(self, key)
             if not isinstance(value, str) and not (value is None and key in optional):
                 raise self._wrong(key, "a string")

@@ -142,6 +142,7 @@ BUILTIN: dict[str, CorpusSpec] = {
             extractor=_WHISPER,
             language="voice de, words en",
             speech_encoder=dict(_WHISPER_BASE),
+            vad_of="the sentence, not of the recording",
             caveat=(
                 "emodb_emobank is a paired sample: acted German voices (EmoDB, ten actors, ten sentences, cut to"
                 " 2 s) beside English sentences (EmoBank) of the same emotion, which nobody said. Voice and "

@@ -539,6 +539,7 @@ def test_paired_sample():
     assert ((v < 2.75) & (a > 3.2))[anger].all() and ((v < 2.75) & (a < 2.95))[sad].all()
     assert ((v > 3.35) & (a > 3.15))[happy].all() and (np.abs(v - 3) < 0.0601)[neutral].all()
     assert not np.isnan(corpus.vad).any() and corpus.notes == []
+    assert corpus.card()["vad_of"] == "the sentence, not of the recording" and voices.card()["vad_of"] == ""
 
 
 def test_sample_data_is_small_and_says_what_it_is():
