@@ -16,13 +16,14 @@ import pyarrow.csv
 from .names import spelling
 
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-_MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
+MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+"""What a file of Unicode may begin with, and its encoding."""
 _BEGINNING = 1 << 20
 # A row with the features of all frames is megabytes long, and a block must hold at least one.
 _BLOCK_BYTES = 1 << 26
@@ -62,7 +63,7 @@ def _beginning(file: Path, promised: str) -> tuple[str, str, list[str]]:
     """Encoding, separator and the names of the columns."""
     with file.open("rb") as opened:
         start = opened.read(_BEGINNING)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")
     text = start.decode(encoding, errors="replace").lstrip("\ufeff\r\n")
     first = text.splitlines()[0] if text else ""
     if "\0" in first:
@@ -100,4 +101,4 @@ def _check_last_quote(file: Path, table: pa.Table, encoding: str) -> None:
         raise ValueError("a quote in its last row is never closed; close it, or double it where it is meant as such")
 
 
-__all__ = ["read_csv"]
+__all__ = ["MARKS", "read_csv"]

@@ -3,9 +3,9 @@
 Each parquet file is read by what it says of itself: of two, the class numbers may stand for other classes.
 """
 
-import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets.data_files import DataFilesList
 
+from ..corpus_tables import DataFile
+from ..corpus_tables import named
+from ..corpus_tables import open_data_file
 from ..errors import InputError
 from ..hub_access import reach_hub
 from .row_columns import is_plain
@@ -51,6 +53,7 @@ class _File:
     path: Path
     rows: int
     schema: pa.Schema
+    opened: DataFile
     classes: dict[str, list[str]]
     audio: str | None
 
@@ -164,34 +167,19 @@ def _unreadable(shown: str, error: Exception, what: str = "can't read") -> Input
 
 def _file(path: Path) -> _File:
     try:
-        with pq.ParquetFile(os.fspath(path)) as opened:
-            schema, rows = opened.schema_arrow, opened.metadata.num_rows
-    except (OSError, ValueError) as error:  # Arrow's are ValueErrors
+        opened = open_data_file(path)
+        with pq.ParquetFile(os.fspath(path)) as parquet:
+            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+        names = {name: opened.class_names(name) for name in schema.names}
+    except Exception as error:  # of any kind, where a file is damaged
         raise _unreadable(str(path), error) from error
-    return _File(path, rows, schema, _classes(schema), _audio_column(schema))
+    classes = {name: found for name, found in names.items() if found is not None}
+    return _File(path, rows, schema, opened, classes, _audio_column(schema, opened.features))
 
 
-def _said(schema: pa.Schema) -> dict[str, Any]:
-    """What `datasets` has written into a file of its columns, {} where it hasn't."""
-    try:
-        said = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _classes(schema: pa.Schema) -> dict[str, list[str]]:
-    """{column: the names that its numbers stand for}."""
-    said = {name: kind for name, kind in _said(schema).items() if isinstance(kind, dict)}
-    return {
-        name: kind["names"] for name, kind in said.items() if kind.get("_type") == "ClassLabel" and "names" in kind
-    }
-
-
-def _audio_column(schema: pa.Schema) -> str | None:
+def _audio_column(schema: pa.Schema, features: Mapping[str, Any]) -> str | None:
     """The column of recordings, with bytes, path or samples; `audio` before others."""
-    said = _said(schema)
-    kinds = {name: kind.get("_type") for name, kind in said.items() if isinstance(kind, dict)}
+    kinds = {name: kind.get("_type") for name, kind in features.items() if isinstance(kind, Mapping)}
     found = [
         field.name
         for field in schema
@@ -217,28 +205,20 @@ def _refuse_unnamed(files: list[_File], shown: str) -> None:
 
 def _plain_columns(file: _File) -> pa.Table:
     try:
-        table = pq.ParquetFile(os.fspath(file.path), memory_map=True).read(columns=file.plain)
-    except (OSError, ValueError) as error:
+        table = file.opened.table(file.plain)
+    except Exception as error:  # of any kind, where a file is damaged
         raise _unreadable(str(file.path), error) from error
-    return _with_names(table.select(file.plain), file.classes, str(file.path))
+    return _with_names(table, file.classes, str(file.path))
 
 
 def _with_names(table: pa.Table, classes: dict[str, list[str]], shown: str) -> pa.Table:
-    """The class names in place of their numbers; none for -1, as `datasets` writes where there is no class."""
-    for name in table.column_names:
-        if name not in classes:
-            continue
-        numbers = pc.cast(table[name].combine_chunks(), pa.int64())
-        numbers = pc.if_else(pc.less(numbers, 0), pa.scalar(None, pa.int64()), numbers)
-        names = classes[name]
-        highest = pc.max(numbers).as_py()
-        if highest is not None and highest >= len(names):
-            raise InputError(
-                f"{shown}: column {name!r} holds the number {highest}, and says what 0-{len(names) - 1} stand for "
-                f"({', '.join(names)})"
-            )
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, pc.take(pa.array(names, pa.string()), numbers))
+    """The class names in place of their numbers."""
+    for place, name in enumerate(table.column_names):
+        if name in classes:
+            try:
+                table = table.set_column(place, name, named(table[name], classes[name]))
+            except ValueError as error:
+                raise InputError(f"{shown}: column {name!r}: {error}") from error
     return table.replace_schema_metadata(None)
 
 
@@ -292,8 +272,12 @@ def _one_column(loaded: datasets.Dataset, column: str) -> datasets.Dataset:
 
 def _loaded(loaded: datasets.Dataset, shown: str) -> DataSet:
     """What `datasets` has read, with one schema for all of it."""
+    try:
+        loaded.data.validate(full=True)  # following the offsets of a damaged file would end the process
+    except pa.ArrowException as error:
+        raise InputError(f"{shown} is damaged ({str(error).splitlines()[0]}); copy or make it again") from error
     schema = loaded.features.arrow_schema
-    column = _audio_column(schema)
+    column = _audio_column(schema, loaded.features.to_dict())
     plain = [field.name for field in schema if is_plain(field.type) and field.name != column]
     table = loaded.select_columns(plain).with_format("arrow")[:] if plain else pa.table({})
     classes = {name: kind.names for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)}

@@ -1,18 +1,16 @@
 """Tables of recordings, as people save them: .csv, .tsv and .jsonl files, in columns as they are."""
 
-import codecs
-import csv
-import io
 import json
 import math
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..corpus_specs import DEFAULT_COLUMNS
+from ..corpus_csv import MARKS
+from ..corpus_csv import read_csv
 from ..errors import InputError
 from ..names import same_column
 from ..names import spelling
@@ -22,38 +20,22 @@ TABLES = (".csv", ".tsv", ".jsonl")
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "wav")
 """Names of the column that says where a recording lies, the likeliest first."""
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-_KNOWN = {same_column(name) for names in (PATH_COLUMNS, *DEFAULT_COLUMNS.values()) for name in names}
-# The longer marks first: UTF-32's begins as UTF-16's does.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-
 
 def read_table(file: Path) -> pa.Table:
     """A table as it is: .csv and .tsv all as text (speaker 03 is a name), empty values as null.
-
-    Commas, semicolons or tabs stand between the values, whichever the header has; the text is UTF-8, or any other
-    Unicode with its mark.
 
     Raises:
         InputError: not readable, no rows, a line that is no row, text that is no Unicode.
     """
     try:
-        content = _unicode(file, file.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-    try:
-        rows = _json_rows(file, content) if file.suffix.lower() == ".jsonl" else _csv_rows(file, content)
-    except csv.Error as error:
-        raise InputError(f"cannot read {file}: {error}") from error
-    if not rows:
+        table = _read_csv(file) if file.suffix.lower() != ".jsonl" else table_of(_json_rows(file))
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # Arrow's are ValueErrors
+        raise InputError(f"cannot read {file}: {str(error).splitlines()[0]}") from error
+    if not table.num_rows:
         raise InputError(f"{file} has no rows")
-    return table_of(rows)
+    return table
 
 
 def table_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -75,60 +57,27 @@ def paths_of(table: pa.Table, column: str) -> list[str]:
     return [str((value.get("path") if isinstance(value, dict) else value) or "") for value in values]
 
 
-def _unicode(file: Path, content: bytes) -> str:
-    """The text of a file."""
-    zeros = f"{file}: it holds zero bytes, as UTF-16 without its mark does: save the table as UTF-8"
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
-    try:
-        text = content[len(mark) :].decode(encoding)
-    except UnicodeDecodeError as error:
-        if b"\0" in content:
-            raise InputError(zeros) from error
-        line = content[: error.start].count(b"\n") + 1
-        shown = content.split(b"\n")[line - 1].strip()[:60].decode("cp1252", "replace")
-        raise InputError(
-            f"{file}, line {line}: not in UTF-8; where the line is {shown!r}, in the Windows encoding cp1252, else in "
-            "another one. Save the table as UTF-8"
-        ) from error
-    if "\0" in text:
-        raise InputError(zeros)
-    return text
-
-
-def _separator(file: Path, header: str) -> str:
-    """What stands between the names of the header: by how many names it then has that are known here."""
-    order = "\t,;" if file.suffix.lower() == ".tsv" else ",;\t"
-
-    def known(separator: str) -> tuple[int, bool]:
-        names = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
-        return sum(same_column(name) in _KNOWN for name in names), len(names) > 1
-
-    return max(order, key=known)
-
-
-def _csv_rows(file: Path, content: str) -> list[dict[str, Any]]:
-    separator = _separator(file, re.split(r"[\r\n]", content.lstrip("\r\n"), maxsplit=1)[0])
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
-    header = [spelling(name) for name in next((line for line in reader if line), [])]
-    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+def _read_csv(file: Path) -> pa.Table:
+    table, _ = read_csv(file)
+    names = [name for name in table.column_names if name]  # pandas' row numbers have none
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(f"{file}, line 1: two columns are called {', '.join(twice)}; each must be there once")
-    rows = []
-    for line in reader:
-        if not line:
-            continue
-        if len(line) != len(header):
-            raise InputError(
-                f"{file}, line {reader.line_num}: not as many values as the header has names ({len(line)} and "
-                f"{len(header)}, separated by {_SEPARATORS[separator]})"
-            )
-        rows.append({name: value.strip() or None for name, value in zip(header, line, strict=True)})
-    return rows
+    return pa.table({name: _stripped(table[name]) for name in names})
 
 
-def _json_rows(file: Path, content: str) -> list[dict[str, Any]]:
+def _stripped(column: pa.ChunkedArray) -> pa.Array:
+    """Without blanks around the values, and quotes after a blank; null where nothing is left."""
+    unquoted = pc.replace_substring_regex(column.combine_chunks(), r'^\s+"([^"]*)"\s*$', r"\1")
+    found = pc.utf8_trim_whitespace(unquoted)
+    return pc.if_else(pc.equal(found, ""), pa.scalar(None, pa.string()), found)
+
+
+def _json_rows(file: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(content.split("\n"), start=1):
+    content = file.read_bytes()
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    for number, line in enumerate(content.decode(encoding).removeprefix("\ufeff").split("\n"), start=1):
         if not line.strip():
             continue
         try:

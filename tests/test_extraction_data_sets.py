@@ -62,7 +62,7 @@ def test_numbers_beside_named_classes_are_refused(tmp_path):
 
 def test_a_class_number_without_a_name(tmp_path):
     path = shard(tmp_path / "train.parquet", "ab", ["calm", "angry"], [0, 2])
-    with pytest.raises(InputError, match=r"column 'label' holds the number 2, and says what 0-1 stand for \(calm, an"):
+    with pytest.raises(InputError, match="column 'label': class number 2 has no name; .* are calm, angry"):
         read_input(path)
 
 
@@ -124,6 +124,21 @@ def test_hidden_copies_of_files(tmp_path):
         shard(tmp_path / "d" / copy, "ab")
     (tmp_path / "d" / "._train.parquet").write_bytes(b"\0\5\x16\7")
     assert read_input(str(tmp_path / "d")).ids == ["a", "b"]
+
+
+def test_a_damaged_saved_folder_is_refused(tmp_path):
+    """Following its offsets would end the process."""
+    told = {"audio": [{"bytes": b"x", "path": "x.wav"}] * 50, "label": [f"word {i}" for i in range(50)]}
+    datasets.Dataset.from_dict(told).save_to_disk(tmp_path / "saved")
+    assert len(read_input(str(tmp_path / "saved"))) == 50
+    file = next((tmp_path / "saved").glob("*.arrow"))
+    content = bytearray(file.read_bytes())
+    offsets = np.cumsum([0] + [len(word) for word in told["label"]]).astype("<i4").tobytes()
+    place = content.index(offsets)
+    content[place + 80 : place + 84] = b"\xff\xff\xff\x7f"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="saved is damaged .*; copy or make it again"):
+        read_input(str(tmp_path / "saved"))
 
 
 def test_a_file_without_rows_and_one_that_is_torn(tmp_path):
