@@ -221,10 +221,11 @@ def _as_file(source: Path | bytes) -> Iterator[str]:
     if not isinstance(source, bytes):
         yield os.path.abspath(source)
         return
-    with tempfile.NamedTemporaryFile(prefix="emomm-") as file:
-        file.write(source)
-        file.flush()
-        yield file.name
+    with tempfile.TemporaryDirectory(prefix="emomm-") as folder:
+        path = os.path.join(folder, "recording")
+        with open(path, "wb") as file:
+            file.write(source)
+        yield path
 
 
 def _program() -> str | None:

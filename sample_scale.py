@@ -4,9 +4,11 @@ import numpy as np
 
 from .compressed_audio import AudioError
 
+BEYOND = 10.0
+"""Of full scale: more overshoot than any recording has, so that another scale is meant."""
+
 _BITS = (16, 24, 32)  # of samples, whatever type holds them
 _LOUD = 1.5  # of full scale: more is said
-_BEYOND = 10.0  # of full scale: more overshoot than any recording has, so that another scale is meant
 _OF_16_BITS = (100.0, 2.0**16)  # largest samples that are surely floats on the scale of 16 bits
 _HOW = "divide them by their full scale, and give floats"
 
@@ -66,9 +68,9 @@ def in_scale(samples: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     whole = 1 < largest <= 2.0**15 and bool((samples == np.rint(samples)).all())
     if whole or _OF_16_BITS[0] < largest <= _OF_16_BITS[1]:
         return samples / np.float32(2**15), [f"taken for 16 bits: its largest sample is {largest:.6g}"]
-    if largest > _BEYOND:
+    if largest > BEYOND:
         raise AudioError(f"{name}: its largest sample is {largest:.3g}; full scale is 1: divide by what it is here")
     return samples, [f"beyond full scale: its largest sample is {largest:.3g}"] if largest > _LOUD else []
 
 
-__all__ = ["from_integers", "in_scale"]
+__all__ = ["BEYOND", "from_integers", "in_scale"]

@@ -23,6 +23,7 @@ from ..compressed_audio import AudioError
 from ..compressed_audio import CompressedAudio
 from ..compressed_audio import compressed_kind
 from ..errors import InputError
+from ..sample_scale import BEYOND
 from ..waveforms import CHANNELS
 from ..waveforms import RATES
 from ..waveforms import SAMPLING_RATE
@@ -135,7 +136,7 @@ def pcm_blocks(stream: BinaryIO, pcm: Pcm, name: str) -> Iterator[np.ndarray]:
     kind = FORMATS[pcm.format]
     frame = kind.itemsize * pcm.channels
     rest, begun, bad = b"", False, 0
-    to_rate = _Resampler(pcm.rate)
+    to_rate, watch_scale = _Resampler(pcm.rate), _Scale(name)
     while piece := stream.read(_READ):
         rest += piece
         if not begun and len(rest) >= 4:
@@ -153,6 +154,7 @@ def pcm_blocks(stream: BinaryIO, pcm: Pcm, name: str) -> Iterator[np.ndarray]:
         if len(samples):
             samples, of_piece = without_bad(samples.reshape(-1, pcm.channels))
             bad += of_piece
+            watch_scale(samples)
             yield to_rate(samples.mean(axis=1, dtype=np.float32))
     _say_bad(name, bad)
     if rest:
@@ -233,11 +235,12 @@ def _at_rate(path: Path, file: Any, rate: int, channels: int, blocks: Iterator[n
 
     def mixed() -> Iterator[np.ndarray]:
         bad = 0
-        to_rate = _Resampler(rate)
+        to_rate, watch_scale = _Resampler(rate), _Scale(str(path))
         with file:
             for block in blocks:
                 block, of_block = without_bad(block)
                 bad += of_block
+                watch_scale(block)
                 yield to_rate(block.mean(axis=1, dtype=np.float32))
         _say_bad(str(path), bad)
         yield to_rate(np.zeros(0, np.float32), last=True)
@@ -268,6 +271,24 @@ def _cut(file: CompressedAudio) -> Iterator[np.ndarray]:
 def _say_bad(name: str, bad: int) -> None:
     if bad:
         logger.warning("%s: %d samples are NaN, infinite or far too large, and were taken as silence", name, bad)
+
+
+class _Scale:
+    """Says once that a source's samples are of another scale than they should be; what is live can't be read again."""
+
+    def __init__(self, name: str):
+        self._name, self._said = name, False
+
+    def __call__(self, samples: np.ndarray) -> None:
+        largest = np.abs(samples).max(initial=0)
+        if largest > BEYOND and not self._said:
+            self._said = True
+            logger.warning(
+                "%s: its samples go up to %.3g, where full scale is 1: they are of another format or scale, and what "
+                "is said of them means nothing",
+                self._name,
+                largest,
+            )
 
 
 class _Resampler:

@@ -98,6 +98,14 @@ def test_a_path_is_no_pattern(tmp_path, name):
     assert read_input(str(tmp_path / name)).ids == ["c", "d", "a", "b"]
     with pytest.raises(InputError, match="there is no"):
         read_input(str(tmp_path / "set*"))
+    (tmp_path / name / "audio").mkdir()
+    (tmp_path / name / "audio" / "[x] a?.wav").touch()
+    (tmp_path / name / "audio" / "metadata.csv").write_text("file,label\n[x] a?.wav,sad\n")
+    assert read_input(str(tmp_path / name / "audio")).columns.to_pylist() == [
+        {"utterance_id": "[x] a?", "label": "sad"}
+    ]
+    datasets.Dataset.from_dict({"audio": [{"bytes": b"a", "path": "a"}]}).save_to_disk(tmp_path / name / "saved")
+    assert read_input(str(tmp_path / name / "saved")).ids == ["a"]
 
 
 def test_columns_that_are_not_used_may_be_of_any_type(tmp_path):

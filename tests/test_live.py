@@ -430,6 +430,18 @@ def test_raw_samples_in_torn_pieces(kind, caplog):
     assert "its last 3 bytes are left out" in caplog.text
 
 
+@pytest.mark.parametrize("scale", [2**15, 1])
+def test_samples_of_another_scale_are_said_once(tmp_path, caplog, scale):
+    """Live sound can't be read again, and a whole number is as good a sample as any."""
+    samples = (0.5 * np.sin(np.arange(40000) / 7) * scale).astype("<f4")
+    soundfile.write(tmp_path / "x.wav", samples, 16000, subtype="FLOAT")
+    for source in (io.BytesIO(samples.tobytes()), tmp_path / "x.wav"):
+        caplog.clear()
+        heard = np.concatenate(list(open_source(source, Pcm(format="f32le")).blocks))
+        np.testing.assert_array_equal(heard, samples)
+        assert caplog.text.count("its samples go up to 1.64e+04, where full scale is 1") == (scale > 1)
+
+
 def test_raw_samples_that_are_none(caplog):
     sound = noise(0.5)
     sound[100:103] = np.nan, np.inf, 1e30

@@ -137,6 +137,20 @@ def test_iemocap_strange_lines_are_said(tmp_path):
     )
 
 
+def test_copies_that_systems_leave_are_passed_over(tmp_path):
+    """Of an archive made by macOS, of a notebook, of a wastebasket: neither a second release nor second recordings."""
+    folder = iemocap(tmp_path / "IEMOCAP_full_release")
+    expected = [repr(found) for found in read_release(folder).rows]
+    shutil.copytree(folder, tmp_path / "kept" / "IEMOCAP_full_release")
+    for copy in ("__MACOSX/IEMOCAP_full_release", ".Trash-0/files/IEMOCAP_full_release"):
+        shutil.copytree(tmp_path / "kept" / "IEMOCAP_full_release", tmp_path / copy)
+    wavs = folder / "Session1/sentences/wav"
+    shutil.copytree(wavs / "Ses01F_impro01", wavs / "__MACOSX" / "Ses01F_impro01")
+    shutil.copytree(wavs / "Ses01F_impro01", wavs / ".ipynb_checkpoints")
+    shutil.rmtree(tmp_path / "kept")
+    assert [repr(found) for found in read_release(tmp_path).rows] == expected
+
+
 def test_labelled_twice(tmp_path):
     file = iemocap(tmp_path) / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     shutil.copy(file, file.with_name("Ses01F_impro01 copy.txt"))
