@@ -19,6 +19,7 @@ from emomm.settings import RECIPES
 from emomm.settings import Settings
 from emomm.settings import load_recipe
 from emomm.settings import settings_identity
+from emomm.settings import slug_of
 
 EASY = {"use_curriculum_learning": True}
 
@@ -466,3 +467,18 @@ def test_what_is_allowed_in_words():
     assert describe(FIELDS["post_curriculum_dropout"].type, {"min": 0}) == "a number of at least 0, or null"
     assert describe(FIELDS["corpora"].type, {}) == "an object, each value an object"
     assert describe(str, {"choices": FUSION_TYPES}) == "one of cross_attention, concat, gated, adaptive"
+
+
+def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(InputError, match="the working folder is gone"):
+        load_recipe("quickstart")
+
+
+def test_experiments_of_any_length_have_a_folder():
+    one, other = "x" * 300, "x" * 299 + "y"
+    assert len(slug_of(one)) <= 100 and slug_of(one) != slug_of(other) and slug_of(one) == slug_of(one)
+    assert slug_of("Easy first!") == "easy-first"

@@ -95,6 +95,9 @@ RECIPES = {
     "type.json": RECIPE | {"num_epochs": "many"},
     "range.json": RECIPE | {"experiments": [{"name": "first", "dropout": 1.0}]},
     "width.json": RECIPE | {"corpora": {"own": {"path": "own.parquet"}, "wide": {"path": "wide.parquet"}}},
+    "nul.json": RECIPE | {"corpora": {"own": {"path": "own\0.parquet"}}},
+    "long.json": RECIPE | {"corpora": {"own": {"path": "x" * 300 + ".parquet"}}},
+    "left_out.json": RECIPE | {"corpora": {"own": {"path": "own.parquet", "leave_out": {"speeker": [1]}}}},
     "order.json": RECIPE | {"class_order": ["neutral", "happy", "sad", "fear"], "curriculum_type": "class_balance"},
 }
 SEED_YAML = """\
@@ -177,6 +180,10 @@ CORPORA = {
     "without_ratings": corpus(valence=None, arousal=None, dominance=None),
     "silent_row": changed("audio_features", 20, None),
     "silent": corpus(audio_features=None),
+    "rated_to_7": corpus(valence=[1 + i % 7 for i in range(48)]),
+    "rated_in_session_1": corpus(valence=[3.0 if i % 6 < 2 else None for i in range(48)]),
+    "negative": corpus(difficulty=[0.5 - i / 48 for i in range(48)]),
+    "nobody_knows": corpus(speaker=[None if i % 6 == 5 else i % 6 for i in range(48)]),
 }
 
 # name: (arguments after the recipe's common ones, what the message must say)
@@ -228,6 +235,41 @@ CASES = {
     "label outside the map": (
         ["good.json", "--corpus", "own=surprise.parquet"],
         ["corpus own", "own-3", "'surprise'", "['neutral', 'happy', 'sad', 'anger']", "dropped_labels"],
+    ),
+    "ratings of another scale": (
+        ["good.json", "--corpus", "own=rated_to_7.parquet"],
+        ["corpus own", "off the scale [1, 5]", "run from 1 to 7", '"vad_scale": [1, 7]'],
+    ),
+    "ratings in one session alone": (
+        ["good.json", "--corpus", "own=rated_in_session_1.parquet"],
+        ["'first', fold session-1", "none of its 16 training rows has valence, arousal and dominance", "session 1"],
+    ),
+    "ratings to learn in one session alone": (
+        ["good.json", "--corpus", "own=rated_in_session_1.parquet", "--vad_loss_weight", "1", "--dry_run"]
+        + ["--use_curriculum_learning", "false", "--use_difficulty_scaling", "false"],
+        ["'first', fold session-1", "valence, arousal and dominance to learn from", "vad_loss_weight"],
+    ),
+    "negative difficulty": (
+        ["good.json", "--corpus", "own=negative.parquet", "--difficulty_from_corpus", "--dry_run"],
+        ["'first', fold session-", "row 'own-4", "use_difficulty_scaling"],
+    ),
+    "speakers nobody knows": (
+        ["good.json", "--corpus", "own=nobody_knows.parquet"],
+        ["row 'own-5'", "no speaker (8 such rows)", '"leave_out": {"speaker": [null]}'],
+    ),
+    "leave_out of no column": (["left_out.json"], ["leave_out", "'speeker'", "Did you mean 'speaker'?"]),
+    "path with a NUL": (["nul.json"], ["own\\u0000.parquet", "is no path"]),
+    "path that is too long": (["long.json"], ["corpus own", "there is no ", "xxxx.parquet"]),
+    "recipe that is too long": (["x" * 300], ["there is no such recipe file"]),
+    "nested brackets": (["nested.json"], ["nested.json: no valid JSON", "nested too deeply"]),
+    "nested brackets in YAML": (["nested.yaml"], ["nested.yaml: no valid YAML", "nested too deeply"]),
+    "nested brackets of an option": (
+        ["good.json", "--corpora", "[" * 50_000 + "]" * 50_000],
+        ["corpora is", "nested too deeply"],
+    ),
+    "only the corpora that are trained on": (
+        ["good.json", "--evaluation_mode", "cross_corpus"],
+        ["'first'", "names no corpus but those trained on", "test_datasets"],
     ),
     "empty corpus": (["good.json", "--corpus", "own=empty.parquet"], ["corpus own", "empty", "empty.parquet"]),
     "one session": (
@@ -433,6 +475,16 @@ RIGHT = {
     + ["--fusion_type", "adaptive"],
     "an optimiser of torch": ["good.json", "--dry_run", "--optim", "sgd", "--optim_args", "momentum=.9"],
     "a curriculum longer than the training": ["good.json", "--dry_run", "--curriculum_epochs", "5"],
+    "ratings in one session alone, which nothing needs": [
+        "good.json",
+        "--dry_run",
+        "--corpus",
+        "own=rated_in_session_1.parquet",
+        "--use_curriculum_learning",
+        "false",
+        "--use_difficulty_scaling",
+        "false",
+    ],
     "warm-up": ["good.json", "--dry_run", "--warmup_steps", "5", "--lr_scheduler", "linear"],
     "a finished job": DONE,
     "the finished job, planned with other settings": [*DONE, "--learning_rate", "0.5", "--dry_run"],
@@ -446,6 +498,8 @@ def _write(folder):
         (folder / name).write_text(json.dumps(content))
     for name, content in {**FUSIONS, "seed.yaml": SEED_YAML, "a_file": "x", "text.parquet": "text"}.items():
         (folder / name).write_text(content)
+    for name in ("nested.json", "nested.yaml"):
+        (folder / name).write_text("[" * 50_000 + "]" * 50_000)
     for name, columns in CORPORA.items():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     shared = corpus(speaker=[1 if i % 6 in (2, 4) else i % 6 + 1 for i in range(48)])  # in sessions 2 and 3
