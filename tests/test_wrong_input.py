@@ -181,7 +181,9 @@ CORPORA = {
     "silent_row": changed("audio_features", 20, None),
     "silent": corpus(audio_features=None),
     "rated_to_7": corpus(valence=[1 + i % 7 for i in range(48)]),
-    "rated_in_session_1": corpus(valence=[3.0 if i % 6 < 2 else None for i in range(48)]),
+    "rated_in_session_1": corpus(
+        **dict.fromkeys(("valence", "arousal", "dominance"), [3.0 if i % 6 < 2 else None for i in range(48)])
+    ),
     "negative": corpus(difficulty=[0.5 - i / 48 for i in range(48)]),
     "nobody_knows": corpus(speaker=[None if i % 6 == 5 else i % 6 for i in range(48)]),
 }
@@ -247,7 +249,7 @@ CASES = {
     "ratings to learn in one session alone": (
         ["good.json", "--corpus", "own=rated_in_session_1.parquet", "--vad_loss_weight", "1", "--dry_run"]
         + ["--use_curriculum_learning", "false", "--use_difficulty_scaling", "false"],
-        ["'first', fold session-1", "valence, arousal and dominance to learn from", "vad_loss_weight"],
+        ["'first', fold session-1", "valence, arousal or dominance to learn from", "vad_loss_weight"],
     ),
     "negative difficulty": (
         ["good.json", "--corpus", "own=negative.parquet", "--difficulty_from_corpus", "--dry_run"],
