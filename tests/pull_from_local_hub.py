@@ -60,4 +60,14 @@ for number in range(said["requests"]):
         said["faulted"].append(difference(cache_dir=f"cache-{number}"))
     except Exception as error:  # noqa: BLE001 any, as long as there is one
         said["faulted"].append(f"{type(error).__name__}")
+# A bit of a weight that has flipped on the stranger's disk.
+ask("/control", {})
+weights = Path(hf_hub_download(NAME, "model-00001-of-00002.safetensors", cache_dir="whole")).resolve()
+content = bytearray(weights.read_bytes())
+content[-5] ^= 1
+weights.write_bytes(content)
+try:
+    said["damaged"] = difference(cache_dir="whole")
+except Exception as error:  # noqa: BLE001 the one that is expected is named in the test
+    said["damaged"] = f"{type(error).__name__}: {error}"
 Path(sys.argv[2]).write_text(json.dumps(said))

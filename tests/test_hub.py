@@ -83,6 +83,9 @@ def test_loading_with_faults_gives_the_model_or_an_error(pushed):
     assert len(pulled["faulted"]) == pulled["requests"] > 10
     assert all(isinstance(outcome, str) or outcome <= 1e-6 for outcome in pulled["faulted"])
     assert any(isinstance(outcome, str) for outcome in pulled["faulted"])
+    assert pulled["damaged"].startswith(
+        "ChangedFiles: user/first is not what was written there: model-00001-of-00002.safetensors has changed. Fetch"
+    )
 
 
 def test_a_fault_at_any_request_is_overcome(pushed):
