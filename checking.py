@@ -311,6 +311,8 @@ def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             _check_limits(item, limits)
+    elif isinstance(value, str) and "\0" in value:
+        raise ValueError("with a NUL character, which no name and no path can hold")
     elif isinstance(value, str) and value not in limits.get("choices", (value,)):
         raise ValueError
     elif isinstance(value, int | float) and not isinstance(value, bool):

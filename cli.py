@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_anything()
     try:
         with interruptible():
+            _check_working_folder()
             return _command(arguments)
     except InputError as error:
         show(f"error: {error}", error=True)
@@ -73,6 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         goes_on = "; the same command goes on" if arguments[:1] in (["run"], ["push"]) else ""
         show(f"interrupted{goes_on}", error=True)
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(f"the working folder is gone ({error.strerror}): go to one that is there") from None
 
 
 def _command(argv: list[str]) -> int:

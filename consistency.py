@@ -1,6 +1,6 @@
 """Settings that don't go together, found before anything runs."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -69,7 +69,7 @@ def check_consistent(s: "Settings") -> None:
             f"fusion_type is {show(s.fusion_type)}, but must be one of {', '.join(FUSION_TYPES)}, or a name that the "
             f"file given as fusion_module registers.{nearest(s.fusion_type, FUSION_TYPES)}"
         )
-    if s.fusion_module is not None and not (s.fusion_module.endswith(".py") and Path(s.fusion_module).is_file()):
+    if s.fusion_module is not None and not (s.fusion_module.endswith(".py") and os.path.isfile(s.fusion_module)):
         raise InputError(f"fusion_module is {show(s.fusion_module)}, but must be a Python file (.py) that is there.")
     uses_heads = s.modality == "both" and s.fusion_type == "cross_attention"
     if uses_heads and s.fusion_hidden_dim % s.num_attention_heads:

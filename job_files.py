@@ -1,5 +1,6 @@
 """What lies in a job's folder, read for commands that refuse at once: with the standard library alone."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def readable_results(folder: Path) -> dict[str, Any] | None:
 def job_results(folder: str | Path) -> dict[str, Any]:
     """The results.json of a job. Raises InputError where there is none, or it can't be read."""
     path = Path(folder) / RESULTS
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, it doesn't raise for a name that is too long
         raise InputError(f"{folder} holds no results.json: give the folder of a job, such as runs/quickstart")
     found = readable_results(Path(folder))
     if found is None:

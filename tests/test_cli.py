@@ -122,6 +122,10 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
         (["rum"], ["unknown command 'rum'", "Did you mean 'run'?"]),
         (["run"], ["RECIPE", "emomm run --help"]),
         (["run", "absent.json"], ["absent.json: there is no such recipe file"]),
+        (["run", "r" * 300], ["there is no such recipe file"]),
+        (["report", "r" * 300], ["holds no results.json"]),
+        (["run", "RECIPE", "--output_dir", "a\0b"], ["output_dir is", "NUL"]),
+        (["run", "RECIPE", "--fusion_module", "r" * 300 + ".py"], ["fusion_module", "that is there"]),
         (["run", "RECIPE", "more"], ["unrecognized arguments: more"]),
         (["run", "RECIPE", "--experiment", "Tow"], ["no experiment 'Tow'", "Did you mean 'Two'?"]),
         (["run", "RECIPE", "--experiment", "One", "--all"], ["--all", "not allowed with"]),
@@ -150,6 +154,21 @@ def test_wrong_input_is_one_message_and_exit_code_2(job, recipe, capsys, argumen
     for part in parts:
         assert part in printed.err
     assert job.calls == []
+
+
+@pytest.mark.parametrize("name", ["deep.json", "deep.yaml"])
+def test_brackets_without_end_are_no_recipe(tmp_path, capsys, name):
+    (tmp_path / name).write_text("[" * 20_000)
+    assert main(["run", str(tmp_path / name)]) == 2
+    assert "no recipe: it is nested too deeply" in capsys.readouterr().err
+
+
+def test_a_working_folder_that_is_gone(job, recipe, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["run", recipe]) == 2
+    assert "the working folder is gone" in capsys.readouterr().err
 
 
 def test_only_the_first_process_speaks(recipe, capsys, monkeypatch):
