@@ -382,14 +382,9 @@ def _read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
     if path.suffix != ".json":
         from .seed_yaml import read_seed_yaml
 
-        try:
-            return read_seed_yaml(path, text)
-        except RecursionError:
-            raise InputError(f"{path}: no recipe: it is nested too deeply") from None
+        return read_seed_yaml(path, text)
     try:
         recipe = parse_json(text)
-    except RecursionError:
-        raise InputError(f"{path}: no recipe: it is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, whose text holds line and column, is one too
         raise InputError(f"{path}: no valid JSON: {error}") from None
     if not isinstance(recipe, dict):

@@ -156,13 +156,6 @@ def test_wrong_input_is_one_message_and_exit_code_2(job, recipe, capsys, argumen
     assert job.calls == []
 
 
-@pytest.mark.parametrize("name", ["deep.json", "deep.yaml"])
-def test_brackets_without_end_are_no_recipe(tmp_path, capsys, name):
-    (tmp_path / name).write_text("[" * 20_000)
-    assert main(["run", str(tmp_path / name)]) == 2
-    assert "no recipe: it is nested too deeply" in capsys.readouterr().err
-
-
 def test_a_working_folder_that_is_gone(job, recipe, tmp_path, monkeypatch, capsys):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
