@@ -13,10 +13,13 @@ A signal that a process can answer (TERM, HUP, INT) must also be said, and the e
 tells of time (seconds that a training took, and what follows from that) may differ, and nothing else. Shards of an
 extraction are cut where it was killed: their rows are compared, in the order of their names.
 
+Don't change the checkout meanwhile: results name its commit.
+
 Processes come from a server that has imported everything, so the time is spent within the command, not before it.
 """
 
 import argparse
+import difflib
 import hashlib
 import json
 import multiprocessing
@@ -30,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -258,17 +262,19 @@ def kill_again_and_again(command: Command, kills: int, signals: list[str], rng: 
     _undisturbed(command, log)
     remote = command.remote()
     whole = {**content(command.output), **remote}
+    kept = folder / f"{command.name}-whole"
+    shutil.copytree(command.output, kept)
     command.reset()
     seconds = _undisturbed(command, log)  # once more: the first has filled caches
     again = {**content(command.output), **command.remote()}
-    wrong = _differences(command, whole, again, "undisturbed, a second time")
+    wrong = _differences(command, whole, again, kept, "undisturbed, a second time")
     killed = passes = 0
     while killed < kills:
         command.reset()
         in_pass, faults = _one_pass(command, seconds, signals, rng, log)
         killed, passes = killed + in_pass, passes + 1
         left = {**content(command.output), **command.remote()}
-        wrong += faults + _differences(command, whole, left, f"pass {passes}, after {in_pass} kills")
+        wrong += faults + _differences(command, whole, left, kept, f"pass {passes}, after {in_pass} kills")
         print(f"{command.name}: {killed} kills in {passes} passes, {wrong} faults", flush=True)
     return wrong
 
@@ -297,12 +303,24 @@ def _one_pass(command: Command, seconds: float, signals: list[str], rng: random.
                 return killed, faults  # it would be refused for ever
 
 
-def _differences(command: Command, whole: dict[str, str], left: dict[str, str], when: str) -> int:
+def _differences(command: Command, whole: dict[str, str], left: dict[str, str], kept: Path, when: str) -> int:
+    """How many files differ, which is said; `kept` is a copy of the output as it should be."""
     differ = sorted(name for name in {*whole, *left} if whole.get(name) != left.get(name))
     for name in differ:
         how = "is left" if name not in whole else "is gone" if name not in left else "differs"
         print(f"{command.name}, {when}: {name} {how}", flush=True)
+        if (kept / name).is_file() and (command.output / name).is_file():
+            texts = [_lines(folder / name) for folder in (kept, command.output)]
+            print("".join(islice(difflib.unified_diff(*texts, "as it should be", "as it is", n=0), 12)), flush=True)
     return len(differ)
+
+
+def _lines(path: Path) -> list[str]:
+    """A text as lines, for people; of a JSON file without what tells of time."""
+    if path.suffix == ".json":
+        text = json.dumps(_timeless(json.loads(path.read_bytes())), indent=1)
+        return text.splitlines(keepends=True)
+    return path.read_text(errors="replace").splitlines(keepends=True) if path.suffix in (".md", ".csv") else []
 
 
 def main() -> int:

@@ -220,7 +220,8 @@ def _extract(
                         saved = time.monotonic()
                 bar.update(len(batch.todo))
                 bar.set_postfix_str(f"{share.audio_seconds / (now - started):.1f} s of audio per second")
-        shard.write()
+        with held():
+            shard.write()
     except InputError as error:
         share.error = str(error)
     except Interrupted:
@@ -271,11 +272,12 @@ class _Shard:
         self.notes.append("; ".join(waveform.notes) or None)
 
     def write(self) -> None:
-        """Writes the rows, if there are any, and forgets them."""
+        """Forgets the rows, if there are any, and writes them: whatever happens meanwhile, none is written twice."""
         if self.rows:
             columns = self.recordings.columns.take(self.rows)
-            self.folder.write_shard(columns, self.features, self.seconds, self.notes)
+            features, seconds, notes = self.features, self.seconds, self.notes
             self.rows, self.features, self.seconds, self.notes = [], [], [], []
+            self.folder.write_shard(columns, features, seconds, notes)
 
 
 def _features_of(

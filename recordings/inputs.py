@@ -123,8 +123,8 @@ def read_input(source: str, split: str = "train") -> Recordings:
     """Finds the recordings of an input; none of them is read.
 
     Args:
-        source: a folder of audio files (beside a metadata.csv or manifest.csv, if there is one), a CSV or JSONL file
-            with paths, a release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, a `save_to_disk` folder, a parquet
+        source: a folder of audio files (beside a metadata.csv or manifest.csv, if there is one), a CSV, TSV or JSONL
+            file with paths, a release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, a `save_to_disk` folder, a parquet
             file or a folder of them, or the id of a data set on the Hub.
         split: of a data set.
 

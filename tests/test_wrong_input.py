@@ -260,7 +260,7 @@ CASES = {
         ["row 'own-5'", "no speaker (8 such rows)", '"leave_out": {"speaker": [null]}'],
     ),
     "leave_out of no column": (["left_out.json"], ["leave_out", "'speeker'", "Did you mean 'speaker'?"]),
-    "path with a NUL": (["nul.json"], ["own\\u0000.parquet", "is no path"]),
+    "path with a NUL": (["nul.json"], ["own\\u0000.parquet", "NUL"]),
     "path that is too long": (["long.json"], ["corpus own", "there is no ", "xxxx.parquet"]),
     "recipe that is too long": (["x" * 300], ["there is no such recipe file"]),
     "nested brackets": (["nested.json"], ["nested.json: no valid JSON", "nested too deeply"]),
