@@ -97,6 +97,19 @@ def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _took(optimizer: torch.optim.Optimizer, name: str, value: str) -> bool:
+    """Whether an optimiser of torch has an argument of `optim_args`: the Trainer passes over those it doesn't know.
+
+    Those of other packages have arguments that they show nowhere.
+    """
+    if not type(optimizer).__module__.startswith("torch."):
+        return True
+    kept = optimizer.defaults.get(name)
+    if isinstance(kept, bool):
+        return kept == (value.lower() in ("true", "1", "yes"))
+    return isinstance(kept, int | float) and kept == float(value)
+
+
 class RunFailed(RuntimeError):
     """A run that could not give a result; the job goes on with the others.
 
@@ -249,21 +262,28 @@ class Experiment:
     def _check_optimizer(self, arguments: CurriculumTrainingArguments, config: EmoMMConfig) -> None:
         """Makes the optimiser, for a model of this kind: many come in packages of their own."""
         given = {name: value for name, value in self.settings.training_arguments.items() if name.startswith("optim")}
-        for pair in (arguments.optim_args or "").split(","):
-            if pair and "=" not in pair:
-                raise InputError(
-                    f"experiment {self.settings.name!r}: optim_args is {show(arguments.optim_args)}, but must be "
-                    "name=value, or several with commas between"
-                )
+        pairs = [pair.strip().partition("=") for pair in (arguments.optim_args or "").split(",") if pair.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise InputError(
+                f"experiment {self.settings.name!r}: optim_args is {show(arguments.optim_args)}, but must be "
+                "name=value, or several with commas between"
+            )
         try:
             with tempfile.TemporaryDirectory() as arguments.output_dir:  # the Trainer makes it
                 model, nobody = EmoMMForEmotionClassification(config), np.zeros(0)
-                CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody).create_optimizer()
+                trainer = CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody)
+                optimizer = trainer.create_optimizer()
         except Exception as error:  # noqa: BLE001 each package has errors of its own
             said = ", ".join(f"{name} is {show(value)}" for name, value in given.items())
             raise InputError(
                 f"experiment {self.settings.name!r}: {said}: no such optimiser can be made here ({self._what(error)})"
             ) from error
+        for name, _, value in pairs:
+            if not _took(optimizer, name.strip(), value.strip()):
+                raise InputError(
+                    f"experiment {self.settings.name!r}: optim_args is {show(arguments.optim_args)}, but the Trainer "
+                    f"hands no {name.strip()!r} on to {arguments.optim.value}: take it out, or choose another optim"
+                )
         self._optimizer_checked = True
 
     @property

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,9 +16,23 @@ from ..command_line import speak
 from ..command_line import with_underscores
 from ..errors import InputError
 
+# A user's or an organisation's name, and that of a model of theirs.
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def _check_model(name: str) -> None:
+    """Raises InputError for what is neither a folder nor a Hub id, before the seconds that loading libraries takes."""
+    if not os.path.isdir(name) and not _HUB_ID.fullmatch(name):
+        kind = "is a file" if os.path.exists(name) else "is not there"
+        raise InputError(
+            f"model {name!r} {kind}: give the folder of an exported model, such as the model/ of a run of a job, or "
+            "its Hub id, user/name"
+        )
+
 
 def predict_command(argv: list[str]) -> int:
     options = _predict_parser().parse_args([with_underscores(argument) for argument in argv])
+    _check_model(options.model)
     recordings = [name for name in options.inputs if _is_recording(name)]
     if not recordings:
         return _predict_corpus(options)
@@ -167,6 +182,7 @@ def space_command(argv: list[str]) -> int:
 
 def live_command(argv: list[str]) -> int:
     options = vars(_live_parser().parse_args([with_underscores(argument) for argument in argv]))
+    _check_model(options["model"])
     speak()
     from ..voice_activity import Vad
     from .live import recognize

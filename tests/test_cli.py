@@ -235,6 +235,8 @@ def test_a_person_at_a_terminal_is_told_at_once(job, recipe, monkeypatch):
 
 
 def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
     calls = []
     module = types.ModuleType("emomm.predicting")
     module.predict = lambda *args, **kwargs: calls.append((args, kwargs))
@@ -259,9 +261,10 @@ def test_recipes_are_listed_with_their_descriptions(capsys):
 
 
 def test_help_is_quick_and_whole(tmp_path):
-    began = time.perf_counter()
+    began = os.times()
     done = start("--help", cwd=tmp_path)
-    assert time.perf_counter() - began < 2
+    ended = os.times()  # of the work that it took, whatever else the machine does
+    assert ended.children_user + ended.children_system - began.children_user - began.children_system < 2
     assert done.returncode == 0
     from emomm.settings import FIELDS
 
@@ -275,6 +278,7 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
     job = {"recipe": "j", "protocol": [], "environment": {}, "experiments": []}
     job["experiments"].append({"name": "both", "labels": [], "corpora": [], "runs": [], "summary": {}})
     (tmp_path / "results.json").write_text(json.dumps(job))
+    (tmp_path / "a.wav").touch()
     refused = [
         ["run", "quickstart", "--dropout", "2"],
         ["run", "quickstart", "--num_epoch", "2"],
@@ -285,6 +289,10 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
         ["push", "nosuch", "--experiment", "both", "--hub_model_id", "a/b"],
         ["push", str(tmp_path), "--experiment", "bth", "--hub_model_id", "a/b"],
         ["push", str(tmp_path), "--experiment", "both", "--hub_model_id", "a/b"],
+        ["predict", "nosuch", "a.wav"],
+        ["predict", "./no/such", "a.wav"],
+        ["predict", "a.wav", "a.wav"],
+        ["live", "runs/j/both/seed-1/session-1/model", "a.wav"],
     ]
     code = (
         "import sys; sys.argv = ['run_emomm.py', 'quickstart', '--dropout', '2']\n"
@@ -302,6 +310,8 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
     assert "Did you mean 'num_epochs'?" in said[1] and "optim is 'adamm'" in said[3]
     assert "nosuch holds no results.json" in said[4] and "Did you mean 'both'?" in said[7]
     assert "not all runs of 'both' are done" in said[8]
+    assert "model 'nosuch' is not there" in said[9] and "'./no/such' is not there" in said[10]
+    assert "model 'a.wav' is a file" in said[11] and "session-1/model' is not there" in said[12]
 
 
 def test_the_script_runs_from_a_clone_of_any_name(tmp_path):

@@ -461,6 +461,14 @@ CASES["arguments of an optimiser that are none"] = (
     ["good.json", "--optim", "sgd", "--optim_args", "momentum", "--dry_run"],
     ["'first'", 'optim_args is "momentum"', "name=value"],
 )
+CASES["an argument that the optimiser doesn't have"] = (
+    ["good.json", "--optim", "sgd", "--optim_args", "momntum=.9", "--dry_run"],
+    ["'first'", 'optim_args is "momntum=.9"', "hands no 'momntum' on to sgd"],
+)
+CASES["an argument that is set elsewhere"] = (
+    ["good.json", "--optim_args", "eps=1e-3", "--dry_run"],
+    ["'first'", "hands no 'eps' on to adamw_torch"],
+)
 HIDDEN = {"tensorboard not installed": ["tensorboard", "tensorboardX"], "wandb not installed": ["wandb"]}
 # Not wrong: the same input but for what makes it wrong.
 RIGHT = {
@@ -475,7 +483,14 @@ RIGHT = {
     + ["--test_datasets", "wide", *WORDS, "--corpus", "own=shared_last.parquet", "--validation", "random"],
     "row without voice, adaptive": ["good.json", *FUSED, "--corpus", "own=silent_row.parquet", "--dry_run"]
     + ["--fusion_type", "adaptive"],
-    "an optimiser of torch": ["good.json", "--dry_run", "--optim", "sgd", "--optim_args", "momentum=.9"],
+    "an optimiser of torch": [
+        "good.json",
+        "--dry_run",
+        "--optim",
+        "sgd",
+        "--optim_args",
+        "momentum=.9, nesterov=true",
+    ],
     "a curriculum longer than the training": ["good.json", "--dry_run", "--curriculum_epochs", "5"],
     "ratings in one session alone, which nothing needs": [
         "good.json",
