@@ -8,6 +8,7 @@ words are other words, and nothing says so.
 
 import codecs
 import csv
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 """What a file of Unicode may begin with, and its encoding."""
+_SAID = re.compile(r'"?sep=([,;|\t])"?', re.IGNORECASE)  # the line before the header that Excel reads and writes
 _BEGINNING = 1 << 20
 # A row with the features of all frames is megabytes long, and a block must hold at least one.
 _BLOCK_BYTES = 1 << 26
@@ -38,12 +40,14 @@ def read_csv(file: Path) -> tuple[pa.Table, list[str]]:
             where the file can't be read.
     """
     promised = "\t" if file.suffix.lower() == ".tsv" else ","
-    encoding, separator, header = _beginning(file, promised)
+    encoding, separator, header, skipped = _beginning(file, promised)
     names = [f"f{i}" for i in range(len(header))]  # as Arrow counts columns without a header
     try:
         table = pa.csv.read_csv(
             file,
-            pa.csv.ReadOptions(autogenerate_column_names=True, block_size=_BLOCK_BYTES, encoding=encoding),
+            pa.csv.ReadOptions(
+                autogenerate_column_names=True, skip_rows=skipped, block_size=_BLOCK_BYTES, encoding=encoding
+            ),
             pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
             pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
@@ -59,8 +63,8 @@ def read_csv(file: Path) -> tuple[pa.Table, list[str]]:
     return table.rename_columns([spelling(name) for name in header]).slice(1), notes
 
 
-def _beginning(file: Path, promised: str) -> tuple[str, str, list[str]]:
-    """Encoding, separator and the names of the columns."""
+def _beginning(file: Path, promised: str) -> tuple[str, str, list[str], int]:
+    """Encoding, separator, the names of the columns, and how many lines stand before them."""
     with file.open("rb") as opened:
         start = opened.read(_BEGINNING)
     encoding = next((name for mark, name in MARKS if start.startswith(mark)), "utf-8")
@@ -68,12 +72,16 @@ def _beginning(file: Path, promised: str) -> tuple[str, str, list[str]]:
     first = text.splitlines()[0] if text else ""
     if "\0" in first:
         raise ValueError("it holds zero bytes, as UTF-16 without its mark does; save it as UTF-8")
+    said = _SAID.fullmatch(first)
+    if said is not None:
+        text = text[len(first) :].lstrip("\r\n")
+        return encoding, said[1], _header(text, said[1]), 1
     found = {sign: _header(text, sign) for sign in (promised, *_SEPARATORS)}
     # The promised one, unless the header is a single name with it and several with another.
     separator = next((sign for sign, names in found.items() if len(names) > 1), promised)
     if not any(name.strip() for name in found[separator]):
         raise ValueError("it has no first line with the names of its columns")
-    return encoding, separator, found[separator]
+    return encoding, separator, found[separator], 0
 
 
 def _header(text: str, separator: str) -> list[str]:

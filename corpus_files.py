@@ -80,7 +80,8 @@ def data_files(spec: CorpusSpec, path: Path) -> tuple[list[Path], list[str]]:
         files = sorted(file for file in there if file.suffix.lower() == kind and os.path.isfile(file))
         files = [file for file in files if not _CACHE.fullmatch(file.name)] or files
         if files:
-            return _each_once(_of_split(spec, path, files))
+            chosen, notes = _each_once(_of_split(spec, path, files))
+            return chosen, notes + _other_kinds(there, kind)
     raise InputError(
         f"corpus {spec.name}: no data in {path}; expected a save_to_disk folder, files ending in "
         f"{', '.join(KINDS)}, or an emotion2vec triple ({', '.join(TRIPLE)})"
@@ -143,6 +144,17 @@ def _each_once(files: list[Path]) -> tuple[list[Path], list[str]]:
         first.setdefault(os.path.realpath(file), file)
     linked = len(files) - len(first)
     return list(first.values()), [f"{linked} files are links to others of the corpus: read once"] if linked else []
+
+
+def _other_kinds(there: list[Path], kind: str) -> list[str]:
+    """What is said of data files that aren't read, as they are of another kind than those that are: who knows whether
+    they hold the same rows or further ones."""
+    other = [file for file in there if file.suffix.lower() in KINDS and file.suffix.lower() != kind]
+    other = [file for file in other if not _CACHE.fullmatch(file.name)]
+    if not other:
+        return []
+    more = f" and {len(other) - 1} more are" if len(other) > 1 else " is"
+    return [f"{other[0].name}{more} passed over: of this folder the {kind} files are read; name a file to read it"]
 
 
 def _of_split(spec: CorpusSpec, path: Path, files: list[Path]) -> list[Path]:

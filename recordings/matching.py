@@ -40,8 +40,8 @@ def joined(folder: Path, files: list[str], table: pa.Table, beside: Path) -> tup
     rows = _rows_of(folder, files, told, f"{beside}: {key}")
     if not rows:
         raise InputError(_nothing_matches(files, told, beside, key))
-    lacking = [file for file in files if file not in rows]
-    unused = [name for row, name in enumerate(told) if row not in rows.values()]
+    lacking, used = [file for file in files if file not in rows], set(rows.values())
+    unused = [name for row, name in enumerate(told) if row not in used]
     trains = all(name is not None for name in label_and_speaker(table))
     notes = []
     if lacking:

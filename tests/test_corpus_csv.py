@@ -67,6 +67,14 @@ def test_what_a_file_is_instead_is_read_and_said(tmp_path, encoding, separator):
     assert not any("own.csv" in note for note in corpus.notes[len(expected) :])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_the_line_that_tells_excel_the_separator(tmp_path, separator, encoding):
+    text = f"sep={separator}\n" + TEXT.replace(",", separator)
+    corpus = load(written(tmp_path, text, "own.csv", encoding))
+    assert corpus.transcripts == ["I don’t", "ho"]
+
+
 def test_tabs_and_endings_of_any_case_in_a_folder(tmp_path):
     for name, text in (("a.tsv", TEXT.replace(",", "\t")), ("b.CSV", TEXT), ("c.TSV", TEXT)):
         folder = tmp_path / name[0]
@@ -75,6 +83,23 @@ def test_tabs_and_endings_of_any_case_in_a_folder(tmp_path):
         corpus = load(folder)
         assert corpus.transcripts == ["I don’t", "ho"]
         assert ("c.TSV: its columns are separated by commas" in corpus.notes) == (name == "c.TSV")
+
+
+def test_files_of_another_kind_in_a_folder_are_said(tmp_path):
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name, text in (("a.csv", TEXT), ("b.TSV", TEXT.replace(",", "\t")), ("c.tsv", TEXT.replace(",", "\t"))):
+        written(folder, text, name)
+    (folder / "readme.txt").write_text("not data")
+    corpus = load(folder)
+    assert len(corpus.transcripts) == 2
+    assert "b.TSV and 1 more are passed over: of this folder the .csv files are read; name a file to read it" in (
+        corpus.notes
+    )
+    (folder / "b.TSV").unlink()
+    assert any(note.startswith("c.tsv is passed over") for note in load(folder).notes)
+    (folder / "c.tsv").unlink()
+    assert not any("passed over" in note for note in load(folder).notes)
 
 
 @pytest.mark.parametrize(
