@@ -204,8 +204,8 @@ def _stays(record: RunRecord) -> tuple[str, str]:
     lowest = min(pairs, key=lambda epoch: pairs[epoch][0] / pairs[epoch][1])
     loss, known = pairs[lowest]
     said = (
-        "the training loss never fell below that of a model that knows the class frequencies alone: at its lowest "
-        f"{loss:.3f} against {known:.3f} (epoch {lowest} of {len(pairs)})"
+        f"the training loss never fell by {_BELOW:.0%} below that of a model that knows the class frequencies alone: "
+        f"at its lowest {loss:.3f} against {known:.3f} (epoch {lowest} of {len(pairs)})"
     )
     return said, _try_at_chance(record, learned=False)
 
