@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from transformers import TrainingArguments
 from transformers import get_scheduler
 from transformers.trainer_callback import PrinterCallback
+from transformers.training_args import OptimizerNames
 
 from .chance import frequencies_loss
 from .curriculum import Curriculum
@@ -90,7 +91,15 @@ class CurriculumTrainingArguments(TrainingArguments):
         default=None, metadata={"help": f"In place of lr_scheduler_type, one of {', '.join(SCHEDULES)}."}
     )
     lr_width_limit: float | None = field(
-        default=None, metadata={"help": "A parameter's rate is at most this / its last dimension; None: no limit."}
+        default=None,
+        metadata={
+            "help": "Most that a step may change what a row of weights gives: a matrix' rate is at most this / (its "
+            "inputs x the root of the number of matrices), a vector's this / its length; None: no limit."
+        },
+    )
+    lr_base_width: int | None = field(
+        default=None,
+        metadata={"help": "Inputs of the matrix that learning_rate is meant for: narrower ones learn faster."},
     )
     text_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of a text encoder that is fine-tuned."}
@@ -331,40 +340,51 @@ class CurriculumTrainer(ResumableTrainer):
         return 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """As in `Trainer`, with rates that the width limits (`lr_width_limit`), and one of its own for a text encoder
-        that is fine-tuned. The group with the highest rate of the head comes first: it is the one that is logged."""
+        """As in `Trainer`, with rates that go with the width (`lr_base_width`, `lr_width_limit`), and one of its own
+        for a text encoder that is fine-tuned. The group whose rate is nearest to the one given comes first: it is the
+        one that is logged."""
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if created:
             named = (self.model if model is None else model).named_parameters()
             encoder = {id(parameter) for name, parameter in named if "text_encoder." in name}
-            groups: dict[tuple[bool, float, int], dict] = {}
+            in_head = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in encoder]
+            matrices = sum(parameter.ndim > 1 for parameter in in_head)
+            groups: dict[tuple[bool, float, float, int], dict] = {}
             for number, group in enumerate(optimizer.param_groups):
                 rest = {key: value for key, value in group.items() if key not in ("params", "lr")}
                 for parameter in group["params"]:
                     of_encoder = id(parameter) in encoder
-                    rate = self._learning_rate(parameter, of_encoder)
-                    key = (of_encoder, -rate, number)
+                    rate = self.args.learning_rate
+                    if of_encoder:
+                        rate = self.args.text_learning_rate or rate
+                    elif self.args.optim != OptimizerNames.SGD:  # whose steps have the size of the gradient
+                        rate = self._learning_rate(parameter, matrices)
+                    key = (of_encoder, abs(rate - self.args.learning_rate), rate, number)
                     groups.setdefault(key, {**rest, "lr": rate, "params": []})["params"].append(parameter)
             optimizer.param_groups.clear()
             for key in sorted(groups):
                 optimizer.add_param_group(groups[key])
         return optimizer
 
-    def _learning_rate(self, parameter: torch.nn.Parameter, of_encoder: bool) -> float:
-        """The highest learning rate of a parameter.
+    def _learning_rate(self, parameter: torch.nn.Parameter, matrices: int) -> float:
+        """The highest learning rate of a parameter of the head, which has so many matrices.
 
         A step of Adam moves each entry by about the rate, whatever the gradient's size, and all in step: what a row of
-        n entries gives changes by up to n times the rate at once, and beyond a limit nothing is learned any more. So a
-        rate that is right falls with the width (Yang et al. 2022, arXiv 2203.03466); here it is cut off where n times
-        the rate would pass `lr_width_limit`, and below that it is as it was given.
+        n entries gives changes by up to n times the rate at once. Too much of it, and nothing is learned any more; too
+        little, and a training of a few hundred steps ends before it is done. So a rate that is right falls with the
+        width (Yang et al. 2022, arXiv 2203.03466): a row of fewer than `lr_base_width` inputs takes a rate higher in
+        proportion, and n times the rate is at most `lr_width_limit`, over the root of the number of matrices, whose
+        changes add up to what the model's output changes by. A vector's rate is limited alone.
         """
-        if of_encoder:
-            return self.args.text_learning_rate or self.args.learning_rate
-        limit = self.args.lr_width_limit
-        if limit is None or not parameter.ndim:
-            return self.args.learning_rate
-        return min(self.args.learning_rate, limit / parameter.shape[-1])
+        rate, limit = self.args.learning_rate, self.args.lr_width_limit
+        if not parameter.ndim:
+            return rate
+        inputs = parameter[0].numel() if parameter.ndim > 1 else len(parameter)
+        if parameter.ndim > 1:
+            rate *= max(1.0, (self.args.lr_base_width or 0) / inputs)
+            limit = None if limit is None else limit / math.sqrt(matrices)
+        return rate if limit is None else min(rate, limit / inputs)
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """As in `Trainer`, and the schedules of `schedules.py`."""

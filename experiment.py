@@ -416,6 +416,7 @@ class Experiment:
             "per_device_train_batch_size": settings.batch_size,
             "per_device_eval_batch_size": max(settings.batch_size, 256 if settings.freeze_text_encoder else 1),
             "learning_rate": settings.learning_rate,
+            "lr_base_width": settings.lr_base_width,
             "lr_width_limit": settings.lr_width_limit,
             "weight_decay": settings.weight_decay,
             "lr_scheduler_type": "constant" if own_schedule else _HF_SCHEDULERS[settings.lr_scheduler],

@@ -137,7 +137,7 @@ class Settings:
         min=0,
     )
     modality_dropout: float = _model(
-        0.1, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
+        0.2, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
     )
     num_classes: int | None = _model(None, "Number of classes, checked against the label map.", min=2)
 
@@ -184,8 +184,16 @@ class Settings:
         False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
     )
     learning_rate: float = _training(3e-3, "Highest learning rate.", above=0)
+    lr_base_width: int | None = _training(
+        2048,
+        "Inputs of the matrix that learning_rate is meant for: narrower ones learn faster; null: all alike.",
+        min=1,
+    )
     lr_width_limit: float | None = _training(
-        0.6, "A matrix' learning rate is at most this / its inputs, a vector's this / its length; null: none.", above=0
+        1.5,
+        "A matrix' learning rate is at most this / (its inputs x the root of the number of matrices), a vector's this "
+        "/ its length; null: none.",
+        above=0,
     )
     text_learning_rate: float | None = _training(
         None, "Learning rate of a text encoder that isn't frozen; null is 2e-5.", above=0

@@ -694,9 +694,18 @@ def test_a_fine_tuned_encoder_has_its_own_learning_rate(tmp_path):
     assert moved["classifier.0.weight"] > 0.02
 
 
-@pytest.mark.parametrize("limit", [None, 0.04])
-def test_rates_are_limited_by_the_width(tmp_path, limit):
-    """Of a matrix by its inputs, of a vector by its length; those below the limit, and a tuned encoder's, stay."""
+@pytest.mark.parametrize(
+    ("arguments", "by_hand"),  # of matrices of 19, 4, 2 and 8 inputs, of vectors of 8 and of 3
+    [
+        ({}, (0.01, 0.01, 0.01, 0.01, 0.01, 0.01)),
+        ({"lr_width_limit": 0.04}, (0.02 / 19, 0.005, 0.01, 0.0025, 0.005, 0.01)),  # four matrices: 0.04 / 2 for each
+        ({"lr_base_width": 8}, (0.01, 0.02, 0.04, 0.01, 0.01, 0.01)),
+        ({"lr_base_width": 8, "lr_width_limit": 0.12}, (0.06 / 19, 0.015, 0.03, 0.0075, 0.01, 0.01)),
+        ({"lr_base_width": 8, "lr_width_limit": 0.12, "optim": "sgd"}, (0.01, 0.01, 0.01, 0.01, 0.01, 0.01)),
+    ],
+)
+def test_rates_go_with_the_width(tmp_path, arguments, by_hand):
+    """Higher for narrow matrices, limited for wide ones and for long vectors; a tuned encoder has its own."""
     torch.manual_seed(0)
     encoder = AutoModel.from_pretrained(tiny_encoder(tmp_path / "encoder", hidden=16))
     config = EmoMMConfig(
@@ -711,23 +720,15 @@ def test_rates_are_limited_by_the_width(tmp_path, limit):
     )
     model = EmoMMForEmotionClassification(config)
     model.attach_text_encoder(encoder)
-    trainer = new_trainer(tmp_path / "run", model=model, text_learning_rate=0.03, lr_width_limit=limit)
+    trainer = new_trainer(tmp_path / "run", model=model, text_learning_rate=0.03, **arguments)
     rates = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
     found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
     assert {rate for name, rate in found.items() if name.startswith("text_encoder.")} == {0.03}
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01  # the rate that is logged
-    by_hand = {
-        "fusion.output.0.0.weight": 0.04 / 19,
-        "fusion.output.1.0.weight": 0.01,  # 4 inputs: 0.04 / 4
-        "fusion.output.1.1.weight": 0.01,
-        "classifier.0.weight": 0.01,
-        "classifier.0.bias": 0.04 / 8,
-        "classifier.1.weight": 0.04 / 8,
-        "classifier.4.weight": 0.04 / 8,
-        "classifier.4.bias": 0.01,
-    }
-    for name, rate in by_hand.items():
-        assert found[name] == pytest.approx(rate if limit else 0.01), name
+    names = ("fusion.output.0.0", "fusion.output.1.0", "classifier.0", "classifier.4")
+    assert [found[f"{name}.weight"] for name in names] == pytest.approx(by_hand[:4])
+    assert (found["classifier.0.bias"], found["classifier.4.bias"]) == pytest.approx(by_hand[4:])
+    assert found["classifier.1.weight"] == found["classifier.0.bias"]
 
 
 # ---- wrong arguments ------------------------------------------------------------------------------------------------
