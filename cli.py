@@ -31,6 +31,7 @@ from .command_line import speak
 from .command_line import with_underscores
 from .errors import InputError
 from .interruption import Interrupted
+from .interruption import heed
 from .interruption import interruptible
 from .job_files import check_finished
 from .job_files import find_experiment
@@ -151,8 +152,10 @@ def _report_job(folder: Path) -> None:
     try:
         show(str(write_report([folder])))
     except InputError as error:
+        heed()
         show(f"no report: {error}", error=True)
     except Exception as error:  # noqa: BLE001 the job is done, and worth more than its report
+        heed()
         logging.getLogger(__name__).debug("the report", exc_info=True)
         said = " ".join(str(error).split())
         show(f"no report: {type(error).__name__}: {said} (`emomm report {folder}` tells more)", error=True)

@@ -1,6 +1,10 @@
 """SIGTERM, SIGHUP and SIGINT: whatever can be gone on with is saved first, and the process says so and ends.
 
 SLURM, Kubernetes and a closed terminal send them; what is killed outright loses what it did since it last saved.
+
+A signal is raised wherever the main thread happens to be. Compiled code that calls back into Python may take it for an
+error of its own (matplotlib's says "Invalid bounding box"), and who answers errors would go on with less than there
+is. So it is remembered: `heed` raises it again.
 """
 
 import ctypes
@@ -28,36 +32,50 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Waiting:
-    """What came while `held`: the signal's number, and when; and in which process signals are waited for."""
+    """What came while `held`: the signal's number, and when; the number of one that was raised; and in which process
+    signals are waited for."""
 
     process = 0
     held = False
     number: int | None = None
     since = 0.0
+    raised: int | None = None
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raises Interrupted where one of the signals comes, at once or, within `held`, later. For the main thread.
 
-    Signals that are ignored stay so: `nohup` and shells in the background say so.
+    An error of the body after a signal is the signal's: Interrupted takes its place. Signals that are ignored stay so:
+    `nohup` and shells in the background say so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     if any(name in os.environ for name in _LAUNCHED):  # accelerate doesn't hand its SIGTERM on to one process
         end_with_parent(signal.SIGTERM)
-    _Waiting.process = os.getpid()
+    _Waiting.process, _Waiting.raised = os.getpid(), None
     before = {each: signal.getsignal(each) for each in _SIGNALS}
     for each, handler in before.items():
         if handler is not signal.SIG_IGN and handler is not None:
             signal.signal(each, _come)
     try:
         yield
+    except Exception:
+        heed()
+        raise
     finally:
+        _Waiting.raised = None
         for each, handler in before.items():
             if handler is not None:
                 signal.signal(each, handler)
+
+
+def heed() -> None:
+    """Raises Interrupted where a signal came, and was taken for something else: for who answers any error at all, and
+    goes on."""
+    if _Waiting.raised is not None:
+        raise Interrupted(_Waiting.raised)
 
 
 @contextmanager
@@ -76,8 +94,8 @@ def held() -> Iterator[None]:
 
 
 def asked() -> int:
-    """The number of the signal that waits; 0 where none does."""
-    return _Waiting.number or 0
+    """The number of the signal that waits, or was taken for something else; 0 where none does."""
+    return _Waiting.number or _Waiting.raised or 0
 
 
 def _come(number: int, frame: FrameType | None) -> None:
@@ -87,6 +105,7 @@ def _come(number: int, frame: FrameType | None) -> None:
         return
     first = _Waiting.number is None
     if not _Waiting.held or not (first or time.monotonic() - _Waiting.since < _AGAIN):
+        _Waiting.raised = number
         raise Interrupted(number)
     if first:
         _Waiting.number, _Waiting.since = number, time.monotonic()
@@ -98,4 +117,4 @@ def end_with_parent(number: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
-__all__ = ["Interrupted", "asked", "end_with_parent", "held", "interruptible"]
+__all__ = ["Interrupted", "asked", "end_with_parent", "heed", "held", "interruptible"]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .files import write_text
+from .interruption import heed
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ def softly(job_folder: Path, what: str, do: Callable[[], Any]) -> Any:
 
 
 def lost(job_folder: Path, what: str, error: Exception) -> None:
-    """Warns, once in a job and in one line, that `what` could not be sent."""
+    """Warns, once in a job and in one line, that `what` could not be sent. Raises Interrupted where that is a signal's
+    doing."""
+    heed()
     say(job_folder, f"{what} could not be sent", f" ({_one_line(error)}); the job goes on without")
 
 

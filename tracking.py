@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from .errors import InputError
 from .experiment_statistics import RunPredictions
 from .experiment_statistics import pool_runs
+from .interruption import heed
 from .metrics import SCALARS
 from .metrics import scalar_scores
 from .processes import process_state
@@ -213,6 +214,7 @@ class Tracker(TrainerCallback):
         except ImportError as error:
             say(self.job_folder, "trackers: no figures", f" ({error}): pip install matplotlib")
         except Exception as error:  # noqa: BLE001 a run is worth more than its figure
+            heed()
             say(self.job_folder, "trackers: a figure is left out", f" ({name}: {' '.join(str(error).split())})")
         else:
             if pixels is not None:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from ..experiment import Experiment
 from ..experiment import Run
 from ..feature_store import TextStateStore
+from ..interruption import heed
 from ..processes import main_process_first
 from ..protocols import Fold
 from ..rows import Sequences
@@ -195,6 +196,7 @@ def _attempt(what: str, make: Callable[[], T]) -> T | None:
     try:
         return make()
     except Exception as error:  # noqa: BLE001 a job is worth more than its floors
+        heed()
         logger.debug("floors", exc_info=True)
         logger.warning("floors: %s (%s: %s)", what, type(error).__name__, " ".join(str(error).split()))
         return None

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..extraction_state import FAILED
 from ..hub_access import reach_hub
 from ..interruption import Interrupted
+from ..interruption import heed
 from ..interruption import held
 from ..interruption import interruptible
 from ..processes import process_state
@@ -323,6 +324,7 @@ def _encoded(encoder: SpeechEncoder, waveforms: list[np.ndarray], batch_seconds:
     try:
         return list(encoder(waveforms, batch_seconds))
     except (RuntimeError, ValueError) as error:  # out of memory above all
+        heed()
         if len(waveforms) == 1:
             return [f"the encoder failed: {str(error).splitlines()[0]}"]
     return [_encoded(encoder, [waveform], batch_seconds)[0] for waveform in waveforms]

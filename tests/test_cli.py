@@ -197,6 +197,21 @@ def test_an_interrupted_job(job, recipe, capsys, number, code):
     assert capsys.readouterr() == ("", "interrupted; the same command goes on\n")
 
 
+@pytest.mark.parametrize("error", [ValueError("Invalid bounding box"), InputError("damaged")])
+def test_a_report_that_takes_a_signal_for_an_error(job, recipe, capsys, monkeypatch, error):
+    """Compiled code does, while it draws: the job is not done, as its report isn't."""
+
+    def drawn(folders):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(sys.modules["emomm.reporting.writing"], "write_report", drawn)
+    assert main(["run", recipe]) == 143
+    assert capsys.readouterr() == ("the table\n", "interrupted; the same command goes on\n")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin2", "cp437"])
 def test_a_table_is_printed_whatever_stdout_can_say(job, recipe, monkeypatch, encoding):
     """In cron and docker, and with LC_ALL=C: the job has trained, and its report follows."""

@@ -363,6 +363,21 @@ def test_a_signal_saves_what_is_done(job, whole, tmp_path, monkeypatch, capsys, 
     assert_same(tmp_path / "o", whole)
 
 
+def test_a_signal_that_the_encoder_takes_for_an_error(job, tmp_path, monkeypatch, capsys):
+    """No recording is one that could not be encoded, for that."""
+
+    def swallowing(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("Unable to cast") from None
+
+    monkeypatch.setattr(SpeechEncoder, "states", swallowing)
+    assert main([*job[1], "--output", str(tmp_path / "o"), "--frame_rate", "10"]) == 128 + signal.SIGTERM
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "o" / "failed.jsonl").exists()
+
+
 def test_what_is_not_finished_is_not_trained_on(job, whole, tmp_path):
     """Whether the job was ended, or a part of its files was copied."""
     shutil.copytree(whole, tmp_path / "o")

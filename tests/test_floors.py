@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +38,8 @@ from emomm.floors.results import floors_entry
 from emomm.floors.store import FloorStore
 from emomm.floors.words import below_line
 from emomm.floors.words import below_mark
+from emomm.interruption import Interrupted
+from emomm.interruption import interruptible
 from emomm.job import _prepare
 from emomm.job import _runs
 from emomm.job import run
@@ -487,6 +490,20 @@ def test_interrupted_and_continued(job, tmp_path, monkeypatch):
     for _ in range(2):  # the second time all is there
         floors.job_floors(*planned(job.recipe), tmp_path, PartialState(cpu=True))
         assert contents(tmp_path) == whole and len(fits) == 5
+
+
+def test_a_signal_that_is_taken_for_an_error_costs_no_floor(job, tmp_path, monkeypatch):
+    """The job ends, and is not one that lacks a floor."""
+
+    def swallowing(sequences):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("Unable to cast") from None
+
+    monkeypatch.setattr(floors, "mean_vectors", swallowing)
+    with pytest.raises(Interrupted), interruptible():
+        floors.job_floors(*planned(job.recipe), tmp_path, PartialState(cpu=True))
 
 
 @pytest.mark.parametrize("damage", ["torn", "bit", "foreign", "renamed", "empty", "folder"])

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from emomm import interruption
 from emomm.interruption import Interrupted
 from emomm.interruption import asked
+from emomm.interruption import heed
 from emomm.interruption import held
 from emomm.interruption import interruptible
 
@@ -62,6 +64,38 @@ def test_after_the_held_part_a_signal_ends_at_once():
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
+
+
+def swallowed(number):
+    """As by compiled code that calls back into Python, and takes whatever is raised there for an error of its own."""
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        raise ValueError("Invalid bounding box") from None
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_error_that_a_signal_has_become_is_that_signal(number):
+    with pytest.raises(Interrupted) as found, interruptible():
+        swallowed(number)
+    assert found.value.number == number
+    with pytest.raises(ValueError, match="its own"), interruptible():  # nothing of it is left
+        raise ValueError("its own")
+
+
+def test_who_answers_any_error_heeds_the_signal():
+    done = []
+    with pytest.raises(Interrupted), interruptible():
+        heed()
+        with contextlib.suppress(ValueError):
+            swallowed(signal.SIGTERM)
+        with held():  # a training that begins
+            done.append(asked())
+        heed()
+        done.append("more")
+    assert done == [signal.SIGTERM]
+    heed()
 
 
 def test_what_is_ignored_stays_ignored(monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,10 +23,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from emomm import tracking
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
+from emomm.interruption import Interrupted
+from emomm.interruption import interruptible
 from emomm.job import run as run_job
 from emomm.metrics import SCALARS
 from emomm.settings import Settings
 from emomm.settings import load_recipe
+from emomm.trackers import softly
 from emomm.tracking import check_trackers
 from emomm.tracking import summarise_job
 from emomm.tracking import tracked
@@ -61,6 +65,19 @@ def warnings_of(patch):
     messages = []
     patch.setattr("emomm.trackers.logger.warning", lambda text, *values: messages.append(text % values))
     yield messages
+
+
+def test_a_tracker_that_takes_a_signal_for_an_error(tmp_path):
+    """The job ends, and does not go on without its tracker."""
+
+    def swallowing():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("Unable to cast") from None
+
+    with pytest.raises(Interrupted), interruptible():
+        softly(tmp_path, "W&B: a step", swallowing)
 
 
 # ---- the calls to W&B -----------------------------------------------------------------------------------------------
