@@ -111,6 +111,11 @@ def refuse_changed_processor(model: str | os.PathLike, options: Mapping[str, Any
     _refuse(model, options or {}, WORDS, lambda name: name == _PROCESSOR)
 
 
+def refuse_changed_export(folder: str | Path) -> None:
+    """The same for all that was written into a folder, the code included: before it is handed on."""
+    _refuse(folder, {}, re.compile(f"{WEIGHTS.pattern}|{WORDS.pattern}"), lambda name: True)
+
+
 def _refuse(model: str | os.PathLike, options: Mapping[str, Any], pattern: re.Pattern[str], also: Any) -> None:
     where = {name: options[name] for name in _FROM_HUB if options.get(name) is not None}
     listed = cached_file(
@@ -176,6 +181,7 @@ __all__ = [
     "CheckedFiles",
     "files_like",
     "note_checksums",
+    "refuse_changed_export",
     "refuse_changed_model",
     "refuse_changed_processor",
 ]

@@ -12,6 +12,7 @@ from .corpus_features import check_finite
 from .corpus_features import read_features
 from .corpus_reading import RawCorpus
 from .corpus_spec import DEFAULT_COLUMNS
+from .corpus_spec import DEFAULT_LABELS
 from .corpus_spec import CorpusSpec
 from .errors import InputError
 from .names import as_text
@@ -27,6 +28,8 @@ RATINGS = ("valence", "arousal", "dominance")
 _NO_NUMBER = {"", "na", "n/a", "nan", "null", "none", "-"}
 # Ratings off the scale that are taken for slips: so many rows, or where that is more, this share of those rated.
 _SLIPS, _SLIPS_SHARE = 3, 0.01
+# Of the scale's length: IEMOCAP has a few 5.5 on 1-5. What is further off, as 0 or 99, would weigh as no rating can.
+_NEAR = 1 / 8
 # Scales that are in use, the narrowest first: one is offered where the declared one isn't theirs.
 _SCALES = (0, 1), (-1, 1), (1, 3), (1, 4), (1, 5), (0, 4), (-2, 2), (0, 5), (1, 7), (0, 6), (-3, 3), (1, 9), (0, 10)
 _SHOWS_NOTHING = r"^[\s\p{Z}\p{Cc}\p{Cf}]*$"
@@ -76,6 +79,7 @@ class RawColumns:
                 numbers[i] = self.spec.labels.index(self.spec.label_map[meaning[value]])
             elif meaning[value] not in self.spec.dropped_labels and (self.kept & (places == i)).any():
                 raise self._unknown_label(value, int(np.argmax(self.kept & (places == i))), values)
+        self._check_numbers_of_classes([values[i] for i in np.unique(places[self.kept]) if numbers[i] >= 0])
         label_ids = np.where(self.kept, numbers[places], -1)
         dropped = self.kept & (label_ids < 0)
         if dropped.any():
@@ -151,7 +155,7 @@ class RawColumns:
         low, high = self.spec.vad_scale
         columns = [self.floats(role) for role in RATINGS]
         rated = np.stack([np.full(self.rows, np.nan) if each is None else each for each in columns], axis=1)
-        self._check_scale(rated)
+        rated = self._on_scale(rated)
         return ((rated - low) * (4 / (high - low)) + 1).astype(np.float32)
 
     def wrong(self, row: int, what: str) -> InputError:
@@ -263,6 +267,22 @@ class RawColumns:
         self.notes.append(f"labels are mapped by their numbers, which the data set calls {told}")
         return {value: str(classes.index(value)) for value in values}
 
+    def _check_numbers_of_classes(self, labels: list[str]) -> None:
+        """Says that class numbers whose order nobody told are a guess; one that isn't made where other rows have
+        names."""
+        names = [label for label in labels if not label.isdecimal() or label in self.spec.labels]
+        numbers = sorted(label for label in labels if label not in names)
+        if self.spec.maps_by_default and names and numbers:
+            known = self.spec.label_map[names[0]]
+            raise InputError(
+                f"corpus {self.spec.name}: the labels are numbers in some rows ({', '.join(numbers)}) and names in "
+                f"others ({', '.join(names[:_MOST_NAMED])}): which class {numbers[0]} is can't be told; say it in the "
+                f'corpus\' "label_map": {{"{numbers[0]}": (its class), "{names[0]}": "{known}", ...}}'
+            )
+        if self.spec.maps_by_default and numbers and self.spec.labels == DEFAULT_LABELS:
+            told = ", ".join(f"{i} ({name})" for i, name in enumerate(self.spec.labels))
+            self.notes.append(f'labels are numbers, taken for {told}; "labels" in the corpus gives another order')
+
     def _unknown_label(self, value: str, row: int, values: list[str]) -> InputError:
         known = [*self.spec.label_map, *self.spec.dropped_labels]
         unknown = [name for name in values if name not in known]
@@ -343,18 +363,23 @@ class RawColumns:
                     ) from None
         return numbers
 
-    def _check_scale(self, rated: np.ndarray) -> None:
-        """Ratings off the scale: of a few rows it is noted, of more the declared scale isn't theirs."""
+    def _on_scale(self, rated: np.ndarray) -> np.ndarray:
+        """The same; of a few rows off the scale it is noted, and what is far off is no rating. Of more rows, the
+        declared scale isn't theirs."""
         low, high = self.spec.vad_scale
         slack = 1e-6 * (high - low)
         off = ((rated < low - slack) | (rated > high + slack)) & self.kept[:, None]
         rows, there = int(off.any(axis=1).sum()), int((~np.isnan(rated[self.kept])).any(axis=1).sum())
         if not rows:
-            return
+            return rated
         scale = json.dumps(self.spec.vad_scale)
         if rows <= max(_SLIPS, _SLIPS_SHARE * there) and 2 * rows <= there:
-            self.notes.append(f"{rows} of {self.kept.sum()} rows have a rating outside the scale {scale}")
-            return
+            reach = _NEAR * (high - low) + slack
+            far = (rated < low - reach) | (rated > high + reach)
+            gone = int((far & off).any(axis=1).sum())
+            more = f"; of {gone} it is so far outside that it counts as not rated" if gone else ""
+            self.notes.append(f"{rows} of {self.kept.sum()} rows have a rating outside the scale {scale}{more}")
+            return np.where(far, np.nan, rated)
         row, column = np.argwhere(off)[0]
         lowest, highest = np.nanmin(rated[self.kept]), np.nanmax(rated[self.kept])
         likely = next(

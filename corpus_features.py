@@ -176,13 +176,20 @@ def _written_out(text: pa.Array, kept: np.ndarray, wrong: RowError) -> pa.Array:
         inner = (_INNERMOST.findall(cell) or [cell]) if cell is not None and kept[row] else []
         for vector in inner if any(map(str.strip, inner)) else []:
             try:
-                values += map(float, vector.replace(",", " ").split())
+                numbers = [float(each) for each in vector.replace(",", " ").split()]
             except ValueError as error:
                 raise wrong(
                     row,
                     f"features are the text {cell if len(cell) <= 60 else cell[:57] + '...'!r} ({error}); expected "
                     "numbers, as json.dumps(vector.tolist()) writes them (numpy's own text leaves numbers out)",
                 ) from None
+            if len(numbers) == 1 and "[" not in cell:
+                raise wrong(
+                    row,
+                    f"features are the one number {cell.strip()}, where a vector is due; write each row's as "
+                    "json.dumps(vector.tolist()) does, in one column",
+                )
+            values += numbers
             vectors.append(len(values))
         rows.append(len(vectors) - 1)
     flat = pa.ListArray.from_arrays(pa.array(vectors, pa.int32()), pa.array(values, pa.float32()))

@@ -173,8 +173,9 @@ def _read_local(spec: CorpusSpec, path: Path, extra: list[str]) -> RawCorpus:
         saved = saved_folder(spec, path)
         opened = [_guarded(spec, file, lambda file=file: open_data_file(file, saved.features)) for file in saved.files]
         return _joined(spec, opened, str(path), extra)
-    refuse_unfinished(path, spec.name)
+    refuse_unfinished(path, (), spec.name)  # also where there are no rows yet
     files, notes = data_files(spec, path)
+    refuse_unfinished(path, files, spec.name)
     opened = [_guarded(spec, file, lambda file=file: open_data_file(file)) for file in files]
     described = _described(spec, (path if os.path.isdir(path) else path.parent) / SIDECAR)
     return _joined(spec, opened, str(path), extra, notes, described)

@@ -170,6 +170,11 @@ class CorpusSpec:
             merged["dropped_labels"] = [raw for raw in [*base.label_map, *base.dropped_labels] if raw not in mapped]
         return cls(**merged)
 
+    @property
+    def maps_by_default(self) -> bool:
+        """Whether nobody said which raw label is which class: numbers then count `labels`, names are themselves."""
+        return self.label_map == _own_names(self.labels)
+
     def candidates(self, role: str) -> list[str]:
         """Column names to try for `role`, the likeliest first."""
         names = self.columns.get(role, DEFAULT_COLUMNS[role])

@@ -1,6 +1,7 @@
 """How far an extraction of voice features has come, by what lies in its folder: for whoever takes its rows."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,16 +16,23 @@ SHARDS = "data/*.parquet"
 """The rows."""
 
 
-def refuse_unfinished(folder: Path, corpus: str) -> None:
+def refuse_unfinished(place: Path, files: Iterable[Path], corpus: str) -> None:
     """Nothing trains on a part of the recordings as if it were all: it is the longest ones, which are done first.
 
     Args:
-        folder: of an extraction; of anything else, nothing is looked at.
+        place: where the corpus lies: the folder of an extraction, its folder of rows, or one above several.
+        files: the data files found there. One that is `place` itself was meant alone.
         corpus: its name, for the message.
 
     Raises:
         InputError: rows are missing there that aren't listed as failures.
     """
+    folders = [place, *(file.parent.parent for file in files if file != place)]
+    for folder in dict.fromkeys(folder.absolute() for folder in folders):
+        _refuse_unfinished(folder, corpus)
+
+
+def _refuse_unfinished(folder: Path, corpus: str) -> None:
     try:
         total = int(json.loads((folder / JOB).read_text(encoding="utf-8"))["input"]["rows"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no extraction's

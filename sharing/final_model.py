@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from accelerate.utils import broadcast_object_list
 
+from ..checksums import ChangedFiles
+from ..checksums import refuse_changed_export
 from ..errors import InputError
 from ..experiment import Experiment
 from ..experiment import Run
@@ -56,7 +58,11 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     if state.is_main_process:
         for changed in changed_runs([run], overwrite=True):
             remove_run(changed)
-        done = [outcome_of(run) is not None and (run.folder / "model").is_dir()]
+        done = [outcome_of(run) is not None]
+        fault = fault_of_model(run.folder) if done[0] else None
+        if fault is not None:
+            logger.warning("%s: %s; it is trained again", run, fault)
+            done = [False]
     if broadcast_object_list(done)[0]:
         if state.is_main_process:
             keep_run(run)
@@ -74,6 +80,18 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     if state.is_main_process:
         tidy(run.folder)
     return run.folder
+
+
+def fault_of_model(folder: Path) -> str | None:
+    """Why the exported model in a run's folder can't be handed on; None where it can."""
+    model = folder / "model"
+    if not model.is_dir():
+        return f"{model} is gone"
+    try:
+        refuse_changed_export(model)
+    except (ChangedFiles, OSError) as error:
+        return str(error)
+    return None
 
 
 def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
@@ -135,4 +153,4 @@ def _epoch_steps(experiment: Experiment, runs: list[Run]) -> list[int]:
     return [experiment.steps(run, processes) // experiment.settings.num_epochs for run in runs]
 
 
-__all__ = ["FINAL", "finished_runs", "train_final_model"]
+__all__ = ["FINAL", "fault_of_model", "finished_runs", "train_final_model"]

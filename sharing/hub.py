@@ -46,6 +46,7 @@ from .card_results import CardFacts
 from .compared import job_choices
 from .compared import public_choices
 from .compared import warn_of_choice
+from .final_model import fault_of_model
 from .final_model import train_final_model
 from .model_card import model_card
 from .uploading import FIGURES
@@ -113,7 +114,14 @@ def model_folder(wanted: Push) -> Path:
         return train_final_model(*plan_experiment(_settings(wanted.place), wanted.folder))
     metric = scored_by(_settings(wanted.place).metric_for_best_model)
     best = max(entry["runs"], key=lambda run: run["validation"][metric])
-    return wanted.place / f"seed-{best['seed']}" / best["fold"]
+    folder = wanted.place / f"seed-{best['seed']}" / best["fold"]
+    fault = fault_of_model(folder)
+    if fault is not None:
+        raise InputError(
+            f"nothing is pushed: {fault}. To have it again, delete {folder / METRICS} and give the job's command: it "
+            "trains that run alone, to the same numbers"
+        )
+    return folder
 
 
 def gather(wanted: Push, source: Path) -> Path:

@@ -42,6 +42,32 @@ def test_labels_and_the_map_are_spelled_alike(tmp_path):
         CorpusSpec("own", label_map={"3": "a", "3.0": "b"})
 
 
+def test_numbers_beside_names_are_no_classes_until_somebody_says_which(tmp_path):
+    """Whether as text or in a file of their own: the order of the names is not known to be theirs."""
+    mixed = ["0", "happy", "neu", "3"]
+    with pytest.raises(InputError, match=r"numbers in some rows \(0, 3\) and names in others \(happy, neu\): which"):
+        own(tmp_path, label=mixed)
+    with pytest.raises(InputError, match="numbers in some rows"):
+        own(tmp_path, {"labels": ["anger", "happy", "neutral", "sad"]}, label=["0", "happy", "neutral", "3"])
+    said = {"0": "sad", "3": "anger", "happy": "happy", "neu": "neutral"}
+    corpus = own(tmp_path, {"label_map": said}, label=mixed)
+    assert [corpus.labels[i] for i in corpus.label_ids] == ["sad", "happy", "neutral", "anger"]
+    corpus = own(tmp_path, {"leave_out": {"label": [0, 3]}}, label=mixed)
+    assert [corpus.labels[i] for i in corpus.label_ids] == ["happy", "neutral"]
+
+
+def test_numbers_alone_are_taken_for_the_default_order_and_it_is_said(tmp_path):
+    told = (
+        'labels are numbers, taken for 0 (neutral), 1 (happy), 2 (sad), 3 (anger); "labels" in the corpus gives '
+        "another order"
+    )
+    assert told in own(tmp_path, label=[0, 1, 2, 3]).notes
+    corpus = own(tmp_path, {"labels": ["sad", "anger", "happy", "neutral"]}, label=[0, 1, 2, 3])
+    assert [corpus.labels[i] for i in corpus.label_ids] == ["sad", "anger", "happy", "neutral"]
+    for kept in (corpus, own(tmp_path, label=["happy", "sad", "anger", "neutral"])):
+        assert not any("labels are numbers" in note for note in kept.notes)
+
+
 def test_names_that_show_nothing_are_none(tmp_path):
     for nothing in (" ", "\u200b", "\ufeff\u00a0", None):
         with pytest.raises(InputError, match=r"row 'u2' .*no speaker \(1 such rows\)"):
@@ -211,10 +237,21 @@ def test_a_few_ratings_off_the_scale_are_noted(tmp_path, rows, off, refused):
         with pytest.raises(InputError, match=f"row 'u0' .*valence is 0: {off} of {rows} rated rows are off"):
             own(tmp_path, rows=rows, valence=values)
     else:
+        corpus = own(tmp_path, rows=rows, valence=values)
         assert (
-            f"{off} of {rows} rows have a rating outside the scale [1, 5]"
-            in own(tmp_path, rows=rows, valence=values).notes
-        )
+            f"{off} of {rows} rows have a rating outside the scale [1, 5]; of {off} it is so far outside that it "
+            "counts as not rated"
+        ) in corpus.notes
+        assert np.isnan(corpus.vad[:, 0]).tolist() == [True] * off + [False] * (rows - off)
+
+
+def test_a_rating_a_little_off_the_scale_stays_and_one_far_off_is_none(tmp_path):
+    """As IEMOCAP's 5.5; one of 99 would weigh more than all other rows."""
+    corpus = own(tmp_path, rows=40, valence=[5.5, 0.5, 99.0, *[3.0] * 37], arousal=[3.0] * 40)
+    assert corpus.vad[:2, 0].tolist() == [5.5, 0.5] and np.isnan(corpus.vad[2, 0]) and corpus.vad[2, 1] == 3
+    assert any("3 of 40 rows have a rating outside the scale [1, 5]; of 1 it is so far" in n for n in corpus.notes)
+    corpus = own(tmp_path, {"vad_scale": [-1, 1]}, rows=40, valence=[1.25, 1.3, *[0.0] * 38])
+    assert corpus.vad[0, 0] == 5.5 and np.isnan(corpus.vad[1, 0]) and corpus.vad[2, 0] == 3
 
 
 def test_rows_that_do_not_stay_say_nothing_of_the_scale(tmp_path):

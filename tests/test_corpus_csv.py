@@ -148,6 +148,7 @@ def test_features_written_as_text(tmp_path):
         ("[1, 2]", "row 'u1' .*2 wide; expected 3"),
         ("[1, 2, nan]", "row 'u1' .*features hold nan"),
         ("x.npy", "row 'u1' .*features are the text 'x.npy'"),
+        (" 0.5", "row 'u1' .*are the one number 0.5, where a vector is due; write each"),
         ("[" * 50_000 + "1" + "]" * 50_000, "row 'u1' .*1 wide; expected 3"),
     ],
 )

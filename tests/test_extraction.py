@@ -394,7 +394,12 @@ def test_what_is_not_finished_is_not_trained_on(job, whole, tmp_path):
     pq.write_table(pq.read_table(shard)[:60], shard)
     with pytest.raises(InputError, match="60 of 100 recordings are there"):
         load_corpus(spec)
+    # Nor by its folder of rows, or from one above it.
+    for place in (tmp_path / "o" / "data", tmp_path):
+        with pytest.raises(InputError, match="60 of 100 recordings are there"):
+            load_corpus(replace(spec, path=str(place)))
     # What is there can be taken, by who means it.
+    assert len(load_corpus(replace(spec, path=str(shard)))) == 60
     shutil.copytree(tmp_path / "o" / "data", tmp_path / "part" / "data")
     shutil.copy(whole / "speech_encoder.json", tmp_path / "part")
     assert len(load_corpus(replace(spec, path=str(tmp_path / "part")))) == 60

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from finished_job import finished_job
 from finished_job import write_job_recipe
 from safetensors.numpy import load_file
 
+from emomm.checksums import refuse_changed_export
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.job import plan_experiment
 from emomm.settings import load_recipe
 from emomm.sharing.final_model import train_final_model
+from emomm.sharing.hub import model_folder
+from emomm.sharing.uploading import Push
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,41 @@ def test_it_is_not_trained_twice_unless_its_runs_change(copied, monkeypatch):
     assert read(folder / "run.json")["stop_after_epoch"] == other
     after = weights(folder)
     assert any(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.unlink()  # and not in what it is linked to
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("model-00001-of-00002.safetensors", flip_a_bit, "has changed"),
+        ("tokenizer.json", Path.unlink, "is missing"),
+        ("fusions.py", lambda path: path.write_text("x = 1"), "has changed"),
+    ],
+)
+def test_a_damaged_one_is_not_handed_on(finished, tmp_path, caplog, name, damage, said):
+    """The final model is trained again; of a fold it is said how to have it again."""
+    job, settings, _ = finished
+    job = shutil.copytree(job, tmp_path / "job")
+    before = read(job / "both-of-them" / "final" / "model" / "checksums.json")
+    for model in job.glob("both-of-them/**/model"):
+        damage(model / name)
+    fold = Push(job, "Both of them", "user/name", final_model=False)
+    with pytest.raises(InputError, match=rf"nothing is pushed: .*{name} {said}.* delete .*metrics.json and give"):
+        model_folder(fold)
+    folder = train_final_model(*plan_experiment(settings, job))
+    assert f"{name} {said}" in caplog.text and "it is trained again" in caplog.text
+    assert read(folder / "model" / "checksums.json") == before
+    refuse_changed_export(folder / "model")
+    for model in job.glob("both-of-them/seed-*/*/model"):
+        shutil.rmtree(model)
+    with pytest.raises(InputError, match="nothing is pushed: .*model is gone. To have it again, delete"):
+        model_folder(fold)
 
 
 @pytest.mark.parametrize("step", [3, 9])
