@@ -156,7 +156,7 @@ def _noted(path: Path) -> dict[str, str]:
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))["sha256"]
         return {name: str(digest) for name, digest in noted.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ChangedFiles(f"{path} can't be read ({error}); fetch, copy or export the model again") from error
 
 

@@ -242,6 +242,11 @@ def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClas
         raise InputError(f"model {model!r}: config.json: {error.__cause__ or error}") from error
     except Exception as error:  # noqa: BLE001 whatever foreign files and their code raise
         logger.debug("loading %s", model, exc_info=True)
+        if "ignore_mismatched_sizes" in str(error):  # what transformers says then is for who calls it
+            raise InputError(
+                f"model {model!r}: its weights have other shapes than its config.json says (the report above names "
+                "them); take both from one export"
+            ) from error
         raise InputError(f"model {model!r} could not be loaded: {_in_a_line(error)}") from error
     missing = sorted(said["missing_keys"])
     if missing:  # transformers would make random ones

@@ -57,7 +57,7 @@ def _fault(run: "Run", outcome: dict[str, Any]) -> str | None:
         history = json.loads((run.folder / HISTORY).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         history = None
-    if not isinstance(history, list):
+    if not (isinstance(history, list) and all(isinstance(entry, dict) for entry in history)):
         return f"its {HISTORY} is torn or gone"
     try:
         return _other_predictions(run, outcome) if run.fold.test else None

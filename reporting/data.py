@@ -150,7 +150,7 @@ def read_report(folders: Sequence[str | Path]) -> ReportData:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: can't be read ({error}); run the job's command again to complete it") from error
 
 
@@ -204,11 +204,27 @@ def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> Re
         corpus: Tested(corpus, rows, _difficulty(corpus, rows, tables), statistics[corpus])
         for corpus, rows in pooled.items()
     }
-    settings = dict(_json(places[0] / "run.json")["settings"])
+    settings = _settings(places[0] / "run.json")
     if "text_model_name" in settings:  # a hash or a place there
         settings["text_model_name"] = (entry["text_encoder"] or {}).get("name")
-    curves = _curves([_json(place / "history.json") for place in places], [run.get("best_epoch") for run in runs])
+    curves = _curves([_history(place / "history.json") for place in places], [run.get("best_epoch") for run in runs])
     return ReportedExperiment(name, slug, entry, runs, failed, settings, curves, tested)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Of which settings a run is."""
+    said = _json(path)
+    if not (isinstance(said, dict) and isinstance(said.get("settings"), dict)):
+        raise InputError(f"{path} is torn, or not of a run of emomm; run the job's command again to complete it")
+    return dict(said["settings"])
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    """What a run logged."""
+    history = _json(path)
+    if not (isinstance(history, list) and all(isinstance(entry, dict) for entry in history)):
+        raise InputError(f"{path} is torn, or not of a run of emomm; run the job's command again to complete it")
+    return history
 
 
 def _predictions(path: Path) -> pa.Table:

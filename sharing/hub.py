@@ -180,7 +180,7 @@ def _last_pool(history: Path) -> int | None:
     """Rows that the curriculum had let in by the last epoch; None where nothing was logged of it."""
     try:
         sizes = [entry.get("curriculum/pool_size") for entry in json.loads(history.read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # torn, or of another shape
         return None
     known = [int(size) for size in sizes if size is not None]
     return known[-1] if known else None

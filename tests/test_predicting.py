@@ -283,8 +283,13 @@ def test_broken_models_are_one_message(place, tmp_path, capsys):
     for name, value in settings.items():
         path = changed(place, name, without_checksums=True) / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    fewer = changed(place, "fewer", without_checksums=True)
+    config = json.loads((fewer / "config.json").read_text())
+    config |= {"id2label": {"0": "sad", "1": "anger"}, "label2id": {"sad": 0, "anger": 1}}
+    (fewer / "config.json").write_text(json.dumps(config))
     (tmp_path / "empty").mkdir()
     for model, said in (
+        (fewer, "its weights have other shapes than its config.json says"),
         (broken, "lacks 2 of its weights, such as classifier.bias"),
         (torn, "could not be loaded"),
         (wordless, "the tokenizer knows no words, only its 5 special tokens"),

@@ -94,6 +94,10 @@ def test_several_jobs_are_told_apart(job, tmp_path):
         (lambda job: _cut(next(job.glob("*/*/*/predictions.parquet"))), "predictions.parquet: can't be read"),
         (lambda job: next(job.glob("*/*/*/predictions.parquet")).unlink(), "predictions.parquet: can't be read"),
         (lambda job: next(job.glob("*/*/*/history.json")).unlink(), "history.json: can't be read"),
+        (lambda job: next(job.glob("*/*/*/history.json")).write_text('{"epoch": 1}'), "history.json is torn, or not"),
+        (lambda job: next(job.glob("*/*/*/history.json")).write_text('["epoch"]'), "history.json is torn, or not"),
+        (lambda job: next(job.glob("*/*/*/history.json")).write_text("[" * 50_000), "history.json: can't be read"),
+        (lambda job: next(job.glob("*/*/*/run.json")).write_text("[]"), "run.json is torn, or not of a run"),
         (lambda job: _fail_all(job), "no run of this job is done"),
     ],
 )

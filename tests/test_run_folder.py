@@ -83,6 +83,7 @@ RETRAINED = {
     "predictions gone": (lambda run: (run / "predictions.parquet").unlink(), "its predictions.parquet is gone"),
     "predictions of another run": (swap("predictions.parquet"), "and metrics.json don't belong together"),
     "history torn": (write("history.json", b"[{"), "its history.json is torn or gone"),
+    "history of another shape": (write("history.json", b'["epoch", 3]'), "its history.json is torn or gone"),
 }
 
 
