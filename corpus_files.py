@@ -9,6 +9,8 @@ from typing import Any
 
 from .corpus_specs import CorpusSpec
 from .errors import InputError
+from .extraction_state import FAILED
+from .extraction_state import JOB
 from .folders import passed_over
 from .folders import walked
 
@@ -75,7 +77,12 @@ def data_files(spec: CorpusSpec, path: Path) -> tuple[list[Path], list[str]]:
         if path.suffix.lower() not in KINDS:
             raise InputError(f"corpus {spec.name}: {path} is none of {', '.join(KINDS)}")
         return [path], []
-    there = [Path(parent, name) for parent, names in walked(path) for name in names]
+    there = [
+        Path(parent, name)
+        for parent, names in walked(path)
+        for name in names
+        if not (name == FAILED and JOB in names)  # of an extraction's folder: a list, and no data
+    ]
     for kind in KINDS:
         files = sorted(file for file in there if file.suffix.lower() == kind and os.path.isfile(file))
         files = [file for file in files if not _CACHE.fullmatch(file.name)] or files

@@ -135,6 +135,7 @@ def predict_recordings(
     be used.
     """
     loaded, processor = load_model(model, trust_remote_code)
+    reach_speech_models(processor, speech_encoder, transcribe)
     try:
         emotion = EmoMMPipeline(
             model=loaded,
@@ -269,6 +270,20 @@ def _check_is_there(model: str) -> None:
     except HFValidationError:
         raise InputError(f"model {model!r} is no folder, and can't be an id on the Hub (user/name)") from None
     reach_hub(model)
+
+
+def reach_speech_models(processor: EmoMMProcessor, speech_encoder: str | None, transcribe: str | None = None) -> None:
+    """Asks the Hub once, where the encoder of the voice or the speech recognition model is to come from there.
+
+    Args:
+        processor: of the model, which may name its encoder.
+        speech_encoder: folder or id of it; None: the one that the processor names.
+        transcribe: folder or id of the other, if any.
+    """
+    named = speech_encoder or (processor.speech_encoder or {}).get("encoder")
+    for name in (named if processor.modality != "text" else None, transcribe):
+        if name and not os.path.isdir(name):
+            reach_hub(name)
 
 
 def _in_a_line(error: Exception) -> str:

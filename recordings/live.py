@@ -32,6 +32,7 @@ from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..predicting import load_model
+from ..predicting import reach_speech_models
 from ..processing_emomm import EmoMMProcessor
 from ..processing_emomm import is_missing
 from ..speech_encoders import SpeechEncoder
@@ -338,6 +339,7 @@ def recognize(
         model, processor = load_model(model, trust_remote_code)
     try:
         if isinstance(encoder, str) or encoder is None:
+            reach_speech_models(processor, encoder)
             encoder = processor.load_speech_encoder(encoder, model.device, trust_remote_code)
         first_hop = min(HOP, options.get("window", WINDOW)) if hop == "auto" else hop
         recognizer = LiveRecognizer(model, processor, encoder, hop=first_hop, **options)

@@ -99,6 +99,8 @@ def test_files_of_another_kind_in_a_folder_are_said(tmp_path):
     (folder / "b.TSV").unlink()
     assert any(note.startswith("c.tsv is passed over") for note in load(folder).notes)
     (folder / "c.tsv").unlink()
+    for name in ("extraction.json", "failed.jsonl"):  # what couldn't be read, which is no data
+        (folder / name).write_text('{"input": {"rows": 0}}')
     assert not any("passed over" in note for note in load(folder).notes)
 
 

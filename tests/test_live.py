@@ -554,6 +554,14 @@ def test_a_fifo_by_the_iterator(place, voice, tmp_path):
         np.testing.assert_allclose(list(one.smoothed.values()), list(other.smoothed.values()), atol=1e-3)
 
 
+def test_the_hub_is_asked_before_an_encoder_is_taken_from_it(place, monkeypatch):
+    asked = []
+    monkeypatch.setattr("emomm.predicting.reach_hub", asked.append)
+    with pytest.raises(InputError, match="'nobody/nothing' can't be loaded"):
+        list(recognize(str(place / "talk.wav"), str(place / "voice"), encoder="nobody/nothing"))
+    assert asked == ["nobody/nothing"]
+
+
 def test_wrong_input_by_the_command(place, capsys):
     for arguments, said in (
         ((str(place / "none.wav"),), "there is no such file"),

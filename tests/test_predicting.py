@@ -84,6 +84,23 @@ def test_recordings_by_the_command(place, monkeypatch, capsys):
     assert first["score"] == pytest.approx(expected["score"], abs=1e-5)
 
 
+def test_the_hub_is_asked_whether_it_answers_before_speech_models_are_taken_from_it(place, monkeypatch):
+    """Their loaders wait for each file and try again: minutes of silence where it never answers."""
+    asked = []
+    monkeypatch.setattr(predicting, "reach_hub", asked.append)
+    given = str(place / "model"), [str(place / "one.wav")], ["so sad"]
+    with pytest.raises(InputError, match="'nobody/nothing' can't be loaded"):
+        predict_recordings(*given, transcribe="nobody/asr", speech_encoder="nobody/nothing")
+    assert asked == ["nobody/nothing", "nobody/asr"]
+    asked.clear()
+    assert predict_recordings(*given, speech_encoder=str(place / "speech"))[0]["error"] is None
+    assert asked == []
+    named = predicting.load_model(given[0], False)[1].speech_encoder["encoder"]
+    with pytest.raises(InputError, match=f"{named!r} can't be loaded"):
+        predict_recordings(*given)
+    assert asked == [named]
+
+
 def test_one_bad_recording_of_several_and_a_silent_one(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     inputs = ["one.wav", "bad.wav", "missing.flac", "silent.wav", "two.wav"]
