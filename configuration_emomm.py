@@ -60,7 +60,7 @@ class EmoMMConfig(PreTrainedConfig):
         hidden_dim (`int`, defaults to 1024): width of the classifier's hidden layer; 0 makes it one linear layer.
         dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
         feature_noise (`dict[str, float]`, *optional*): by modality, in training, the standard deviation of the noise
-            that is added to its pooled vector, in standard deviations of the training rows.
+            that is added to a row's vectors, all alike, in standard deviations of those of the training rows.
         modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with voice and words at which
             one of the two is hidden, in [0, 1).
         loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.

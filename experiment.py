@@ -398,7 +398,7 @@ class Experiment:
         if settings.modality != "audio" and settings.freeze_text_encoder:
             dims["text"] = text_dim
         given = settings.feature_noise
-        return {name: min(1.0, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
+        return {name: min(0.5, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
 
     def arguments(self, run: Run) -> CurriculumTrainingArguments:
         """The Trainer's arguments."""

@@ -298,21 +298,24 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         present = mask.any(dim=1)
         if kept is not None:
             pooled, present = pooled * kept.unsqueeze(1).to(pooled.dtype), present & kept
-        deviation = (self.config.feature_noise or {}).get(modality, 0)
-        if self.training and deviation:  # not where there is nothing: it must look as it will in evaluation
-            pooled = pooled + deviation * torch.randn_like(pooled) * present.unsqueeze(1)
         return ModalityState(pooled, sequence, mask, present)
 
     def _standardized(self, modality: str, features: Tensor, kept: Tensor | None) -> Tensor:
         """Features (batch, length, dim) in the model's type, of mean 0 and deviation 1 where the model does that;
-        zeros for rows that are not kept."""
+        zeros for rows that are not kept. In training with `feature_noise`, each row is moved, all its vectors alike."""
+        deviation = (self.config.feature_noise or {}).get(modality, 0) if self.training else 0
+        noise = None
+        if deviation:
+            noise = deviation * torch.randn(len(features), 1, features.shape[-1], device=features.device)
         factor = None if kept is None else kept[:, None, None].to(self.dtype)
         if modality not in self.config.standardized:
             features = features.to(self.dtype)
+            features = features if noise is None else features + noise.to(self.dtype)
             return features if factor is None else features * factor
         # In float32: in half precision a large mean would swallow the difference.
         mean, std = self.get_buffer(f"{modality}_mean").float(), self.get_buffer(f"{modality}_std").float()
         scale = std.reciprocal() if factor is None else factor.float() / std  # one product over the sequence, not two
+        mean = mean if noise is None else mean - noise * std  # and one difference
         return ((features.float() - mean) * scale).to(self.dtype)
 
     def _kept(self, masks: list[Tensor]) -> list[Tensor | None]:

@@ -116,7 +116,9 @@ class Settings:
     text_model_name: str = _model("bert-base-uncased", "Text encoder: a Hub id, a folder, or package:NAME/FOLDER.")
     freeze_text_encoder: bool = _model(True, "Keep the text encoder as it is, and encode each transcript once.")
     text_max_length: int = _model(128, "Tokens of a transcript that are read.", min=1)
-    text_pooling: str = _model("cls", "State of a transcript: its first token or the mean.", choices=("cls", "mean"))
+    text_pooling: str = _model(
+        "mean", "State of a transcript: the mean over its tokens, or its first token's.", choices=("mean", "cls")
+    )
     fusion_type: str = _model(
         "cross_attention",
         f"How voice and words are joined: {', '.join(FUSION_TYPES)}, or a name that fusion_module registers.",
@@ -133,7 +135,7 @@ class Settings:
     dropout: float = _model(0.3, "Dropout of the fusion and the classifier.", min=0, below=1)
     feature_noise: float | None = _model(
         None,
-        "Noise on each modality in training, in its standard deviations; null: root of dimensions / rows, up to 1.",
+        "Noise on each modality in training, in its standard deviations; null: root of dimensions / rows, up to .71.",
         min=0,
     )
     modality_dropout: float = _model(

@@ -201,6 +201,8 @@ def test_noise_is_added_in_training_to_what_is_there():
     noise = audio.pooled - audio_before.pooled
     assert noise[:400].std().item() == pytest.approx(0.5, rel=0.05) and abs(noise.mean().item()) < 0.05
     assert not noise[400:].any() and torch.equal(text.pooled, text_before.pooled)
+    moved = audio.sequence[:400] - audio_before.sequence[:400]  # (rows, frames, dim): every frame by the same
+    torch.testing.assert_close(moved, noise[:400, None].expand_as(moved), atol=1e-5, rtol=0)
     assert torch.equal(outputs(noisy, batch).logits, outputs(clean, batch).logits)
 
 
