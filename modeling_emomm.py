@@ -302,7 +302,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
     def _standardized(self, modality: str, features: Tensor, kept: Tensor | None) -> Tensor:
         """Features (batch, length, dim) in the model's type, of mean 0 and deviation 1 where the model does that;
-        zeros for rows that are not kept. In training with `feature_noise`, each row is moved, all its vectors alike."""
+        zeros for rows that are not kept. In training with `feature_noise`, a row is moved, all its vectors alike."""
         deviation = (self.config.feature_noise or {}).get(modality, 0) if self.training else 0
         noise = None
         if deviation:
