@@ -3,11 +3,15 @@
     python benchmarks/kills.py [--kills 60] [--of run,report,push,predict,extraction] [--signals KILL,TERM] [--seed 0]
     python benchmarks/kills.py --output OUT [--kills 20] -- run my.json --output_dir OUT
 
-First each command runs undisturbed. Then it is started, killed after a random time, started again, and so on, until it
-ends by itself: its output must then hold the same files with the same content, no file besides, and no start may have
-been refused. Then it begins anew, until there were as many kills as asked for. Without a command of your own, small
-ones are made: a job on synthetic voices and words with floors and its report; the report alone; a push, with the final
-model's training, to a Hub on this machine; a prediction; an extraction of voice features.
+First each command runs undisturbed. Then it is started, killed at a random moment, started again, and so on, until it
+ends by itself, or there were kills enough and it is let end: its output must then hold the same files with the same
+content, no file besides, and no start may have been refused. Then it begins anew, until there were as many kills as
+asked for; the commands take turns. Without a command of your own, small ones are made: a job on synthetic voices and
+words with floors and its report; the report alone; a push, with the final model's training, to a Hub on this machine;
+a prediction; an extraction of voice features.
+
+Half of the kills come at any moment of a command, the others within one of its parts (`PARTS`; each as often), so that
+short ones get theirs too. Moments are of processor time, which others on the machine don't stretch.
 
 A signal that a process can answer (TERM, HUP, INT) must also be said, and the exit code be that of the signal. What
 tells of time (seconds that a training took, and what follows from that) may differ, and nothing else. Shards of an
@@ -21,6 +25,7 @@ Processes come from a server that has imported everything, so the time is spent 
 import argparse
 import difflib
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -31,23 +36,55 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 
-PRELOADED = ["emomm.predicting", "emomm.reporting.page", "emomm.sharing.hub", "emomm.recordings.extraction"]
+PRELOADED = [
+    "emomm.predicting", "emomm.reporting.page", "emomm.reporting.writing", "emomm.sharing.hub",
+    "emomm.recordings.extraction", "emomm.recordings.commands", "jinja2", "matplotlib.backends.backend_svg",
+    "sklearn.linear_model",
+]  # fmt: skip
 COMMANDS = ("run", "report", "push", "predict", "extraction")
+PARTS = {
+    "run": {
+        "floors": ("emomm.job", "job_floors"),
+        "training": ("emomm.job", "_one"),
+        "statistics": ("emomm.job", "add_statistics"),
+        "report": ("emomm.reporting.writing", "write_report"),
+    },
+    "report": {"drawing": ("emomm.reporting.page", "build_page"), "writing": ("emomm.reporting.writing", "render")},
+    "push": {
+        "final training": ("emomm.sharing.hub", "train_final_model"),
+        "gathering": ("emomm.sharing.hub", "gather"),
+        "uploading": ("emomm.sharing.hub", "upload"),
+    },
+    "predict": {"predicting": ("emomm.predicting", "_predictions"), "writing": ("emomm.predicting", "_write")},
+    "extraction": {
+        "extracting": ("emomm.recordings.extraction", "_extract"),
+        "finishing": ("emomm.recordings.extraction", "_finish"),
+    },
+}
+"""What begins where a function of a module is called, by command; each lasts until the next begins."""
 TOKEN, REPOSITORY = "hf_of_this_machine", "user/model"
 
 # Keys of JSON files whose values tell of time.
 _TIME = re.compile(r"train_seconds|seconds|.*_runtime|.*_per_second|train_loss|total_flos")
 _PATIENCE = 1800.0  # seconds until a command that was told to end, or came through, counts as hanging
+_AT_MOST = 6  # kills until a command is let end: what it leaves is looked at then
+_LOOK = 0.005  # seconds between looks at how far a process is
+_BEGINNING, _END = "beginning", "end"
 
 
 @dataclass
@@ -83,19 +120,59 @@ class Command:
 
 
 def execute(name: str, arguments: list[str], log: str) -> None:
-    """In a process of its own: the command; what it says goes to the end of `log`."""
+    """In a process of its own: the command; what it says goes to the end of `log`, and its parts beside."""
     with open(log, "a", buffering=1) as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
+        tell = _tell_parts(name, _parts_file(Path(log)))
         if name == "extraction":
             from emomm.recordings.extraction import main
         else:
             from emomm.cli import main
-        sys.exit(main(arguments))
+        code = main(arguments)
+        tell(_END)
+        sys.exit(code)
+
+
+def _parts_file(log: Path) -> Path:
+    return log.with_suffix(".parts")
+
+
+def _tell_parts(name: str, file: Path) -> Callable[[str], None]:
+    """Lets this process write a line as a part of the command begins: which, and the processor time until then.
+
+    Returns what writes one.
+    """
+    parts = open(file, "a", buffering=1)
+
+    def tell(part: str) -> None:
+        parts.write(f"{time.process_time():.3f} {part}\n")
+
+    def telling(part: str, function: Callable) -> Callable:
+        def told(*args: Any, **kwargs: Any) -> Any:
+            tell(part)
+            return function(*args, **kwargs)
+
+        return told
+
+    tell(_BEGINNING)
+    for part, (module, function) in PARTS.get(name, {}).items():
+        place = importlib.import_module(module)
+        setattr(place, function, telling(part, getattr(place, function)))
+    return tell
+
+
+def _parts_told(log: Path) -> list[tuple[str, float]]:
+    """The parts that the process has begun so far, and at which processor time."""
+    lines = _parts_file(log).read_text().splitlines() if _parts_file(log).exists() else []
+    split = [line.split(" ", 1) for line in lines]
+    return [(part, float(seconds)) for seconds, part in (each for each in split if len(each) == 2)]
 
 
 def start(command: Command, log: Path) -> multiprocessing.process.BaseProcess:
     """Starts the command."""
+    for file in (log, _parts_file(log)):
+        file.write_text("")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=execute, args=(command.name, command.arguments, str(log)))
@@ -164,15 +241,15 @@ def made_commands(folder: Path, names: list[str]) -> list[Command]:
     commands = {"push": _push(folder, finished)} if "push" in names else {}  # first: processes are told of its Hub
     encoder = tiny_encoder(folder / "encoder")
     recipe = folder / "job.json"
-    generator = {**SMALL["corpora"]["synthetic"]["generator"], "rows": 96}
+    generator = {**SMALL["corpora"]["synthetic"]["generator"], "rows": 48}
     changes = {
         "corpora": {"synthetic": {"generator": generator}},
         "text_model_name": str(encoder),
         "output_dir": str(folder / "job"),
         "store_dir": str(folder / "store"),
-        "save_seconds": 0.05,
-        "num_epochs": 10,
-        "curriculum_epochs": 4,
+        "save_seconds": 0.0,
+        "num_epochs": 4,
+        "curriculum_epochs": 2,
         "dropout": 0.2,
         "experiments": [{"name": "voice", "modality": "audio"}, {"name": "both"}],
     }
@@ -222,7 +299,7 @@ def _write_rows(generator: dict[str, Any], folder: Path) -> None:
     from emomm.synthetic import generate
 
     folder.mkdir()
-    pq.write_table(generate(Generator.from_dict("rows", {**generator, "rows": 400})), folder / "train.parquet")
+    pq.write_table(generate(Generator.from_dict("rows", {**generator, "rows": 150})), folder / "train.parquet")
 
 
 def _extraction(folder: Path) -> Command:
@@ -233,7 +310,7 @@ def _extraction(folder: Path) -> Command:
     rng, audio = np.random.default_rng(0), folder / "audio"
     audio.mkdir()
     lines = ["path,utterance_id,speaker,label"]
-    for i in range(60):
+    for i in range(30):
         soundfile.write(audio / f"{i:02}.wav", rng.normal(0, 0.1, rng.integers(3000, 16000)), 16000)
         lines.append(f"audio/{i:02}.wav,utt-{i:02},{i % 4},{'calm' if i % 2 else 'angry'}")
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
@@ -246,61 +323,112 @@ def _extraction(folder: Path) -> Command:
 # ---- killing --------------------------------------------------------------------------------------------------------
 
 
-def _undisturbed(command: Command, log: Path) -> float:
-    """Runs the command to its end; how many seconds that took."""
-    began = time.monotonic()
+@dataclass
+class Tally:
+    """What came of killing a command.
+
+    Args:
+        kills: by signal and by the part that it came in.
+        passes: how often the command was brought to its end.
+        faults: how often something was wrong.
+    """
+
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    passes: int = 0
+    faults: int = 0
+
+    def __str__(self) -> str:
+        by = [Counter(), Counter()]
+        for key, count in self.kills.items():
+            for place, name in enumerate(key):
+                by[place][name] += count
+        signals, parts = (", ".join(f"{name} {count}" for name, count in sorted(each.items())) for each in by)
+        said = f" ({signals}; in {parts})" if self.kills else ""
+        return f"{self.kills.total()} kills{said} in {self.passes} passes, {self.faults} faults"
+
+
+def _undisturbed(command: Command, log: Path) -> dict[str, float]:
+    """Runs the command to its end; the processor seconds of each part."""
     code = finish(command, start(command, log), log)
     if code != 0:
         raise SystemExit(f"{command.name} ended with {code} without being killed:\n{log.read_text()[-3000:]}")
-    return time.monotonic() - began
+    told, seconds = _parts_told(log), Counter()
+    for (part, began), (_, ended) in zip(told, told[1:], strict=False):
+        seconds[part] += ended - began
+    return dict(seconds)
 
 
-def kill_again_and_again(command: Command, kills: int, signals: list[str], rng: random.Random, folder: Path) -> int:
-    """Kills the command at least `kills` times, beginning anew when it is through; says and counts what went wrong."""
+def kill_again_and_again(
+    command: Command, kills: int, signals: list[str], rng: random.Random, folder: Path
+) -> Iterator[Tally]:
+    """Kills the command at least `kills` times, beginning anew when it is through; the tally after each pass.
+
+    What goes wrong is said.
+    """
     log = folder / f"{command.name}.log"
     command.reset()
     _undisturbed(command, log)
-    remote = command.remote()
-    whole = {**content(command.output), **remote}
+    whole = {**content(command.output), **command.remote()}
     kept = folder / f"{command.name}-whole"
     shutil.copytree(command.output, kept)
     command.reset()
-    seconds = _undisturbed(command, log)  # once more: the first has filled caches
-    again = {**content(command.output), **command.remote()}
-    wrong = _differences(command, whole, again, kept, "undisturbed, a second time")
-    killed = passes = 0
-    while killed < kills:
+    parts = _undisturbed(command, log)  # once more: the first has filled caches
+    print(f"{command.name}: {', '.join(f'{name} {took:.2f} s' for name, took in parts.items())}", flush=True)
+    tally, again = Tally(), {**content(command.output), **command.remote()}
+    tally.faults += _differences(command, whole, again, kept, "undisturbed, a second time")
+    while tally.kills.total() < kills:
+        before = tally.kills.total()
         command.reset()
-        in_pass, faults = _one_pass(command, seconds, signals, rng, log)
-        killed, passes = killed + in_pass, passes + 1
-        left = {**content(command.output), **command.remote()}
-        wrong += faults + _differences(command, whole, left, kept, f"pass {passes}, after {in_pass} kills")
-        print(f"{command.name}: {killed} kills in {passes} passes, {wrong} faults", flush=True)
-    return wrong
+        _one_pass(command, parts, signals, rng, log, tally)
+        left, tally.passes = {**content(command.output), **command.remote()}, tally.passes + 1
+        when = f"pass {tally.passes}, after {tally.kills.total() - before} kills"
+        tally.faults += _differences(command, whole, left, kept, when)
+        yield tally
 
 
-def _one_pass(command: Command, seconds: float, signals: list[str], rng: random.Random, log: Path) -> tuple[int, int]:
-    """Starts and kills the command until it ends by itself: how many kills, how many faults."""
-    killed = faults = 0
+def _one_pass(
+    command: Command, parts: dict[str, float], signals: list[str], rng: random.Random, log: Path, tally: Tally
+) -> None:
+    """Starts and kills the command until it ends by itself, or is let end."""
+    left = rng.randint(1, _AT_MOST)
     while True:
-        log.write_text("")
         process, name = start(command, log), rng.choice(signals)
-        process.join(rng.uniform(0, seconds))
-        if process.exitcode is None:
+        if left:
+            part = rng.choice([*parts]) if rng.random() < 0.5 else None
+            after = rng.uniform(0, sum(parts.values()) if part is None else parts[part])
+            _wait(process, log, part or _BEGINNING, after)
+        if left and process.exitcode is None:
             os.kill(process.pid, getattr(signal, f"SIG{name}"))
         code, number = finish(command, process, log), getattr(signal, f"SIG{name}")
         said = log.read_text()
         if code == 0:
-            return killed, faults
-        killed += 1
+            return
+        left -= 1
+        begun = [part for part, _ in _parts_told(log) if part != _END]
+        tally.kills[name, begun[-1] if begun else _BEGINNING] += 1
         # A signal may come before the command begins to look for it, or once it has ended.
         expected = {-number} if name == "KILL" else {128 + number, -number}
         silent = code == 128 + number and "interrupted" not in said
         if code not in expected or silent or re.search(r"^(error: |Traceback)", said, re.MULTILINE):
-            faults += 1
+            tally.faults += 1
             print(f"{command.name}: after {name} the exit code is {code}, and it said:\n{said[-2000:]}", flush=True)
             if code in (1, 2):
-                return killed, faults  # it would be refused for ever
+                return  # it would be refused for ever
+
+
+def _wait(process: multiprocessing.process.BaseProcess, log: Path, part: str, after: float) -> None:
+    """Waits until a part has taken so many seconds of the processor, or the process has ended."""
+    watched, until = psutil.Process(process.pid), None
+    while process.exitcode is None:
+        began = [seconds for name, seconds in _parts_told(log) if name == part] if until is None else []
+        until = began[0] + after if began else until
+        try:
+            times = watched.cpu_times()
+        except psutil.Error:  # it has ended
+            return
+        if until is not None and times.user + times.system >= until:
+            return
+        time.sleep(_LOOK)
 
 
 def _differences(command: Command, whole: dict[str, str], left: dict[str, str], kept: Path, when: str) -> int:
@@ -341,7 +469,7 @@ def main() -> int:
         parser.error(f"{options.output} is there already, and would be removed")
     os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     os.environ["PYTHONPATH"] = f"{ROOT / 'tests'}"  # the server finds the package through conftest there
-    PRELOADED.insert(0, "conftest")
+    PRELOADED[:] = ["conftest", *PRELOADED, "preloaded"]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if options.command:
@@ -350,8 +478,18 @@ def main() -> int:
             commands = made_commands(folder, names)
         rng = random.Random(options.seed)
         each = -(-options.kills // len(commands))
-        wrong = sum(kill_again_and_again(command, each, signals, rng, folder) for command in commands)
-    print(f"{wrong} faults")
+        under_way = {command.name: kill_again_and_again(command, each, signals, rng, folder) for command in commands}
+        tallies = {name: Tally() for name in under_way}
+        while under_way:  # in turn
+            for name in [*under_way]:
+                tally = next(under_way[name], None)
+                if tally is None:
+                    del under_way[name]
+                else:
+                    tallies[name] = tally
+                    print(f"{name}: {tally}", flush=True)
+    wrong = sum(tally.faults for tally in tallies.values())
+    print(f"{sum(tally.kills.total() for tally in tallies.values())} kills, {wrong} faults")
     return 1 if wrong else 0
 
 
