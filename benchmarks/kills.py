@@ -98,6 +98,9 @@ class Command:
         before: what is in that folder when the command is first started; None for nothing.
         shared: folders that other runs of the same command fill too, such as a store: removed before each.
         remote: gives what it has sent elsewhere, and forgets it.
+        whole: a copy of its output as it should be, once it has run undisturbed.
+        parts: the processor seconds of each part of it, then.
+        sent: what it had sent elsewhere then.
     """
 
     name: str
@@ -106,6 +109,9 @@ class Command:
     before: Path | None = None
     shared: tuple[Path, ...] = ()
     remote: Callable[[], dict[str, str]] = dict
+    whole: Path | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, str] = field(default_factory=dict)
 
     def reset(self) -> None:
         """Makes everything as it was before the command was first started."""
@@ -200,7 +206,7 @@ def content(folder: Path) -> dict[str, str]:
         if re.fullmatch(r"train-\d+-\d{5}\.parquet", path.name):
             shards.append(path)
         elif path.stem != "time" and ".locks" not in path.parts:  # a report's table of the same name
-            found[str(path.relative_to(folder))] = hashlib.sha256(_without_time(path)).hexdigest()
+            found[str(path.relative_to(folder))] = _hash(path.name, path.read_bytes())
     if shards:
         found["rows of all shards"] = _rows(shards)
     return found
@@ -214,13 +220,15 @@ def _rows(shards: list[Path]) -> str:
     return hashlib.sha256(json.dumps(rows.to_pylist(), default=str).encode()).hexdigest()
 
 
-def _without_time(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.suffix == ".json":
-        return json.dumps(_timeless(json.loads(data))).encode()
-    if path.name == "report.html":  # its table of how long trainings took
-        return re.sub(rb"<caption>Time</caption>.*?</table>", b"", data, flags=re.DOTALL)
-    return data
+def _hash(name: str, data: bytes) -> str:
+    """Of what a file holds, without what tells of time."""
+    if name.endswith(".json"):
+        data = json.dumps(_timeless(json.loads(data))).encode()
+    elif name == "report.html":  # its table of how long trainings took
+        data = re.sub(rb"<caption>Time</caption>.*?</table>", b"", data, flags=re.DOTALL)
+    elif name == "README.md":  # a model card's
+        data = re.sub(rb"^\| time \|.*$", b"", data, flags=re.MULTILINE)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _timeless(value: Any) -> Any:
@@ -257,8 +265,7 @@ def made_commands(folder: Path, names: list[str]) -> list[Command]:
     run = Command("run", ["run", str(recipe)], folder / "job", shared=(folder / "store",))
     commands["run"] = run
     if set(names) - {"run", "extraction"}:
-        run.reset()
-        _undisturbed(run, folder / "making.log")
+        run_undisturbed(run, folder)
         shutil.copytree(run.output, finished)
     commands["report"] = Command("report", ["report", str(folder / "job")], folder / "job", finished)
     model = finished / "both" / "seed-1" / "session-1" / "model"
@@ -286,7 +293,7 @@ def _push(folder: Path, finished: Path) -> Command:
     def pushed() -> dict[str, str]:
         repository = hub.repositories.pop(REPOSITORY, None)
         files = {} if repository is None else repository.files
-        return {f"the Hub's {name}": hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+        return {f"the Hub's {name}": _hash(name.split("/")[-1], data) for name, data in sorted(files.items())}
 
     arguments = ["push", str(folder / "job"), "--experiment", "both", "--hub_model_id", REPOSITORY]
     return Command("push", arguments, folder / "job", finished, remote=pushed)
@@ -347,15 +354,20 @@ class Tally:
         return f"{self.kills.total()} kills{said} in {self.passes} passes, {self.faults} faults"
 
 
-def _undisturbed(command: Command, log: Path) -> dict[str, float]:
-    """Runs the command to its end; the processor seconds of each part."""
+def run_undisturbed(command: Command, folder: Path) -> None:
+    """Runs the command to its end; notes what it leaves, and how long each part takes."""
+    log = folder / f"{command.name}.log"
+    command.reset()
     code = finish(command, start(command, log), log)
     if code != 0:
         raise SystemExit(f"{command.name} ended with {code} without being killed:\n{log.read_text()[-3000:]}")
     told, seconds = _parts_told(log), Counter()
     for (part, began), (_, ended) in zip(told, told[1:], strict=False):
         seconds[part] += ended - began
-    return dict(seconds)
+    command.parts, command.sent, command.whole = dict(seconds), command.remote(), folder / f"{command.name}-whole"
+    shutil.copytree(command.output, command.whole)
+    said = ", ".join(f"{part} {took:.2f} s" for part, took in seconds.items())
+    print(f"{command.name}, undisturbed: {said} of the processor", flush=True)
 
 
 def kill_again_and_again(
@@ -365,32 +377,21 @@ def kill_again_and_again(
 
     What goes wrong is said.
     """
-    log = folder / f"{command.name}.log"
-    command.reset()
-    _undisturbed(command, log)
-    whole = {**content(command.output), **command.remote()}
-    kept = folder / f"{command.name}-whole"
-    shutil.copytree(command.output, kept)
-    command.reset()
-    parts = _undisturbed(command, log)  # once more: the first has filled caches
-    print(f"{command.name}: {', '.join(f'{name} {took:.2f} s' for name, took in parts.items())}", flush=True)
-    tally, again = Tally(), {**content(command.output), **command.remote()}
-    tally.faults += _differences(command, whole, again, kept, "undisturbed, a second time")
+    tally = Tally()
     while tally.kills.total() < kills:
+        if command.whole is None:
+            run_undisturbed(command, folder)
         before = tally.kills.total()
         command.reset()
-        _one_pass(command, parts, signals, rng, log, tally)
-        left, tally.passes = {**content(command.output), **command.remote()}, tally.passes + 1
-        when = f"pass {tally.passes}, after {tally.kills.total() - before} kills"
-        tally.faults += _differences(command, whole, left, kept, when)
+        _one_pass(command, signals, rng, folder / f"{command.name}.log", tally)
+        tally.passes += 1
+        tally.faults += _differences(command, f"pass {tally.passes}, after {tally.kills.total() - before} kills")
         yield tally
 
 
-def _one_pass(
-    command: Command, parts: dict[str, float], signals: list[str], rng: random.Random, log: Path, tally: Tally
-) -> None:
+def _one_pass(command: Command, signals: list[str], rng: random.Random, log: Path, tally: Tally) -> None:
     """Starts and kills the command until it ends by itself, or is let end."""
-    left = rng.randint(1, _AT_MOST)
+    left, parts = rng.randint(1, _AT_MOST), command.parts
     while True:
         process, name = start(command, log), rng.choice(signals)
         if left:
@@ -431,14 +432,15 @@ def _wait(process: multiprocessing.process.BaseProcess, log: Path, part: str, af
         time.sleep(_LOOK)
 
 
-def _differences(command: Command, whole: dict[str, str], left: dict[str, str], kept: Path, when: str) -> int:
-    """How many files differ, which is said; `kept` is a copy of the output as it should be."""
+def _differences(command: Command, when: str) -> int:
+    """How many files differ from what the command should leave and send, which is said."""
+    whole, left = {**content(command.whole), **command.sent}, {**content(command.output), **command.remote()}
     differ = sorted(name for name in {*whole, *left} if whole.get(name) != left.get(name))
     for name in differ:
         how = "is left" if name not in whole else "is gone" if name not in left else "differs"
         print(f"{command.name}, {when}: {name} {how}", flush=True)
-        if (kept / name).is_file() and (command.output / name).is_file():
-            texts = [_lines(folder / name) for folder in (kept, command.output)]
+        if (command.whole / name).is_file() and (command.output / name).is_file():
+            texts = [_lines(folder / name) for folder in (command.whole, command.output)]
             print("".join(islice(difflib.unified_diff(*texts, "as it should be", "as it is", n=0), 12)), flush=True)
     return len(differ)
 
