@@ -221,6 +221,13 @@ def _as_file(source: Path | bytes) -> Iterator[str]:
     if not isinstance(source, bytes):
         yield os.path.abspath(source)
         return
+    with tempfile.TemporaryFile() as file:  # without a name, so that none is left where this process is killed
+        path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        if os.path.exists(path):
+            file.write(source)
+            file.flush()
+            yield path
+            return
     with tempfile.TemporaryDirectory(prefix="emomm-") as folder:
         path = os.path.join(folder, "recording")
         with open(path, "wb") as file:

@@ -8,6 +8,7 @@ import importlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -277,3 +278,10 @@ def test_lengths_where_nothing_says_them(nothing, tmp_path):
     with pytest.raises(AudioError, match="ffmpeg can't be run"):
         read_waveform(tmp_path / "x.webm")
     assert shutil.which("ffmpeg") == str(program)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a file without a name has a path on Linux alone")
+def test_a_process_that_is_killed_leaves_no_copy_of_a_recording(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with compressed_audio._as_file(b"a recording") as path:
+        assert Path(path).read_bytes() == b"a recording" and not list(tmp_path.iterdir())
