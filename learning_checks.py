@@ -162,6 +162,11 @@ def _try_at_chance(record: RunRecord, learned: bool) -> str:
     return tips
 
 
+def _advice(tip: str) -> str:
+    """A tip as a sentence: what to try, or what to check."""
+    return tip[:1].upper() + tip[1:] if tip.startswith("check ") else f"Try {tip}"
+
+
 def _other_rate(record: RunRecord) -> str:
     """Another learning rate: a higher one where no weight has moved; or features that are standardised."""
     which = "a lower" if _still(record) is None else "a higher"
@@ -279,7 +284,7 @@ def _never_predicted(record: RunRecord) -> tuple[str, str] | None:
 
 def run_line(found: Warnings) -> str:
     """All that is said of a run, and what to try for the first of it."""
-    return f"{'; '.join(each['said'] for each in found)}. Try {found[0]['try']}"
+    return f"{'; '.join(each['said'] for each in found)}. {_advice(found[0]['try'])}"
 
 
 def experiment_warnings(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -308,7 +313,7 @@ def experiment_line(runs: Sequence[dict[str, Any]]) -> str | None:
     if not found:
         return None
     parts = ", ".join(f"{each['words']} in {each['runs']} of {each['of']} runs" for each in found)
-    return f"{parts}. Try {found[0]['try']}."
+    return f"{parts}. {_advice(found[0]['try'])}."
 
 
 __all__ = [

@@ -13,6 +13,7 @@ from emomm.learning_checks import epoch_losses
 from emomm.learning_checks import experiment_line
 from emomm.learning_checks import experiment_warnings
 from emomm.learning_checks import learning_warnings
+from emomm.learning_checks import run_line
 from emomm.metrics import emotion_scores
 from emomm.settings import FIELDS
 from emomm.settings import Settings
@@ -90,6 +91,11 @@ def test_at_chance_says_the_numbers_and_what_to_try():
     assert words["kind"] == "at_chance"
     assert "the words may say nothing of the emotion here, and chance is the finding" in words["try"]
     assert "the training rows are learned, and nothing of it carries over" in words["try"]
+    assert ". Check that transcripts and labels belong to their rows: " in run_line([words])
+    assert ". Check that " in experiment_line([{"warnings": [words]}])
+    assert ". Try a lower learning_rate" in run_line([at_chance]) and ". Try a " in experiment_line(
+        [{"warnings": [at_chance]}]
+    )
 
 
 def test_the_loss_stays_only_where_validation_does_not_say_otherwise():
