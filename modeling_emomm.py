@@ -120,6 +120,14 @@ def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
     return (sequence * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
+def _noise(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Uniform numbers of mean 0 and deviation 1, eight out of each that the generator draws: in a fifth of the time
+    that normal ones take, which on a small model is felt."""
+    count = math.prod(shape)
+    bits = torch.empty((count + 7) // 8, dtype=torch.int64, device=device).random_(-(2**63), None)
+    return (bits.view(torch.int8)[:count].view(shape).float() + 0.5) * (math.sqrt(12) / 256)
+
+
 class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
     """Loading, saving and initialisation of EmoMM models."""
 
@@ -304,9 +312,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         """Features (batch, length, dim) in the model's type, of mean 0 and deviation 1 where the model does that;
         zeros for rows that are not kept. In training with `feature_noise`, a row is moved, all its vectors alike."""
         deviation = (self.config.feature_noise or {}).get(modality, 0) if self.training else 0
-        noise = None
-        if deviation:
-            noise = deviation * torch.randn(len(features), 1, features.shape[-1], device=features.device)
+        noise = deviation * _noise((len(features), 1, features.shape[-1]), features.device) if deviation else None
         factor = None if kept is None else kept[:, None, None].to(self.dtype)
         if modality not in self.config.standardized:
             features = features.to(self.dtype)
@@ -316,7 +322,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         mean, std = self.get_buffer(f"{modality}_mean").float(), self.get_buffer(f"{modality}_std").float()
         scale = std.reciprocal() if factor is None else factor.float() / std  # one product over the sequence, not two
         mean = mean if noise is None else mean - noise * std  # and one difference
-        return ((features.float() - mean) * scale).to(self.dtype)
+        return (features - mean).mul_(scale).to(self.dtype)
 
     def _kept(self, masks: list[Tensor]) -> list[Tensor | None]:
         """In training, the rows (batch,) at which each modality is left to the fusion, the others lacking it.
