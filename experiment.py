@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import tempfile
-import time
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
@@ -499,9 +498,8 @@ class Experiment:
         of_train, of_validation = self._class_counts(train_rows), self._class_counts(validation_rows)
         watch = LearningWatch(model, str(run), RunRecord(settings, data.labels, (), of_train, of_validation))
         trainer.add_callback(watch)
-        started = time.monotonic()
         trainer.train(resume_from_checkpoint=True)
-        seconds = time.monotonic() - started
+        seconds = trainer.seconds
         _load_chosen(trainer, watch)
         result = {
             "experiment": settings.name,

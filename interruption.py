@@ -46,8 +46,8 @@ class _Waiting:
 def interruptible() -> Iterator[None]:
     """Raises Interrupted where one of the signals comes, at once or, within `held`, later. For the main thread.
 
-    An error of the body after a signal is the signal's: Interrupted takes its place. Signals that are ignored stay so:
-    `nohup` and shells in the background say so.
+    However the body ends after a signal, as if nothing had been or with an error, Interrupted takes its place. Signals
+    that are ignored stay so: `nohup` and shells in the background say so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -61,6 +61,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, _come)
     try:
         yield
+        heed()
     except Exception:
         heed()
         raise

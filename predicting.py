@@ -31,6 +31,7 @@ from .data_collator import EmoMMDataCollator
 from .errors import InputError
 from .files import write_whole
 from .hub_access import reach_hub
+from .interruption import heed
 from .metrics import RATINGS
 from .modeling_emomm import EmoMMForEmotionClassification
 from .pipeline_emomm import EmoMMPipeline
@@ -152,6 +153,7 @@ def predict_recordings(
         results = list(tqdm(results, total=len(recordings), desc="listening", unit="recording", disable=None))
     except (OSError, ValueError) as error:
         raise InputError(str(error)) from error
+    heed()  # a decoder may have taken a signal for damage
     results = [{"recording": name, **result} for name, result in zip(recordings, results, strict=True)]
     if all(result["error"] is not None for result in results):
         raise InputError("; ".join(map(why, results)))

@@ -37,7 +37,8 @@ class ResumableTrainer(Trainer):
     def __init__(self, *args, identity: str | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.identity = identity
-        self._saved_at = time.monotonic()
+        self._saved_at = self._began_at = time.monotonic()
+        self._seconds_before = 0.0
         self._resume_folder: str | None = None
         self._writing = False
         self._interrupted_by = 0
@@ -51,9 +52,14 @@ class ResumableTrainer(Trainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = self._newest_state()
         self._resume_folder = resume_from_checkpoint or None
-        self._saved_at = time.monotonic()
+        self._saved_at = self._began_at = time.monotonic()
         with held():
             return super().train(resume_from_checkpoint=self._resume_folder, **kwargs)
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, those before it was interrupted included."""
+        return self._seconds_before + time.monotonic() - self._began_at
 
     def _newest_state(self) -> str | None:
         """The state to go on from; the main process decides for all."""
@@ -115,8 +121,12 @@ class ResumableTrainer(Trainer):
         self._saved_at = time.monotonic()
 
     def write_own_state(self, folder: Path) -> None:
-        """Adds to a resume state what `Trainer` leaves out: the loss since it was last logged."""
-        state = {"running_loss": self._running_loss, "last_logged_step": self._globalstep_last_logged}
+        """Adds to a resume state what `Trainer` leaves out: the loss since it was last logged, and the time."""
+        state = {
+            "running_loss": self._running_loss,
+            "last_logged_step": self._globalstep_last_logged,
+            "seconds": self.seconds,
+        }
         (folder / _LOSS_FILE).write_text(json.dumps(state))
 
     def restore_own_state(self, folder: Path) -> None:
@@ -124,6 +134,7 @@ class ResumableTrainer(Trainer):
         state = json.loads((folder / _LOSS_FILE).read_text())
         self._tr_loss += state["running_loss"]
         self._globalstep_last_logged = state["last_logged_step"]
+        self._seconds_before = state.get("seconds", 0.0)  # one of an earlier version lacks it
 
     def remove_resume_states(self) -> None:
         """Removes what only an interrupted run needs."""

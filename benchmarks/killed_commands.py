@@ -287,7 +287,7 @@ def _push(folder: Path, finished: Path) -> Command:
 
     hub = LocalHub(TOKEN).__enter__()
     os.environ |= {
-        "HFENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(folder / "hf"),
     }  # fmt: skip
 

@@ -140,9 +140,10 @@ def _wait(process: multiprocessing.process.BaseProcess, log: Path, part: str, af
             times = watched.cpu_times()
         except psutil.Error:  # it has ended
             return
-        if until is not None and times.user + times.system >= until:
+        left = 0.0 if until is None else until - times.user - times.system
+        if until is not None and left <= 0:
             return
-        time.sleep(_LOOK)
+        time.sleep(max(_LOOK, left / 2))  # it gets there later than that: looking costs time of the processor too
 
 
 def _differences(command: Command, when: str) -> int:

@@ -305,6 +305,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
     assert whole.best_epoch == 2 and whole.epochs_without_improvement == 2
     broken = new_trainer(tmp_path / "broken", scripted=script, **arguments)
     broken.seen.stop_after = stop_after
+    broken._seconds_before = 1000.0  # as if it had been interrupted before
     with pytest.raises(KeyboardInterrupt):
         broken.train()
     checkpoint = resume_states(tmp_path / "broken")[0]
@@ -317,6 +318,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop_after):
     assert_equal(weights_of(resumed), weights_of(whole))
     for key in ("loss", "eval_uar", "curriculum/pool_size", "curriculum/mean_difficulty", "learning_rate"):
         assert history(resumed, key) == history(whole, key), key
+    assert 1000 < resumed.seconds < 1500
     assert (resumed.best_epoch, resumed.best_score) == (2, 0.6) and resumed.epochs_without_improvement == 2
     assert resumed.best_epoch_ties == whole.best_epoch_ties == 1
     for trainer in (whole, resumed):

@@ -1,10 +1,13 @@
 """`emomm predict` on recordings, and a corpus of another encoder refused by name."""
 
+import contextlib
 import json
 import os
 import pickle
 import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +26,8 @@ from emomm import predicting
 from emomm.checksums import ChangedFiles
 from emomm.cli import main
 from emomm.errors import InputError
+from emomm.interruption import Interrupted
+from emomm.interruption import interruptible
 from emomm.predicting import load_model
 from emomm.predicting import predict
 from emomm.predicting import predict_recordings
@@ -99,6 +104,29 @@ def test_the_hub_is_asked_whether_it_answers_before_speech_models_are_taken_from
     with pytest.raises(InputError, match=f"{named!r} can't be loaded"):
         predict_recordings(*given)
     assert asked == [named]
+
+
+def test_a_decoder_that_takes_a_signal_for_damage(monkeypatch):
+    """The command ends, and nothing is written as if the recording were bad."""
+
+    class Pipeline:
+        def __init__(self, **_):
+            pass
+
+        def __call__(self, rows, batch_size):
+            for row in rows:
+                with contextlib.suppress(KeyboardInterrupt):
+                    if row["audio"] == "one.wav":
+                        signal.raise_signal(signal.SIGTERM)
+                yield {"error": "it is damaged" if row["audio"] == "one.wav" else None}
+
+    monkeypatch.setattr(predicting, "load_model", lambda *_: (SimpleNamespace(device="cpu"), None))
+    monkeypatch.setattr(predicting, "reach_speech_models", lambda *_: None)
+    monkeypatch.setattr(predicting, "EmoMMPipeline", Pipeline)
+    written = []
+    with pytest.raises(Interrupted), interruptible():
+        written.append(predict_recordings("model", ["one.wav", "two.wav"]))
+    assert not written
 
 
 def test_one_bad_recording_of_several_and_a_silent_one(place, monkeypatch, capsys):
