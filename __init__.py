@@ -21,14 +21,14 @@ _MODULES = {
     "waveforms": ("read_waveform",),
     "fusions": ("Fusion", "register_fusion"),
     "curriculum_trainer": ("CurriculumTrainer", "CurriculumTrainingArguments"),
-    "curriculum": ("Curriculum",),
-    "sampling": ("CurriculumSampler",),
-    "corpora": ("CorpusSpec", "load_corpus"),
-    "metrics": ("EmotionMetric",),
+    "curriculum.curriculum": ("Curriculum",),
+    "curriculum.sampling": ("CurriculumSampler",),
+    "corpora.loading": ("CorpusSpec", "load_corpus"),
+    "evaluation.metrics": ("EmotionMetric",),
     "errors": ("InputError",),
-    "settings": ("Settings", "load_recipe"),
+    "settings.settings": ("Settings", "load_recipe"),
     "exporting": ("export_model",),
-    "feature_store": ("TextStateStore",),
+    "features.text_states": ("TextStateStore",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -18,17 +18,17 @@ from transformers import get_scheduler
 from transformers.trainer_callback import PrinterCallback
 from transformers.training_args import OptimizerNames
 
-from .chance import frequencies_loss
-from .curriculum import Curriculum
-from .curriculum import pool_statistics
+from .curriculum.curriculum import Curriculum
+from .curriculum.curriculum import pool_statistics
+from .curriculum.sampling import CurriculumSampler
+from .curriculum.schedules import SCHEDULES
+from .curriculum.schedules import build_schedule
+from .evaluation.chance import frequencies_loss
+from .evaluation.learning_checks import FREQUENCIES_LOSS
 from .files import link_or_copy
 from .files import write_whole
-from .learning_checks import FREQUENCIES_LOSS
 from .modeling_emomm import emotion_loss
-from .resumable_trainer import ResumableTrainer
-from .sampling import CurriculumSampler
-from .schedules import SCHEDULES
-from .schedules import build_schedule
+from .resuming.resumable_trainer import ResumableTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -387,7 +387,7 @@ class CurriculumTrainer(ResumableTrainer):
         return rate if limit is None else min(rate, limit / inputs)
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
-        """As in `Trainer`, and the schedules of `schedules.py`."""
+        """As in `Trainer`, and the schedules of `curriculum/schedules.py`."""
         if self.lr_scheduler is None and self.args.lr_schedule is not None:
             steps = self.sampler.batches // (self.args.world_size * self.args.gradient_accumulation_steps)
             self.lr_scheduler = build_schedule(

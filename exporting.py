@@ -16,6 +16,9 @@ from .checksums import WEIGHTS
 from .checksums import files_like
 from .checksums import note_checksums
 from .configuration_emomm import EmoMMConfig
+from .features.text_encoders import load_encoder
+from .features.text_encoders import load_encoder_config
+from .features.text_encoders import public_name
 from .files import TEMPORARY
 from .files import content_hash
 from .files import link_or_copy
@@ -25,9 +28,6 @@ from .fusions import get_fusion
 from .modeling_emomm import EmoMMForEmotionClassification
 from .modeling_emomm import without_pooler
 from .processing_emomm import EmoMMProcessor
-from .text_encoders import load_encoder
-from .text_encoders import load_encoder_config
-from .text_encoders import public_name
 from .travelling import CODE
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,6 @@ if "emomm" not in sys.modules:
     import run_emomm  # noqa: F401
 
 if __name__ == "__main__":
-    from emomm.recordings.extraction import main
+    from emomm.extraction.extract import main
 
     sys.exit(main())

@@ -111,8 +111,10 @@ def load_fusion_module(path: str | Path) -> str:
     Raises ValueError where the file's name can't be a module's, or is one of the files that travel with a model.
     """
     path = Path(path)
-    if not path.stem.isidentifier() or path.with_name(f"{path.stem}.py").name in {
-        f.name for f in Path(__file__).parent.glob("*.py")
+    if not path.stem.isidentifier() or path.stem in {
+        found.stem
+        for found in Path(__file__).parent.iterdir()
+        if found.suffix == ".py" or (found / "__init__.py").is_file()  # files, and rooms
     }:
         raise ValueError(f"fusion_module={path.name!r} needs another name: letters, digits and _, and none of EmoMM's")
     name = f"{__package__}.{path.stem}"

@@ -31,6 +31,6 @@ if not __package__ and "emomm" not in sys.modules:
     load_package()
 
 if __name__ == "__main__":
-    from emomm.cli import main
+    from emomm.cli.main import main
 
     sys.exit(main(["run", *sys.argv[1:]]))

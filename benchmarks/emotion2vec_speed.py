@@ -25,8 +25,8 @@ from transformers.utils import logging as transformers_logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+from emomm.emotion2vec.conversion import convert  # noqa: E402
 from emomm.modeling_emotion2vec import Emotion2VecModel  # noqa: E402
-from emomm.recordings.emotion2vec_conversion import convert  # noqa: E402
 from emomm.speech_encoders import batches_by_length  # noqa: E402
 from emomm.waveforms import SAMPLING_RATE  # noqa: E402
 from emomm.waveforms import read_waveform  # noqa: E402

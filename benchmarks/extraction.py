@@ -23,9 +23,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora import load_corpus  # noqa: E402
-from emomm.corpus_specs import BUILTIN  # noqa: E402
-from emomm.corpus_specs import CorpusSpec  # noqa: E402
+from emomm.corpora.builtin import BUILTIN  # noqa: E402
+from emomm.corpora.builtin import CorpusSpec  # noqa: E402
+from emomm.corpora.loading import load_corpus  # noqa: E402
 
 PAIRS = (("03", "08"), ("09", "10"), ("11", "13"), ("12", "14"), ("15", "16"))
 SESSIONS = {speaker: str(number) for number, pair in enumerate(PAIRS, start=1) for speaker in pair}

@@ -20,14 +20,14 @@ from accelerate import PartialState
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora import load_corpus  # noqa: E402
-from emomm.corpus_specs import resolve_specs  # noqa: E402
-from emomm.experiment import Experiment  # noqa: E402
-from emomm.experiment import Run  # noqa: E402
-from emomm.experiment_data import ExperimentData  # noqa: E402
-from emomm.floors import job_floors as floors  # noqa: E402
-from emomm.protocols import plan_folds  # noqa: E402
-from emomm.settings import Settings  # noqa: E402
+from emomm.corpora.builtin import resolve_specs  # noqa: E402
+from emomm.corpora.loading import load_corpus  # noqa: E402
+from emomm.evaluation.protocols import plan_folds  # noqa: E402
+from emomm.experiments import job_floors as floors  # noqa: E402
+from emomm.experiments.data import ExperimentData  # noqa: E402
+from emomm.experiments.training import Experiment  # noqa: E402
+from emomm.experiments.training import Run  # noqa: E402
+from emomm.settings.settings import Settings  # noqa: E402
 
 
 def made_up(labels: np.ndarray, width: int, seed: int) -> np.ndarray:

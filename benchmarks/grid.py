@@ -91,8 +91,8 @@ def _start() -> None:
 
 
 def _run(cell: Cell, pooled: str) -> list[dict[str, Any]]:
-    from emomm.job import plan_experiment
-    from emomm.settings import Settings
+    from emomm.experiments.job import plan_experiment
+    from emomm.settings.settings import Settings
 
     settings = dict(cell.settings)
     if settings["train_dataset"] == "pooled":

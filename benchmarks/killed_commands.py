@@ -25,28 +25,31 @@ import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 
 PRELOADED = [
     "conftest",  # finds the package
-    "emomm.predicting", "emomm.reporting.page", "emomm.reporting.writing", "emomm.sharing.hub",
-    "emomm.recordings.extraction", "emomm.recordings.commands", "jinja2", "matplotlib.backends.backend_svg",
+    "emomm.inference.predicting", "emomm.reporting.page", "emomm.reporting.report", "emomm.sharing.hub",
+    "emomm.extraction.extract", "emomm.cli.commands", "jinja2", "matplotlib.backends.backend_svg",
     "sklearn.linear_model", "preloaded",
 ]  # fmt: skip
 COMMANDS = ("run", "report", "push", "predict", "extraction")
 PARTS = {
     "run": {
-        "floors": ("emomm.job", "job_floors"),
-        "training": ("emomm.job", "_one"),
-        "statistics": ("emomm.job", "add_statistics"),
-        "report": ("emomm.reporting.writing", "write_report"),
+        "floors": ("emomm.experiments.job", "job_floors"),
+        "training": ("emomm.experiments.job", "_one"),
+        "statistics": ("emomm.experiments.job", "add_statistics"),
+        "report": ("emomm.reporting.report", "write_report"),
     },
-    "report": {"drawing": ("emomm.reporting.page", "build_page"), "writing": ("emomm.reporting.writing", "render")},
+    "report": {"drawing": ("emomm.reporting.page", "build_page"), "writing": ("emomm.reporting.report", "render")},
     "push": {
         "final training": ("emomm.sharing.hub", "train_final_model"),
         "gathering": ("emomm.sharing.hub", "gather"),
         "uploading": ("emomm.sharing.hub", "upload"),
     },
-    "predict": {"predicting": ("emomm.predicting", "_predictions"), "writing": ("emomm.predicting", "_write")},
+    "predict": {
+        "predicting": ("emomm.inference.predicting", "_predictions"),
+        "writing": ("emomm.inference.predicting", "_write"),
+    },
     "extraction": {
-        "extracting": ("emomm.recordings.extraction", "_extract"),
-        "finishing": ("emomm.recordings.extraction", "_finish"),
+        "extracting": ("emomm.extraction.extract", "_extract"),
+        "finishing": ("emomm.extraction.extract", "_finish"),
     },
 }
 """What begins where a function of a module is called, by command; each lasts until the next begins."""
@@ -109,9 +112,9 @@ def execute(name: str, arguments: list[str], log: str) -> None:
         os.dup2(said.fileno(), 2)
         tell = _tell_parts(name, _parts_file(Path(log)))
         if name == "extraction":
-            from emomm.recordings.extraction import main
+            from emomm.extraction.extract import main
         else:
-            from emomm.cli import main
+            from emomm.cli.main import main
         code = main(arguments)
         tell(END)
         sys.exit(code)
@@ -303,8 +306,8 @@ def _push(folder: Path, finished: Path) -> Command:
 def _write_rows(generator: dict[str, Any], folder: Path) -> None:
     import pyarrow.parquet as pq
 
-    from emomm.synthetic import Generator
-    from emomm.synthetic import generate
+    from emomm.corpora.synthetic import Generator
+    from emomm.corpora.synthetic import generate
 
     folder.mkdir()
     pq.write_table(generate(Generator.from_dict("rows", {**generator, "rows": 150})), folder / "train.parquet")

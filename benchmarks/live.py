@@ -27,12 +27,12 @@ from transformers import Wav2Vec2FeatureExtractor  # noqa: E402
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
 from emomm.configuration_emotion2vec import Emotion2VecConfig  # noqa: E402
+from emomm.inference.live import LiveResult  # noqa: E402
+from emomm.inference.live import recognize  # noqa: E402
+from emomm.inference.sliding_window import WindowEncoder  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
 from emomm.modeling_emotion2vec import Emotion2VecModel  # noqa: E402
 from emomm.processing_emomm import EmoMMProcessor  # noqa: E402
-from emomm.recordings.live import LiveResult  # noqa: E402
-from emomm.recordings.live import recognize  # noqa: E402
-from emomm.recordings.streaming import WindowEncoder  # noqa: E402
 from emomm.speech_encoders import SpeechEncoder  # noqa: E402
 
 RATE = 16000

@@ -27,7 +27,7 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("emomm", sys.argv[1], submodule_search_locations=[sys.argv[2]])
 sys.modules["emomm"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from emomm.cli import main
+from emomm.cli.main import main
 sys.exit(main(["report", sys.argv[3]]))
 """
 

@@ -30,10 +30,10 @@ from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
 from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
 from emomm.curriculum_trainer import CurriculumTrainingArguments  # noqa: E402
 from emomm.data_collator import EmoMMDataCollator  # noqa: E402
+from emomm.features.sequences import EmotionRows  # noqa: E402
+from emomm.features.sequences import Sequences  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
-from emomm.rows import EmotionRows  # noqa: E402
-from emomm.rows import Sequences  # noqa: E402
-from emomm.settings import FIELDS  # noqa: E402
+from emomm.settings.settings import FIELDS  # noqa: E402
 
 BATCH, DIM, CLASSES = 64, 768, 4
 CASES = {

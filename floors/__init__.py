@@ -1,1 +1,1 @@
-"""Floors: what a model must beat to be worth its training, computed on the same folds and training rows."""
+"""What a model must beat to be worth its training, computed on the same folds and training rows."""

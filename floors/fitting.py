@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from ..metrics import RATINGS
-from ..metrics import SCALARS
-from ..metrics import concordance
-from ..metrics import emotion_scores
+from ..evaluation.metrics import RATINGS
+from ..evaluation.metrics import SCALARS
+from ..evaluation.metrics import concordance
+from ..evaluation.metrics import emotion_scores
 
 # Both from the strongest regularisation on, which ties go to. C is one of these by the number of training rows: as C
 # weighs the sum of the rows' losses, it then means as much for a hundred rows as for a hundred thousand.

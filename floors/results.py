@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..experiment_statistics import PooledRows
-from ..experiment_statistics import RunPredictions
-from ..experiment_statistics import compare_experiments
-from ..experiment_statistics import experiment_statistics
-from ..experiment_statistics import pool_runs
-from ..metrics import SCALARS
-from ..metrics import emotion_scores
-from ..metrics import scalar_scores
-from .job_floors import MOST_FREQUENT
-from .job_floors import RunFloors
-from .job_floors import RunKey
+from ..evaluation.experiment_statistics import PooledRows
+from ..evaluation.experiment_statistics import RunPredictions
+from ..evaluation.experiment_statistics import compare_experiments
+from ..evaluation.experiment_statistics import experiment_statistics
+from ..evaluation.experiment_statistics import pool_runs
+from ..evaluation.metrics import SCALARS
+from ..evaluation.metrics import emotion_scores
+from ..evaluation.metrics import scalar_scores
+from ..experiments.job_floors import MOST_FREQUENT
+from ..experiments.job_floors import RunFloors
+from ..experiments.job_floors import RunKey
 from .store import FoldFloor
 
 CHOSEN = "chosen"

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from ..evaluation.metrics import RATINGS
 from ..files import write_whole
-from ..metrics import RATINGS
 
 logger = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .data import Curves
 from .findings import CrossCorpus
 from .findings import DifficultyCurve
 from .findings import Reliability
+from .report_data import Curves
 from .score_words import p_in_words
 
 # Okabe and Ito's colours, which stay apart for colour-blind eyes; without yellow, which is pale on white.

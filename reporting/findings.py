@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from .. import significance
-from ..experiment_statistics import PooledRows
-from ..metrics import SCALARS
-from ..metrics import brier_score
-from ..metrics import calibration_error
-from ..metrics import reliability
-from ..protocols import natural_key
-from .data import ReportData
-from .data import Tested
+from ..evaluation import significance
+from ..evaluation.experiment_statistics import PooledRows
+from ..evaluation.metrics import SCALARS
+from ..evaluation.metrics import brier_score
+from ..evaluation.metrics import calibration_error
+from ..evaluation.metrics import reliability
+from ..evaluation.protocols import natural_key
+from .report_data import ReportData
+from .report_data import Tested
 
 BUCKETS = 20
 ROWS_A_BUCKET = 10  # at least

@@ -10,8 +10,8 @@ from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
 from ..floors.words import own_floor
-from .data import ReportData
-from .data import ReportedExperiment
+from .report_data import ReportData
+from .report_data import ReportedExperiment
 from .score_words import METRIC_NAMES
 from .score_words import score_rows
 from .table import Marked

@@ -23,15 +23,15 @@ from ..interruption import end_with_parent
 from . import figures
 from . import score_tables
 from . import tables as report_tables
-from .data import ReportData
-from .data import ReportedExperiment
-from .data import Tested
-from .data import file_stem
 from .findings import confusion
 from .findings import cross_corpus
 from .findings import difficulty_curve
 from .findings import reliability_of
 from .floor_tables import floors_table
+from .report_data import ReportData
+from .report_data import ReportedExperiment
+from .report_data import Tested
+from .report_data import file_stem
 from .score_words import p_in_words
 from .table import Table
 from .words import caveats

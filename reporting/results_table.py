@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from ..evaluation.learning_checks import experiment_line
+from ..evaluation.metrics import mean_and_std
 from ..floors.words import NOTE
 from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import floor_lines
 from ..floors.words import own_floor
-from ..learning_checks import experiment_line
-from ..metrics import mean_and_std
 from .score_words import ONE_SEED
 from .score_words import choice_note
 from .score_words import decisions_note

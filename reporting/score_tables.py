@@ -4,19 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.learning_checks import experiment_warnings
+from ..evaluation.metrics import mean_and_std
+from ..evaluation.significance import IGNORES_DEPENDENCE
 from ..floors.words import floors_of
-from ..learning_checks import experiment_warnings
-from ..metrics import mean_and_std
-from ..significance import IGNORES_DEPENDENCE
-from .data import ReportData
-from .data import ReportedExperiment
-from .data import Tested
 from .findings import CrossCorpus
 from .floor_tables import FLOOR_COLUMN
 from .floor_tables import NOTE as FLOOR_NOTE
 from .floor_tables import PLAIN_COLUMNS as FLOOR_PLAIN_COLUMNS
 from .floor_tables import floor_cells
 from .floor_tables import has_floors
+from .report_data import ReportData
+from .report_data import ReportedExperiment
+from .report_data import Tested
 from .score_words import METRIC_NAMES
 from .score_words import ONE_SEED
 from .score_words import ScoreRow

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from .data import ReportData
-from .data import ReportedExperiment
-from .data import Tested
-from .data import file_stem
 from .findings import confusion
 from .findings import difficulty_curve
 from .findings import reliability_of
 from .findings import rows_most_often_wrong
+from .report_data import ReportData
+from .report_data import ReportedExperiment
+from .report_data import Tested
+from .report_data import file_stem
 from .table import Marked
 from .table import Table
 from .table import with_interval

@@ -1,1 +1,1 @@
-"""A trained model for others: the final model, its card, and the way to the Hub."""
+"""A trained model for others: its card, and the way to the Hub."""

@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from ..corpus_specs import CorpusSpec
-from ..experiment_statistics import PooledRows
+from ..corpora.builtin import CorpusSpec
+from ..evaluation.experiment_statistics import PooledRows
+from ..evaluation.metrics import SCALARS
+from ..evaluation.metrics import emotion_scores
+from ..evaluation.metrics import mean_and_std
+from ..evaluation.selection import scored_by
 from ..floors.words import NAMES as FLOOR_NAMES
 from ..floors.words import SHORT
 from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
-from ..metrics import SCALARS
-from ..metrics import emotion_scores
-from ..metrics import mean_and_std
 from ..reporting.score_words import METRIC_NAMES
 from ..reporting.score_words import ONE_SEED
 from ..reporting.score_words import decisions_note
 from ..reporting.score_words import in_words
 from ..reporting.score_words import lacking_note
 from ..reporting.score_words import score_rows
-from ..selection import scored_by
-from ..settings import Settings
+from ..settings.settings import Settings
 from .compared import Choices
 
 _VALIDATION = {

@@ -6,11 +6,11 @@ from typing import Any
 from transformers import TrainingArguments
 
 from .. import __version__
+from ..features.text_encoders import public_name
 from ..markup import Markdown
 from ..markup import code
 from ..reporting.score_words import in_words
-from ..settings import Settings
-from ..text_encoders import public_name
+from ..settings.settings import Settings
 from .card_results import CardFacts
 from .card_results import count
 

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ..evaluation.selection import choices
 from ..reporting.score_words import METRIC_NAMES
 from ..reporting.score_words import in_words
-from ..selection import choices
 
 logger = logging.getLogger(__name__)
 

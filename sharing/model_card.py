@@ -13,9 +13,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
 
 from .. import __version__
-from ..contamination import contamination
+from ..corpora.contamination import contamination
+from ..evaluation.learning_checks import experiment_warnings
+from ..features.text_encoders import public_name
 from ..floors.results import RULE
-from ..learning_checks import experiment_warnings
 from ..markup import Markdown
 from ..markup import link
 from ..markup import markdown
@@ -23,9 +24,8 @@ from ..reporting.score_words import ScoreRow
 from ..reporting.score_words import in_words
 from ..reporting.score_words import score_rows
 from ..reporting.score_words import ties_note
-from ..settings import Settings
+from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
-from ..text_encoders import public_name
 from .card_results import CardFacts
 from .card_results import by_gender
 from .card_results import by_speaker

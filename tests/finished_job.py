@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 from small_jobs import SMALL
 from tiny_encoders import tiny_encoder
 
-from emomm.job import run
-from emomm.settings import load_recipe
-from emomm.synthetic import Generator
-from emomm.synthetic import generate
+from emomm.corpora.synthetic import Generator
+from emomm.corpora.synthetic import generate
+from emomm.experiments.job import run
+from emomm.settings.settings import load_recipe
 
 # So called, it is a corpus that its extractor has seen.
 CORPUS = "MELD"

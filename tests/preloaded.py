@@ -5,7 +5,7 @@ import gc
 import conftest  # noqa: F401 makes the package importable
 import transformers.models.bert.modeling_bert  # noqa: F401
 
-import emomm.job  # noqa: F401
+import emomm.experiments.job  # noqa: F401
 
 gc.collect()
 gc.freeze()  # a collection in a process then doesn't walk, and so copy, all that was imported

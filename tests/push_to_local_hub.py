@@ -34,7 +34,7 @@ from finished_job import finished_job  # noqa: E402
 from transformers import AutoModel  # noqa: E402
 from transformers import AutoProcessor  # noqa: E402
 
-from emomm.cli import main  # noqa: E402
+from emomm.cli.main import main  # noqa: E402
 from emomm.errors import InputError  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402, F401 registers the auto classes
 from emomm.processing_emomm import EmoMMProcessor  # noqa: E402, F401

@@ -22,15 +22,15 @@ from emomm.compressed_audio import CompressedAudio
 from emomm.compressed_audio import compressed_kind
 from emomm.compressed_audio import compressed_seconds
 from emomm.errors import InputError
-from emomm.recordings.decoding import read_recording
-from emomm.recordings.decoding import recording_seconds
-from emomm.recordings.inputs import read_input
-from emomm.recordings.sources import open_source
+from emomm.extraction.decoding import read_recording
+from emomm.extraction.decoding import recording_seconds
+from emomm.extraction.recordings import read_input
+from emomm.inference.sound_sources import open_source
 from emomm.waveforms import AudioError
 from emomm.waveforms import read_waveform
 from emomm.waveforms import recorded_seconds
 
-FILES = Path(__file__).resolve().parent / "compressed"
+FILES = Path(__file__).resolve().parent / "fixtures" / "compressed"
 KINDS = {
     "tone.m4a": "an MP4 or M4A file",
     "tone.mp4": "an MP4 or M4A file",

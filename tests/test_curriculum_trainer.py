@@ -12,23 +12,23 @@ from torch.optim.lr_scheduler import CyclicLR
 from transformers import AutoModel
 from transformers import TrainerCallback
 
-from emomm.chance import frequencies_loss
 from emomm.configuration_emomm import EmoMMConfig
-from emomm.curriculum import CURRICULUM_TYPES
-from emomm.curriculum import Curriculum
-from emomm.curriculum import difficulty_weights
-from emomm.curriculum import epoch_batches
-from emomm.curriculum import epoch_order
-from emomm.curriculum import pool_statistics
+from emomm.curriculum.curriculum import CURRICULUM_TYPES
+from emomm.curriculum.curriculum import Curriculum
+from emomm.curriculum.curriculum import difficulty_weights
+from emomm.curriculum.curriculum import epoch_batches
+from emomm.curriculum.curriculum import epoch_order
+from emomm.curriculum.curriculum import pool_statistics
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.data_collator import EmoMMDataCollator
-from emomm.learning_checks import FREQUENCIES_LOSS
+from emomm.evaluation.chance import frequencies_loss
+from emomm.evaluation.learning_checks import FREQUENCIES_LOSS
+from emomm.features.sequences import EmotionRows
+from emomm.features.sequences import Sequences
 from emomm.modeling_emomm import EmoMMForEmotionClassification
-from emomm.resume_states import resume_states
-from emomm.rows import EmotionRows
-from emomm.rows import Sequences
-from emomm.settings import load_recipe
+from emomm.resuming.resume_states import resume_states
+from emomm.settings.settings import load_recipe
 
 ROWS, CLASSES, DIM, BATCH = 26, 3, 6, 4
 LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)
@@ -381,7 +381,7 @@ def test_a_loss_that_is_no_number_is_no_improvement_and_any_number_is_one_on_it(
 def test_resume_states_follow_save_seconds(tmp_path, monkeypatch):
     """At most one in `save_seconds`; the one before is kept."""
     clock, saved = [0.0], []
-    monkeypatch.setattr("emomm.resumable_trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("emomm.resuming.resumable_trainer.time", SimpleNamespace(monotonic=lambda: clock[0]))
     trainer = new_trainer(tmp_path, save_seconds=30.0)
     step, save = trainer.training_step, trainer._save_checkpoint
 

@@ -25,9 +25,9 @@ from emomm.data_collator import EmoMMDataCollator
 from emomm.exporting import CODE
 from emomm.exporting import export_model
 from emomm.exporting import save_encoder_weights
+from emomm.features.text_encoders import load_encoder
 from emomm.fusions import load_fusion_module
 from emomm.modeling_emomm import EmoMMForEmotionClassification
-from emomm.text_encoders import load_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
 AUDIO_DIM, TEXT_DIM = 12, 16

@@ -311,7 +311,7 @@ def test_a_users_file_registers_its_fusion(registry, tmp_path, spelling):
     assert Path(inspect.getfile(get_fusion(name))) == tmp_path / f"{name}.py"
 
 
-@pytest.mark.parametrize("name", ["fusions.py", "modeling_emomm.py", "my-fusion.py", "2nd.py"])
+@pytest.mark.parametrize("name", ["fusions.py", "modeling_emomm.py", "settings.py", "my-fusion.py", "2nd.py"])
 def test_a_users_file_needs_a_name_of_its_own(tmp_path, name):
     with pytest.raises(ValueError, match="needs another name"):
         load_fusion_module(tmp_path / name)

@@ -14,11 +14,11 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
 from emomm import hub_access
-from emomm.corpus_reading import read_raw
-from emomm.corpus_specs import CorpusSpec
+from emomm.corpora.builtin import CorpusSpec
+from emomm.corpora.reading import read_raw
 from emomm.errors import InputError
-from emomm.feature_store import encoder_fingerprint
-from emomm.text_encoders import load_encoder_config
+from emomm.features.text_encoders import load_encoder_config
+from emomm.features.text_states import encoder_fingerprint
 
 
 @pytest.fixture

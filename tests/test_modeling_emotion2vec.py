@@ -410,7 +410,7 @@ def reference():
 @pytest.fixture(scope="module")
 def ours(reference, tmp_path_factory):
     """The same, converted: every weight has found its place, or the conversion would have refused."""
-    from emomm.recordings.emotion2vec_conversion import convert
+    from emomm.emotion2vec.conversion import convert
 
     folder = tmp_path_factory.mktemp("published")
     torch.save({"model": reference.state_dict()}, folder / "model.pt")
@@ -449,7 +449,7 @@ def test_batched_as_the_reference_alone(ours, expected, numbers):
 
 def test_the_reference_uses_every_weight_as_we_do(reference, ours):
     """A change of any one weight changes both by the same."""
-    from emomm.recordings.emotion2vec_conversion import _translate
+    from emomm.emotion2vec.conversion import _translate
 
     (row,) = waveforms([4000])
     normalized = F.layer_norm(row, row.shape)[None]

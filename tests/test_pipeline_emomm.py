@@ -26,8 +26,9 @@ from transformers import pipeline
 
 from emomm import pipeline_emomm
 from emomm.configuration_emomm import EmoMMConfig
-from emomm.corpus_specs import BUILTIN
+from emomm.corpora.builtin import BUILTIN
 from emomm.exporting import export_model
+from emomm.features.text_encoders import load_encoder
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.pipeline_emomm import TASK
 from emomm.pipeline_emomm import EmoMMPipeline
@@ -38,7 +39,6 @@ from emomm.saliency import shares
 from emomm.sharing.model_card import _recording_code
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_features import WrongEncoder
-from emomm.text_encoders import load_encoder
 from emomm.transcribing import _LOOP
 from emomm.transcribing import pieces
 from emomm.waveforms import AudioError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emomm.cli import main
-from emomm.settings import load_recipe
+from emomm.cli.main import main
+from emomm.settings.settings import load_recipe
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def test_recipe_blocks_are_recipes(tmp_path):
     assert recipe.experiments[0].training_arguments == {"gradient_accumulation_steps": 2}
     described = json.loads(f"{{{corpus}}}")
     (tmp_path / "own.json").write_text(json.dumps({**described, "experiments": [{"name": "one"}]}))
-    from emomm.corpus_specs import resolve_specs
+    from emomm.corpora.builtin import resolve_specs
 
     settings = load_recipe(tmp_path / "own.json").experiments[0]
     spec = resolve_specs(settings.corpora, {})["callcentre"]

@@ -25,7 +25,7 @@ from transformers import Wav2Vec2Config
 from transformers import Wav2Vec2FeatureExtractor
 from transformers import Wav2Vec2Model
 
-from emomm.corpus_specs import BUILTIN
+from emomm.corpora.builtin import BUILTIN
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_encoders import batches_by_length
 from emomm.speech_encoders import weights_digest

@@ -21,9 +21,9 @@ from test_curriculum_trainer import new_trainer  # noqa: E402
 from test_curriculum_trainer import rows  # noqa: E402
 from test_curriculum_trainer import weighted_trainer  # noqa: E402
 
-from emomm import cli  # noqa: E402
-from emomm import resumable_trainer  # noqa: E402
+from emomm.cli import main as cli  # noqa: E402
 from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
+from emomm.resuming import resumable_trainer  # noqa: E402
 
 # 13 steps an epoch: resume states of several processes come every tenth step.
 ARGUMENTS = {

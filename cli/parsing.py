@@ -1,0 +1,164 @@
+"""What the commands share: the parser, what is said and by which process, kinds of values."""
+
+import argparse
+import codecs
+import contextlib
+import io
+import logging
+import os
+import sys
+from typing import Any
+from typing import NoReturn
+
+from ..errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad usage is an InputError, as every other wrong input."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. See `{self.prog} --help`.")
+
+
+# What a terminal or a log of ASCII shows for the signs that EmoMM prints.
+_PLAIN = str.maketrans({"±": "+-", "–": "-", "—": "-", "−": "-", "·": "|", "…": "...", "×": "x", "→": "->", "’": "'"})
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Replaces what an encoding lacks: an error handler of `codecs`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error("emomm.plain", _plain)
+
+
+def print_anything() -> None:
+    """Lets stdout and stderr show any text, in other signs where their encoding lacks some (in cron, in docker)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="emomm.plain")
+
+
+def show(text: str, error: bool = False) -> None:
+    """Prints what a command gives, or with `error` an error, from the first process alone.
+
+    What comes after is done all the same where no one reads it any more, or the disk behind it is full.
+    """
+    if not is_first_process():
+        return
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as failure:
+        with contextlib.suppress(OSError, ValueError):  # else the interpreter fails with it at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not error and not isinstance(failure, BrokenPipeError):
+            show(f"stdout can't be written ({failure.strerror})", error=True)
+
+
+def say_at_once(text: str) -> None:
+    """Says on a terminal what is being done, before the seconds that loading the libraries takes."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        show(text, error=True)
+
+
+def speak() -> None:
+    """Sends what EmoMM logs to stderr, from the first process alone, and quietens the progress bars of libraries."""
+    logger = logging.getLogger(__package__.partition(".")[0])
+    logger.setLevel(logging.INFO if is_first_process() else logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.handlers = [handler]
+    logger.propagate = False
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging as transformers_logging
+
+    from ..hub_access import limit_waiting
+
+    limit_waiting()
+    transformers_logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()  # what can't be reached is said once, by us, and not at each of its retries
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks, of those that a launcher has started."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def with_underscores(argument: str) -> str:
+    """`--some-name` is `--some_name`."""
+    option, equals, value = argument.partition("=")
+    return f"{option.replace('-', '_').replace('__', '--', 1)}{equals}{value}" if option.startswith("--") else argument
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`, as an option's type."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be true or false")
+    return text.lower() == "true"
+
+
+def add_corpus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--corpus NAME=PATH`, which `corpus_paths` reads."""
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        dest="corpora_paths",
+        metavar="NAME=PATH",
+        help="take a corpus from a local copy (repeatable)",
+    )
+
+
+def corpus_paths(pairs: list[str]) -> dict[str, str]:
+    """{name: path} of the `--corpus` options. Raises InputError for one that is no NAME=PATH, or is given twice."""
+    paths: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"--corpus is {pair!r}, but must be NAME=PATH, as in --corpus IEMO=data/iemocap.parquet.")
+        if name in paths:
+            raise InputError(f"--corpus {name} is given twice: {paths[name]} and {path}.")
+        paths[name] = path
+    return paths
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an option's type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a whole number of at least 1")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be a number of at least 0")
+    return number
+
+
+__all__ = [
+    "Parser",
+    "add_corpus",
+    "boolean",
+    "corpus_paths",
+    "is_first_process",
+    "positive",
+    "print_anything",
+    "say_at_once",
+    "seconds",
+    "show",
+    "speak",
+    "with_underscores",
+]

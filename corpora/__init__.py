@@ -1,0 +1,1 @@
+"""Any corpus, from anywhere, becomes a `Corpus`."""

@@ -1,0 +1,1 @@
+"""Which rows an epoch trains on, in which order; schedules."""

@@ -1,0 +1,1 @@
+"""The demo's page and the Space that shows it."""

@@ -1,0 +1,1 @@
+"""Converting the published emotion2vec checkpoints."""

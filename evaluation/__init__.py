@@ -1,0 +1,1 @@
+"""Folds, scores, intervals, tests, and the predictions file."""

@@ -1,0 +1,103 @@
+"""What results.json says of a job as a whole: intervals, calibration and comparisons, from its runs' predictions."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..job_folder import RESULTS
+from ..job_folder import SETTINGS
+from ..job_folder import readable_results
+from ..settings.settings import slug_of
+from .experiment_statistics import PooledRows
+from .experiment_statistics import RunPredictions
+from .experiment_statistics import compare_experiments
+from .experiment_statistics import experiment_statistics
+from .experiment_statistics import pool_runs
+from .metrics import SCALARS
+from .selection import choices
+
+logger = logging.getLogger(__name__)
+
+Pooled = dict[str, PooledRows]
+
+PREDICTIONS = "predictions.parquet"
+"""In a run's folder: its test rows, with the classes' names in the file's metadata."""
+_COLUMNS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """A predictions.parquet. Raises ValueError, which says why, where it is gone, torn, or another file."""
+    try:
+        table = pq.read_table(path)
+        labels = json.loads((table.schema.metadata or {}).get(b"labels", b"null"))
+    except FileNotFoundError:
+        raise ValueError("is gone") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ValueError(f"can't be read ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+    lacking = [name for name in _COLUMNS if name not in table.column_names]
+    if lacking or not isinstance(labels, list):
+        raise ValueError(f"has no {lacking[0]}" if lacking else "doesn't say its classes")
+    return table
+
+
+def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
+    """The predictions of an experiment's finished runs, by test corpus; none where a file of them can't be read.
+
+    Args:
+        entry: the experiment in results.json.
+        folder: of the job.
+    """
+    runs = []
+    for run in entry["runs"]:
+        path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / PREDICTIONS
+        if run["status"] != "done":
+            continue
+        try:
+            runs.append(RunPredictions(run["seed"], run["fold"], read_predictions(path)))
+        except ValueError as error:  # what is left would be another experiment
+            logger.warning("%s %s: no statistics of %r; the job's command makes it again", path, error, entry["name"])
+            return {}
+    return pool_runs(runs) if runs else {}
+
+
+def add_statistics(results: dict[str, Any], folder: Path) -> dict[str, Pooled]:
+    """Adds what only all runs together say, from their predictions.
+
+    Intervals that respect speakers go into each experiment's `summary`; calibration, scores by speaker and session,
+    and the rest of `experiment_statistics` into its `statistics`; paired tests between experiments into `comparisons`;
+    which of several experiments the validation scores choose into `chosen_on_validation` (see `selection`).
+
+    Returns the pooled predictions by experiment.
+    """
+    pooled = {entry["name"]: pooled_predictions(entry, folder) for entry in results["experiments"]}
+    for entry in results["experiments"]:
+        found = experiment_statistics(pooled[entry["name"]])
+        for corpus, said in found.items():
+            entry["summary"][corpus] = {metric: said[metric] for metric in SCALARS}
+        entry["statistics"] = {
+            corpus: {key: value for key, value in said.items() if key not in SCALARS} for corpus, said in found.items()
+        }
+    results["comparisons"] = compare_experiments(pooled)
+    results["chosen_on_validation"] = choices(results["experiments"])
+    return pooled
+
+
+def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
+    """What results.json says of experiments other than `names`: those of an earlier call with `--experiment`."""
+    before = readable_results(folder)
+    if before is not None:
+        return [entry for entry in before["experiments"] if entry["name"] not in names]
+    if (folder / RESULTS).exists():
+        others = {path.parent.name for path in folder.glob(f"*/{SETTINGS}")} - {slug_of(name) for name in names}
+        rest = f"; run {', '.join(sorted(others))} again to have it there, which trains nothing" if others else ""
+        logger.warning("%s is torn, or not ours: it is made again%s", folder / RESULTS, rest)
+    return []
+
+
+__all__ = [
+    "PREDICTIONS", "add_statistics", "earlier_experiments", "pooled_predictions", "read_predictions",
+]  # fmt: skip

@@ -1,0 +1,360 @@
+"""The corpora of an experiment side by side, as arrays: what its runs take their rows from."""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..corpora.loading import Corpus
+from ..corpora.names import look_alikes
+from ..curriculum.curriculum import fill_unrated
+from ..curriculum.curriculum import fit_prototypes
+from ..curriculum.curriculum import vad_difficulty
+from ..errors import InputError
+from ..evaluation.protocols import Fold
+from ..evaluation.protocols import Part
+from ..evaluation.protocols import Table
+from ..features.sequences import Sequences
+from ..processing_emomm import is_missing
+from ..settings.settings import Settings
+from ..speech_features import SpeechFeatures
+from ..speech_features import WrongEncoder
+from .leakage import Content
+from .leakage import shared_in_words
+from .leakage import shared_rows
+
+logger = logging.getLogger(__name__)
+
+_MOST_SHOWN = 3
+_WITHOUT_DIFFICULTY = (
+    "set use_curriculum_learning and use_difficulty_scaling to false, choose a curriculum_type that needs none "
+    "(random, class_balance, model_confidence), or set difficulty_from_corpus for a corpus that has such a column"
+)
+_BY_DIFFICULTY = ("difficulty", "inverse_difficulty", "random_matched")
+
+
+@dataclass
+class ExperimentData:
+    """All rows of an experiment's corpora, one corpus after the other, in the training corpora's label space.
+
+    Args:
+        settings: the experiment.
+        train, test: its corpora. Rows of a test corpus whose class the training corpora lack are left out.
+        labels: class names.
+    """
+
+    settings: Settings
+    train: list[Corpus]
+    test: list[Corpus]
+
+    def __post_init__(self) -> None:
+        self.labels = self.train[0].labels
+        self._check()
+        self.corpora: list[Corpus] = []
+        self.notes: list[str] = []
+        self.shared_rows: list[str] = []
+        for corpus in [*self.train, *self.test]:
+            known = np.array([corpus.labels[i] in self.labels for i in range(len(corpus.labels))])[corpus.label_ids]
+            if not known.all():
+                self.notes.append(f"{corpus.name}: {int((~known).sum())} rows of classes not trained on are left out")
+                corpus = corpus.select(np.flatnonzero(known))
+            if len(corpus) == 0:
+                raise InputError(f"{corpus.name}: no row is left of the classes {', '.join(self.labels)}")
+            self.corpora.append(corpus)
+        sizes = [len(corpus) for corpus in self.corpora]
+        self._offset = dict(zip((c.name for c in self.corpora), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        self.label_ids = np.concatenate([self._label_ids(corpus) for corpus in self.corpora])
+        self.corpus_names = np.concatenate([np.full(len(c), c.name, dtype=object) for c in self.corpora])
+        for name in ("speakers", "sessions", "utterance_ids", "vad"):
+            setattr(self, name, np.concatenate([getattr(corpus, name) for corpus in self.corpora]))
+        for name in ("difficulty", "curriculum_order"):
+            columns = [getattr(corpus, name) for corpus in self.corpora]
+            filled = [
+                np.full(len(corpus), np.nan, np.float32) if column is None else column
+                for corpus, column in zip(self.corpora, columns, strict=True)
+            ]
+            setattr(self, f"own_{name}", np.concatenate(filled))
+        self._note_look_alikes()
+
+    def _note_look_alikes(self) -> None:
+        """Says which speakers and sessions could be one and the same, since they are counted as two."""
+        groups = [("speakers", look_alikes(np.unique(self.speakers).tolist()))]
+        groups += [("sessions", look_alikes(np.unique(corpus.sessions).tolist())) for corpus in self.train]
+        for what, alike in groups:
+            if alike:
+                shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_MOST_SHOWN])
+                more = f", and {len(alike) - _MOST_SHOWN} more such names" if len(alike) > _MOST_SHOWN else ""
+                self.notes.append(f"{what} of names that are written alike count as different ones: {shown}{more}")
+
+    # ---- checks -----------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        settings, first = self.settings, self.train[0]
+        where = f"experiment {settings.name!r}"
+        if settings.num_classes is not None and settings.num_classes != len(self.labels):
+            raise InputError(
+                f"{where}: num_classes is {settings.num_classes}, but {first.name} has {len(self.labels)} classes: "
+                f"{', '.join(self.labels)}"
+            )
+        for corpus in self.train[1:]:
+            if set(corpus.labels) != set(self.labels):
+                raise InputError(
+                    f"{where}: {corpus.name} has the classes {', '.join(corpus.labels)}, {first.name} has "
+                    f"{', '.join(self.labels)}: corpora that are trained on together need the same classes; set "
+                    "label_map in corpora"
+                )
+        if settings.modality != "text":
+            self._check_audio(where)
+        if settings.modality != "audio":
+            for corpus in self.train:
+                if all(is_missing(text) for text in corpus.transcripts):
+                    raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
+        for name, known in (("class_weights", self.labels), ("class_order", self.labels)):
+            given = getattr(settings, name)
+            if isinstance(given, (dict, list)) and sorted(given) != sorted(known):
+                raise InputError(f"{where}: {name} must name each class once: {', '.join(known)}; got {list(given)}")
+        if settings.vad_loss_weight > 0:
+            for corpus in self.train:
+                if np.isnan(corpus.vad).all():
+                    raise InputError(
+                        f"{where}: vad_loss_weight is {settings.vad_loss_weight:g}, but {corpus.name} has no rated "
+                        "valence, arousal or dominance to learn from: set it to 0"
+                    )
+        self._check_difficulty(where)
+
+    def _check_audio(self, where: str) -> None:
+        expected = self.settings.audio_dim or self.train[0].audio_dim
+        for corpus in [*self.train, *self.test]:
+            if not corpus.has_audio:
+                raise InputError(f"{where}: {corpus.name} has no voice features; set modality to text")
+            if corpus.audio_dim != expected:
+                source = "audio_dim" if self.settings.audio_dim else self.train[0].name
+                raise InputError(
+                    f"{where}: the voice features of {corpus.name} are {corpus.audio_dim} wide, {source} says "
+                    f"{expected}: all corpora need features of the same extractor"
+                )
+            _refuse_other_encoder(where, self.train[0], corpus)
+            if self.settings.modality == "audio" and not corpus.audio.length.all():
+                row = int(np.argmin(corpus.audio.length))
+                raise InputError(
+                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice, and modality is "
+                    "audio: leave such rows out, or train with modality both and fusion_type adaptive"
+                )
+
+    def _check_difficulty(self, where: str) -> None:
+        settings = self.settings
+        if settings.use_curriculum_learning and settings.curriculum_type == "preset_order":
+            for corpus in self.train:
+                if corpus.curriculum_order is None or np.isnan(corpus.curriculum_order).any():
+                    raise InputError(
+                        f"{where}: curriculum_type is preset_order, but {corpus.name} has no complete "
+                        "curriculum_order column"
+                    )
+        if not self.needs_difficulty:
+            return
+        for corpus in self.train:
+            if settings.difficulty_from_corpus:
+                lacks = corpus.difficulty is None or np.isnan(corpus.difficulty).all()
+                what = "has no difficulty column, which difficulty_from_corpus asks for"
+            else:
+                lacks = np.isnan(corpus.vad).any(axis=1).all()
+                what = "has no rated valence, arousal and dominance, from which the difficulty is computed"
+            if lacks:
+                raise InputError(f"{where}: {corpus.name} {what}; {_WITHOUT_DIFFICULTY}")
+        if not settings.difficulty_from_corpus and isinstance(settings.expected_vad, dict):
+            missing = [name for name in self.labels if name not in settings.expected_vad]
+            if missing:
+                raise InputError(
+                    f"{where}: expected_vad lacks the classes {', '.join(missing)}; give three numbers for each "
+                    "class, or set it to fit"
+                )
+
+    @property
+    def needs_difficulty(self) -> bool:
+        """Whether training uses the rows' difficulty."""
+        settings = self.settings
+        by_difficulty = settings.use_curriculum_learning and settings.curriculum_type in _BY_DIFFICULTY
+        return by_difficulty or settings.use_difficulty_scaling
+
+    # ---- columns ----------------------------------------------------------------------------------------------------
+
+    def _label_ids(self, corpus: Corpus) -> np.ndarray:
+        to_ours = np.array([self.labels.index(name) if name in self.labels else -1 for name in corpus.labels])
+        return to_ours[corpus.label_ids]
+
+    def tables(self, corpora: list[Corpus]) -> list[Table]:
+        """What the protocol needs to know of some of the corpora."""
+        found = {corpus.name: corpus for corpus in self.corpora}
+        return [
+            Table(
+                corpus.name,
+                self._label_ids(found[corpus.name]),
+                found[corpus.name].speakers,
+                found[corpus.name].sessions,
+                tuple(self.labels),
+                corpus.spec.test_only,
+            )
+            for corpus in corpora
+        ]
+
+    def rows(self, parts: tuple[Part, ...]) -> np.ndarray:
+        """Where the rows of these parts are in the arrays here."""
+        rows = [part.rows + self._offset[part.corpus] for part in parts]
+        return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+
+    def transcripts(self) -> list[str]:
+        """All transcripts, in row order."""
+        return [text for corpus in self.corpora for text in corpus.transcripts]
+
+    def audio(self) -> Sequences:
+        """All voice features, in row order."""
+        return Sequences.concatenate([corpus.audio for corpus in self.corpora])
+
+    def recording_seconds(self, rows: np.ndarray) -> list[float] | None:
+        """How long the recordings of some rows are: 1st percentile, median and 99th percentile, in seconds.
+
+        None where the features tell no time: vectors of whole recordings, or frames of an unknown rate.
+        """
+        made_by = self.train[0].spec.speech_encoder
+        rate = SpeechFeatures.from_dict(made_by).frame_rate if made_by else 0
+        lengths = np.concatenate([corpus.audio.length for corpus in self.corpora])[rows]
+        if not rate or lengths.max(initial=0) <= 1:
+            return None
+        return [round(float(each), 3) for each in np.percentile(lengths[lengths > 0] / rate, [1, 50, 99])]
+
+    def check_complete(self) -> None:
+        """Raises InputError that names a row without voice: for fusions that can't do without. Missing words are read
+        as `[EMPTY]` there."""
+        for corpus in self.corpora:
+            if not corpus.audio.length.all():
+                row = int(np.argmin(corpus.audio.length))
+                raise InputError(
+                    f"experiment {self.settings.name!r}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no "
+                    f"voice ({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
+                    f"{self.settings.fusion_type!r} needs it: use adaptive, or leave such rows out"
+                )
+
+    def check_something(self) -> None:
+        """Raises InputError that names a row with neither voice nor words."""
+        for corpus in self.corpora:
+            mute = np.array([is_missing(text) for text in corpus.transcripts]) & (corpus.audio.length == 0)
+            if mute.any():
+                row = str(corpus.utterance_ids[mute.argmax()])
+                raise InputError(
+                    f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has neither voice nor words "
+                    f"({int(mute.sum())} such rows): leave them out"
+                )
+
+    def note_shared(self, folds: list[Fold]) -> None:
+        """Finds out what test rows share with training and validation rows: recordings, and for models that read them,
+        words; a line for each tested corpus, kept as `shared_rows`, and noted where it is any."""
+        content = _content(tuple(self.corpora))
+        asked = {} if self.settings.modality == "audio" else {"their words": content.words}
+        if any(corpus.has_audio for corpus in self.corpora):
+            asked = {"their recording (the same features)": content.recordings, **asked}
+        for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
+            pairs = [
+                (self.rows((*fold.train, *fold.validation)), self.rows((part,)))
+                for fold in folds
+                for part in fold.test
+                if part.corpus == name
+            ]
+            shared = {what: shared_rows(numbers, pairs) for what, numbers in asked.items()}
+            line = f"{name}: {shared_in_words(pairs, shared)}"
+            self.shared_rows.append(line)
+            self.notes += [line] if any(map(any, shared.values())) else []
+
+    def words(self, may_be_missing: bool) -> list[str | None]:
+        """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
+        return [None if may_be_missing and is_missing(text) else text for text in self.transcripts()]
+
+    def check_ratings(self, train_rows: np.ndarray, fold: str) -> None:
+        """Raises InputError where a fold's training rows lack the ratings that training needs, or have wrong ones."""
+        settings, where = self.settings, f"experiment {self.settings.name!r}, fold {fold}"
+        if settings.vad_loss_weight > 0 and np.isnan(self.vad[train_rows]).all():
+            raise InputError(
+                f"{where}: none of its {len(train_rows)} training rows has valence, arousal or dominance to learn "
+                f"from{self._where_rated(self.vad)}: set vad_loss_weight to 0, or have more sessions rated"
+            )
+        if not self.needs_difficulty:
+            return
+        own = settings.difficulty_from_corpus
+        ratings = self.own_difficulty[:, None] if own else self.vad
+        rated = ~np.isnan(ratings[train_rows]).any(axis=1)
+        if not rated.any():
+            what = "a difficulty" if own else "valence, arousal and dominance, from which the difficulty is computed"
+            raise InputError(
+                f"{where}: none of its {len(train_rows)} training rows has {what}{self._where_rated(ratings)}; "
+                f"{_WITHOUT_DIFFICULTY}"
+            )
+        counts = np.bincount(self.label_ids[train_rows[rated]], minlength=len(self.labels))
+        if not own and settings.expected_vad == "fit" and not counts.all():
+            lacking = ", ".join(name for name, count in zip(self.labels, counts, strict=True) if not count)
+            raise InputError(
+                f"{where}: no training row of the class {lacking} has valence, arousal and dominance, and "
+                "expected_vad is fit: give three numbers for each class in expected_vad"
+            )
+        difficulty = self.difficulty(train_rows)[1]
+        if settings.use_difficulty_scaling and difficulty.min() < 0:
+            row = train_rows[int(difficulty.argmin())]
+            raise InputError(
+                f"{where}: row {str(self.utterance_ids[row])!r} of {self.corpus_names[row]} has the difficulty "
+                f"{difficulty.min():g}, and with use_difficulty_scaling a row's loss counts 1 + difficulty: it must "
+                "be at least 0. Shift the column, or set use_difficulty_scaling to false"
+            )
+
+    def _where_rated(self, ratings: np.ndarray) -> str:
+        rated = ~np.isnan(ratings).any(axis=1)
+        sessions = np.unique(self.sessions[rated]).tolist()
+        return f" (rated are {rated.sum()} rows, of session {', '.join(sessions[:_MOST_SHOWN])})" if sessions else ""
+
+    def difficulty(self, train_rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, int]:
+        """Difficulty of every row, with prototypes that only `train_rows` may shape.
+
+        Returns the difficulty of all rows (NaN where unrated) and of the training rows (unrated ones have the median
+        of their class, how many is the third value); None where the experiment's corpora have no ratings.
+        """
+        settings = self.settings
+        if settings.difficulty_from_corpus:
+            everywhere = self.own_difficulty.astype(np.float64)
+        else:
+            named = settings.expected_vad
+            if np.isnan(self.vad[train_rows]).any(axis=1).all():
+                return None, None, 0
+            if isinstance(named, dict):
+                if any(name not in named for name in self.labels):
+                    return None, None, 0
+                prototypes = np.array([named[name] for name in self.labels], dtype=np.float64)
+            else:
+                prototypes = fit_prototypes(self.vad[train_rows], self.label_ids[train_rows], len(self.labels))
+            weights = settings.vad_weights
+            if settings.difficulty_method == "weighted" and weights is None:
+                weights = [0.4, 0.4, 0.2]
+            everywhere = vad_difficulty(
+                self.vad, self.label_ids, prototypes, settings.difficulty_method, weights, self.labels
+            )
+        filled, unrated = fill_unrated(everywhere[train_rows], self.label_ids[train_rows])
+        return everywhere, filled, unrated
+
+
+@lru_cache(maxsize=1)
+def _content(corpora: tuple[Corpus, ...]) -> Content:
+    """Found once for the experiments of a recipe, which mostly have the same corpora."""
+    audio = Sequences.concatenate([corpus.audio for corpus in corpora])
+    return Content.of(audio, [text for corpus in corpora for text in corpus.transcripts], is_missing)
+
+
+def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:
+    """Raises InputError where the features of two corpora were made by different encoders, as far as that is known."""
+    made = [each.spec.speech_encoder for each in (first, corpus)]
+    if None in made:
+        return
+    one, other = (SpeechFeatures.from_dict(each) for each in made)
+    try:
+        one.refuse_other_states(other)
+    except WrongEncoder:
+        raise InputError(
+            f"{where}: the voice features of {first.name} were made by {one.in_words()}, those of {corpus.name} by "
+            f"{other.in_words()}: all corpora need features of the same extractor"
+        ) from None

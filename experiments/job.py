@@ -1,0 +1,351 @@
+"""A job: a recipe's runs planned, checked, run one after the other, and gathered into results.json."""
+
+import dataclasses
+import gc
+import importlib.metadata
+import logging
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from filelock import FileLock
+from filelock import Timeout
+
+from ..corpora.builtin import resolve_specs
+from ..corpora.loading import Corpus
+from ..corpora.loading import load_corpus
+from ..corpora.places import NotThere
+from ..errors import InputError
+from ..evaluation.learning_checks import run_line
+from ..evaluation.metrics import summarise
+from ..evaluation.protocols import plan_folds
+from ..evaluation.results import add_statistics
+from ..evaluation.results import earlier_experiments
+from ..files import is_of_the_disk
+from ..files import remove_temporary
+from ..files import write_json
+from ..floors.results import floors_entry
+from ..job_folder import RESULTS
+from ..job_folder import SETTINGS
+from ..processes import process_state
+from ..reporting.results_table import comparison_lines
+from ..reporting.results_table import format_table
+from ..reporting.results_table import results_notes
+from ..reporting.results_table import results_table
+from ..settings.settings import Recipe
+from ..settings.settings import Settings
+from ..settings.settings import settings_identity
+from ..settings.values import nearest
+from ..tracking.tracker import summarise_job
+from .data import ExperimentData
+from .job_floors import job_floors
+from .progress import JobProgress
+from .run_folder import begin_run
+from .run_folder import changed_runs
+from .run_folder import keep_run
+from .run_folder import outcome_of
+from .run_folder import remove_run
+from .run_folder import tidy
+from .tested_corpora import tested_corpora
+from .training import Encoders
+from .training import Experiment
+from .training import Run
+from .training import RunFailed
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
+
+
+Loaded = dict[str, Corpus | NotThere]
+"""Corpora by name and spec, or why they can't be had."""
+
+
+@dataclass
+class Outcome:
+    """How a job ended.
+
+    Args:
+        text: what to show: the table of results, or the plan.
+        failed: the runs that gave no result, each with its reason.
+    """
+
+    text: str
+    failed: list[str]
+
+
+def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outcome:
+    """Plans and checks every run of a recipe, then trains and tests those that are not done yet.
+
+    Args:
+        recipe: from `load_recipe`.
+        dry_run: plan and check alone: the runs, rows in each part and steps; nothing is trained or written.
+        overwrite: runs whose settings or data have changed replace those in the folder; without it they are refused.
+
+    Raises InputError for wrong input, before any training and with the output folder as it was.
+    """
+    state = process_state()
+    folder = recipe.output_dir
+    loaded: Loaded = {}
+    encoders: Encoders = {}
+    experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
+    plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
+    changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
+    _say_notes(recipe, loaded, experiments)
+    if dry_run:
+        return Outcome(_plan_table(experiments, plans, state.num_processes), [])
+    lock = FileLock(folder / ".lock")
+    try:
+        if state.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+            remove_temporary(folder)
+            for run_folder in changed:
+                remove_run(run_folder)
+            for experiment in experiments:  # for `emomm push`
+                place = folder / experiment.settings.slug
+                place.mkdir(exist_ok=True)
+                write_json(place / SETTINGS, dataclasses.asdict(experiment.settings))
+    except Timeout as error:
+        raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
+    except OSError as error:
+        raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
+    try:
+        state.wait_for_everyone()
+        return _run_all(recipe, experiments, plans, state)
+    except Exception as error:
+        if not is_of_the_disk(error):
+            raise
+        raise InputError(
+            f"reading or writing a file of {folder} failed ({_in_a_line(error)}); once that is mended, the same "
+            "command goes on"
+        ) from error
+    finally:
+        lock.release()
+
+
+def plan_experiment(
+    settings: Settings, folder: Path, loaded: dict[str, Corpus] | None = None, encoders: Encoders | None = None
+) -> tuple[Experiment, list[Run]]:
+    """An experiment of the job in `folder`, ready to train, and its runs. Raises InputError as `run` does.
+
+    Args:
+        loaded, encoders: what experiments planned before have read, used and added to.
+    """
+    experiment = _prepare(
+        settings, folder, {} if loaded is None else loaded, {} if encoders is None else encoders, False
+    )
+    return experiment, _runs(experiment, folder, process_state().num_processes)
+
+
+# ---- planning -------------------------------------------------------------------------------------------------------
+
+
+def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
+    specs = resolve_specs(settings.corpora, settings.corpus)
+
+    def corpus(name: str, setting: str) -> Corpus:
+        if name not in specs:
+            raise InputError(
+                f"experiment {settings.name!r}: {setting} holds {name!r}, which is no corpus.{nearest(name, specs)} "
+                f"Known are {', '.join(sorted(specs))}, and a recipe can bring its own in corpora"
+            )
+        key = f"{name} {specs[name]!r}"
+        if key not in loaded:
+            try:
+                loaded[key] = load_corpus(specs[name])
+            except NotThere as error:  # not looked for again by the next experiment
+                loaded[key] = error
+        if isinstance(loaded[key], NotThere):
+            raise loaded[key]
+        return loaded[key]
+
+    train = [corpus(name, "train_dataset") for name in settings.training_corpora]
+    test, notes = tested_corpora(settings, specs, lambda name: corpus(name, "test_datasets"))
+    data = ExperimentData(settings, train, test)
+    data.notes += notes
+    return Experiment(data, folder, dry_run, encoders)
+
+
+def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
+    settings, data = experiment.settings, experiment.data
+    inputs = {
+        "settings": settings_identity(settings),
+        "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora},
+        "processes": world_size,
+    }
+    if settings.modality == "audio":
+        del inputs["settings"]["text_model_name"]
+    elif experiment.encoder_config is not None:  # by its content: where it lies does not matter
+        inputs["settings"]["text_model_name"] = experiment.encoder_hash
+    runs = []
+    for seed in settings.seeds:
+        folds = plan_folds(
+            data.tables(data.train),
+            data.tables(data.test),
+            settings.evaluation_mode,
+            settings.validation,
+            settings.validation_fraction,
+            seed,
+        )
+        if seed == settings.seeds[0]:  # what is tested and what is not is the same for all
+            data.note_shared(folds)
+        for fold in folds:
+            place = folder / settings.slug / f"seed-{seed}" / fold.name
+            runs.append(Run(settings, seed, fold, place, inputs))
+            experiment.check(runs[-1])
+    return runs
+
+
+def _say_notes(recipe: Recipe, loaded: Loaded, experiments: list[Experiment]) -> None:
+    corpora = [corpus for corpus in loaded.values() if isinstance(corpus, Corpus)]
+    notes = recipe.notes + [f"{corpus.name}: {note}" for corpus in corpora for note in corpus.notes]
+    notes += [note for experiment in experiments for note in (*experiment.data.notes, *experiment.notes)]
+    for note in dict.fromkeys(notes):
+        logger.info("note: %s", note)
+
+
+def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_size: int) -> str:
+    rows = [["experiment", "seed", "fold", "train", "validation", "test", "steps"]]
+    for experiment, runs in zip(experiments, plans, strict=True):
+        for planned in runs:
+            fold = planned.fold
+            sizes = [str(sum(len(part.rows) for part in parts)) for parts in (fold.train, fold.validation)]
+            tested = " ".join(f"{part.corpus}:{len(part.rows)}" for part in fold.test)
+            steps = str(experiment.steps(planned, world_size))
+            rows.append([planned.settings.name, str(planned.seed), fold.name, *sizes, tested, steps])
+    return f"{format_table(rows)}\n\n{len(rows) - 1} runs; nothing was trained or written."
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
+    entries = [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments]
+    results = {
+        "recipe": recipe.name,
+        "protocol": _protocol(experiments, plans),
+        "environment": environment(),
+        "experiments": [*earlier_experiments(recipe.output_dir, {entry["name"] for entry in entries}), *entries],
+    }
+    # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
+    gc.collect()
+    gc.freeze()
+    failed: list[str] = []
+    with JobProgress(recipe.name, sum(map(len, plans)), shown=state.is_main_process) as progress:
+        floors = job_floors(experiments, plans, recipe.output_dir, state)
+        for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
+            experiment.callbacks = [progress.callback]
+            for planned in runs:
+                outcome = _shown(experiment, planned, state, progress)
+                if outcome["status"] != "done":
+                    failed.append(f"{planned}: {outcome['status']}")
+                entry["runs"].append(_public(outcome))
+                entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
+                if state.is_main_process:
+                    write_json(recipe.output_dir / RESULTS, results)
+    if state.is_main_process:
+        pooled = add_statistics(results, recipe.output_dir)
+        for experiment, entry, found in zip(experiments, entries, floors, strict=True):
+            said = floors_entry(experiment.settings.modality, entry["runs"], found, pooled[entry["name"]])
+            entry.update({} if said is None else {"floors": said})
+        summarise_job(results, recipe.experiments, recipe.output_dir)
+        write_json(recipe.output_dir / RESULTS, results)
+    lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
+    return Outcome("\n".join([*lines, str(recipe.output_dir / RESULTS)]), failed)
+
+
+def _shown(experiment: Experiment, planned: Run, state: PartialState, progress: JobProgress) -> dict[str, Any]:
+    progress.begin(str(planned))
+    outcome = _one(experiment, planned, state)
+    progress.end(outcome["validation"]["uar"] if outcome["status"] == "done" else None)
+    return outcome
+
+
+def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
+    found = [outcome_of(planned) if state.is_main_process else None]
+    outcome = broadcast_object_list(found)[0]  # the main process decides for all
+    if outcome is not None:
+        if state.is_main_process:
+            keep_run(planned)
+        logger.info("%s: done before", planned)
+        return outcome
+    if state.is_main_process:
+        begin_run(planned)
+    state.wait_for_everyone()
+    started = time.monotonic()
+    try:
+        outcome = experiment.train(planned)
+    except (RunFailed, torch.OutOfMemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
+        logger.error("%s: %s", planned, error)
+        return {
+            "seed": planned.seed,
+            "fold": planned.fold.name,
+            "status": f"failed: {error}",
+            "warnings": error.warnings,
+        }
+    if state.is_main_process:
+        tidy(planned.folder)
+    logger.info(
+        "%s: validation UAR %.3f, %s, %.1f s",
+        planned,
+        outcome["validation"]["uar"],
+        ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
+        time.monotonic() - started,
+    )
+    if outcome["warnings"]:
+        logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
+    return outcome
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _public(outcome: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in outcome.items() if key not in ("experiment", "identity")}
+
+
+def _protocol(experiments: list[Experiment], plans: list[list[Run]]) -> list[str]:
+    """How the folds were made, in words, and what test rows share with training rows; each once."""
+    folds = [run.fold.description for runs in plans for run in runs]
+    return list(dict.fromkeys([*folds, *(line for each in experiments for line in each.data.shared_rows)]))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for results.json; no path and no name of the machine."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    accelerators = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "accelerators": accelerators,
+        "processes": process_state().num_processes,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of EmoMM's own checkout, with a + where it has changes; None where it is installed without one."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    git = ["git", "-C", str(here)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+" if dirty.strip() else commit
+
+
+__all__ = ["Outcome", "environment", "plan_experiment", "run"]

@@ -1,0 +1,164 @@
+"""The files of a run: of which settings they are, whether they can be relied on, and taking them away.
+
+A file that is torn, or not this run's, counts as not there: the run is trained again, to the same numbers, and it is
+said.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from ..curriculum_trainer import BEST_WEIGHTS
+from ..errors import InputError
+from ..evaluation.results import PREDICTIONS
+from ..evaluation.results import read_predictions
+from ..files import read_json
+from ..files import remove_temporary
+from ..files import write_json
+from ..resuming.resume_states import resume_states
+from ..settings.values import show
+
+if TYPE_CHECKING:
+    from .training import Run
+
+logger = logging.getLogger(__name__)
+
+METRICS, RUN, HISTORY = "metrics.json", "run.json", "history.json"
+
+_SAID = ("identity", "seed", "fold", "status", "steps", "best_epoch", "train_seconds", "validation", "test", "parts")
+# ---- one run --------------------------------------------------------------------------------------------------------
+
+
+def outcome_of(run: "Run") -> dict[str, Any] | None:
+    """What the metrics.json of a finished run says; None where it isn't finished, or its files can't be relied on.
+
+    The latter is said.
+    """
+    if not (run.folder / METRICS).exists():
+        return None
+    outcome = read_json(run.folder / METRICS, *_SAID)
+    reason = f"its {METRICS} is torn" if outcome is None else _fault(run, outcome)
+    if reason is None:
+        return outcome
+    logger.warning("%s: %s; it is trained again", run, reason)
+    return None
+
+
+def _fault(run: "Run", outcome: dict[str, Any]) -> str | None:
+    """Why the files of a run can't be relied on; None where they can."""
+    if outcome["identity"] != run.identity:
+        return f"its {METRICS} is of another run"
+    try:
+        history = json.loads((run.folder / HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        history = None
+    if not (isinstance(history, list) and all(isinstance(entry, dict) for entry in history)):
+        return f"its {HISTORY} is torn or gone"
+    try:
+        return _other_predictions(run, outcome) if run.fold.test else None
+    except ValueError as error:
+        return f"its {PREDICTIONS} {error}"
+
+
+def _other_predictions(run: "Run", outcome: dict[str, Any]) -> str | None:
+    """Whether the predictions are others than those that metrics.json counts."""
+    table = read_predictions(run.folder / PREDICTIONS)
+    labels = json.loads(table.schema.metadata[b"labels"])
+    corpora = table["corpus"].to_numpy(zero_copy_only=False)
+    if set(corpora) != outcome["test"].keys():
+        return f"its {PREDICTIONS} is of other corpora"
+    place = {name: i for i, name in enumerate(labels)}
+    try:
+        true, predicted = (np.array([place[name] for name in table[c].to_pylist()]) for c in ("label", "prediction"))
+    except KeyError as error:
+        return f"its {PREDICTIONS} holds the class {error}"
+    for name, scores in outcome["test"].items():
+        rows = corpora == name
+        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+        np.add.at(counts, (true[rows], predicted[rows]), 1)
+        if counts.tolist() != scores.get("confusion_matrix"):
+            return f"its {PREDICTIONS} and {METRICS} don't belong together"
+    return None
+
+
+def begin_run(run: "Run") -> None:
+    """Makes the folder of a run, and writes of which settings it is."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    about = {"identity": run.identity, "experiment": run.settings.name, **run.inputs}
+    write_json(run.folder / RUN, json.loads(json.dumps(about, default=str)))
+
+
+def keep_run(run: "Run") -> None:
+    """Of a finished run: takes away what only an interrupted one needs, and mends a torn run.json."""
+    tidy(run.folder)
+    if read_json(run.folder / RUN, "identity", "settings", "processes", "corpora") is None:
+        logger.warning("%s: its %s is torn or gone; it is written again", run, RUN)
+        begin_run(run)
+
+
+def remove_run(folder: Path) -> None:
+    """Removes a run. `run.json`, which says of which settings it is, goes last: a kill can't leave the rest alone."""
+    if not folder.exists():
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != RUN:
+            path.unlink()
+    shutil.rmtree(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Removes what only an interrupted run needs, and what was being written when it was killed."""
+    remove_temporary(folder)
+    for path in resume_states(folder):
+        shutil.rmtree(path, ignore_errors=True)
+    (folder / BEST_WEIGHTS).unlink(missing_ok=True)
+
+
+# ---- all runs of a job ----------------------------------------------------------------------------------------------
+
+
+def changed_runs(runs: list["Run"], overwrite: bool) -> list[Path]:
+    """The folders of runs that were made with other settings or data; InputError unless they may be replaced."""
+    changed = []
+    for run in runs:
+        before = _before(run.folder)
+        if before is None or before["identity"] == run.identity:
+            continue
+        if not overwrite:
+            raise InputError(
+                f"{run.folder} holds a run with other settings or data ({_difference(before, run)}): give another "
+                "--output_dir, or --overwrite to replace it"
+            )
+        changed.append(run.folder)
+    return changed
+
+
+def _before(folder: Path) -> dict[str, Any] | None:
+    """What the run in a folder was made from; None where nothing there says it."""
+    said = read_json(folder / RUN, "identity", "settings", "processes", "corpora")
+    return said if said is not None else read_json(folder / METRICS, "identity")
+
+
+def _difference(before: dict[str, Any], run: "Run") -> str:
+    """What is not as it was, in words."""
+    if "settings" not in before:
+        return f"which ones, its {RUN} no longer says"
+    inputs = json.loads(json.dumps(run.inputs, default=str))
+    old, new = ({**each["settings"], "processes": each["processes"]} for each in (before, inputs))
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    parts = [f"{key} was {show(old.get(key))}, now {show(new.get(key))}" for key in keys]
+    old, new = before["corpora"], inputs["corpora"]
+    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
+
+
+__all__ = [
+    "HISTORY", "METRICS", "RUN", "begin_run", "changed_runs", "keep_run", "outcome_of", "remove_run", "tidy",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Vectors of rows, and states of frozen encoders."""

@@ -1,0 +1,361 @@
+"""A corpus, or recordings, predicted in batches with an exported model."""
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import validate_repo_id
+from tqdm import tqdm
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from ..checksums import ChangedFiles
+from ..checksums import refuse_changed_model
+from ..checksums import refuse_changed_processor
+from ..configuration_emomm import EmoMMConfig
+from ..corpora.builtin import CorpusSpec
+from ..corpora.builtin import resolve_specs
+from ..corpora.loading import Corpus
+from ..corpora.loading import load_corpus
+from ..data_collator import EmoMMDataCollator
+from ..errors import InputError
+from ..evaluation.metrics import RATINGS
+from ..files import write_whole
+from ..hub_access import reach_hub
+from ..interruption import heed
+from ..modeling_emomm import EmoMMForEmotionClassification
+from ..pipeline_emomm import EmoMMPipeline
+from ..processing_emomm import EmoMMProcessor
+from ..speech_features import SpeechFeatures
+from ..speech_features import WrongEncoder
+
+logger = logging.getLogger(__name__)
+
+_AROUND = ".,;:!?…-–()[]'\"‘’‚“”„«»"  # that words are shown without
+
+
+def predict(
+    model: str,
+    corpus: str,
+    output: str | Path,
+    paths: dict[str, str] | None = None,
+    batch_size: int = 64,
+    trust_remote_code: bool = False,
+) -> int:
+    """Predicts every row of a corpus and writes a parquet file.
+
+    Its columns: utterance_id, corpus, speaker, session, label (as the corpus has it), prediction, probabilities (one
+    for each of the model's classes, whose names are in the file's metadata under `labels`).
+
+    Args:
+        model: folder of an exported model, or its id on the Hub.
+        corpus: a built-in name, or a name that `paths` gives a place; or a path of data in the schema.
+        output: the file to write.
+        paths: local copies of corpora by name.
+        batch_size: rows at a time.
+        trust_remote_code: run the code that comes with the model; needed for a fusion of its author's own.
+
+    Returns the number of rows. Raises InputError for a model or corpus that can't be read or don't fit each other.
+    """
+    prepare_output(output)
+    loaded, processor = load_model(model, trust_remote_code)
+    rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
+    _check_fit(loaded.config, processor, rows, model)
+    probabilities, vad = _predictions(loaded, processor, rows, batch_size)
+    labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
+    names = np.array(labels, dtype=object)
+    columns = {
+        "utterance_id": rows.utterance_ids,
+        "corpus": np.full(len(rows), rows.name, dtype=object),
+        "speaker": rows.speakers,
+        "session": rows.sessions,
+        "label": np.array(rows.labels, dtype=object)[rows.label_ids],
+        "prediction": names[probabilities.argmax(axis=1)],
+        "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels)),
+    }
+    if vad is not None:
+        columns |= {f"predicted_{name}": vad[:, i] for i, name in enumerate(RATINGS)}
+    table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(labels)})
+    _write(Path(output), lambda path: pq.write_table(table, path))
+    return len(rows)
+
+
+def prepare_output(output: str | Path) -> None:
+    """Makes the folder of a file that is to be written. Raises InputError, before any work, where it can't be."""
+    output = Path(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    except OSError as error:
+        raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
+
+
+def _write(output: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write_whole(output, write)
+    except OSError as error:
+        raise InputError(f"can't write {output} ({error.strerror or error}); give another --output") from error
+
+
+def predict_recordings(
+    model: str,
+    recordings: Sequence[str],
+    texts: Sequence[str | None] | None = None,
+    transcribe: str | None = None,
+    speech_encoder: str | None = None,
+    batch_size: int = 8,
+    trust_remote_code: bool = False,
+    any_sound: bool = False,
+) -> list[dict[str, Any]]:
+    """Predicts recordings: what `EmoMMPipeline` gives for each, with `recording`, its path or URL, before it.
+
+    Of one that can't be used, its `error` says why.
+
+    Args:
+        model: folder of an exported model, or its id on the Hub.
+        recordings: paths and URLs.
+        texts: the words of each, where they are known.
+        transcribe: folder or id of a speech recognition model that fills in missing words.
+        speech_encoder: folder or id of the encoder that made the model's features, in place of the one it names.
+        batch_size: recordings at a time.
+        trust_remote_code: run the code that comes with the model, and with those encoders.
+        any_sound: take all but silence for speech, and label it.
+
+    Raises InputError for a model that can't be read, for another encoder than the model's, and where no recording can
+    be used.
+    """
+    loaded, processor = load_model(model, trust_remote_code)
+    reach_speech_models(processor, speech_encoder, transcribe)
+    try:
+        emotion = EmoMMPipeline(
+            model=loaded,
+            processor=processor,
+            device=loaded.device,
+            speech_encoder=speech_encoder,
+            transcribe=transcribe,
+            trust_remote_code=trust_remote_code,
+            any_sound=any_sound,
+        )
+        words = texts or [None] * len(recordings)
+        rows = ({"audio": each, "text": text} for each, text in zip(recordings, words, strict=True))
+        results = emotion(rows, batch_size=batch_size)
+        results = list(tqdm(results, total=len(recordings), desc="listening", unit="recording", disable=None))
+    except (OSError, ValueError) as error:
+        raise InputError(str(error)) from error
+    heed()  # a decoder may have taken a signal for damage
+    results = [{"recording": name, **result} for name, result in zip(recordings, results, strict=True)]
+    if all(result["error"] is not None for result in results):
+        raise InputError("; ".join(map(why, results)))
+    return results
+
+
+def why(result: dict[str, Any]) -> str:
+    """Why a recording could not be used, with its name."""
+    name, error = result["recording"], result["error"]
+    return error if error.startswith(name) else f"{name}: {error}"
+
+
+def readable(results: Sequence[dict[str, Any]]) -> str:
+    """The results of `predict_recordings` as lines for people: classes with bars, and what counted the most."""
+    lines: list[str] = []
+    for result in results:
+        if result["error"] is not None:
+            lines.append(f"{result['recording']}: not predicted\n  error: {result['error']}")
+            continue
+        if result["label"] is None:
+            lines.append(f"{result['recording']}: no label")
+        else:
+            lines.append(f"{result['recording']}: {result['label']} ({result['score']:.1%})")
+        lines += [*_bars(result), *_counted(result), *(f"  note: {note}" for note in result["notes"])]
+    return "\n".join(lines)
+
+
+def _bars(result: dict[str, Any]) -> list[str]:
+    """The classes, and the ratings of a model that gives them."""
+    width = max((len(each["label"]) for each in result["scores"]), default=0)
+    lines = [
+        f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip()
+        for each in result["scores"]
+    ]
+    if result["vad"] is not None:
+        lines.append(f"  {', '.join(f'{name} {value:.1f}' for name, value in result['vad'].items())} (of 1 to 5)")
+    return lines
+
+
+def _counted(result: dict[str, Any]) -> list[str]:
+    """The words, and those of them and of the moments that counted the most."""
+    lines = []
+    if result["transcript"] is not None:
+        lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
+    words = [
+        f"{each['word'].strip(_AROUND) or each['word']} {each['weight']:.0%}" for each in _heaviest(result["words"])
+    ]
+    moments = [
+        f"{each['start']:.1f}-{each['end']:.1f} s {each['weight']:.0%}" for each in _heaviest(result["moments"])
+    ]
+    for what, named in (("words", words), ("moments", moments)):
+        if named:
+            lines.append(f"  {what} that counted ({result['weights_by']}): {', '.join(named)}")
+    return lines
+
+
+def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The five with the highest weights."""
+    return sorted(weighed, key=lambda each: -each["weight"])[:5]
+
+
+def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
+    """The results of `predict_recordings` as a JSON file, a list."""
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    _write(Path(path), lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
+
+
+def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
+    """The model in evaluation mode, and its processor; by this package's code unless the model's own is trusted.
+
+    Raises InputError where it can't be loaded, or its folder holds other files than were written there.
+    """
+    _check_is_there(model)
+    try:
+        refuse_changed_model(model)
+        refuse_changed_processor(model)
+        model_class, processor_class = EmoMMForEmotionClassification, EmoMMProcessor
+        if trust_remote_code:  # asked for by name: the auto classes prefer the installed package's
+            model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
+            processor_class = get_class_from_dynamic_module("processing_emomm.EmoMMProcessor", model)
+        kind = EmoMMConfig.get_config_dict(model)[0].get("model_type")
+        if kind != "emomm":
+            raise InputError(f"model {model!r} is no EmoMM model; its configuration says {kind!r}")
+        loaded, said = model_class.from_pretrained(model, output_loading_info=True)
+        processor = processor_class.from_pretrained(model)
+    except (ChangedFiles, InputError) as error:
+        raise InputError(str(error)) from error
+    except StrictDataclassError as error:
+        raise InputError(f"model {model!r}: config.json: {error.__cause__ or error}") from error
+    except Exception as error:  # noqa: BLE001 whatever foreign files and their code raise
+        logger.debug("loading %s", model, exc_info=True)
+        if "ignore_mismatched_sizes" in str(error):  # what transformers says then is for who calls it
+            raise InputError(
+                f"model {model!r}: its weights have other shapes than its config.json says (the report above names "
+                "them); take both from one export"
+            ) from error
+        raise InputError(f"model {model!r} could not be loaded: {_in_a_line(error)}") from error
+    missing = sorted(said["missing_keys"])
+    if missing:  # transformers would make random ones
+        raise InputError(f"model {model!r} lacks {len(missing)} of its weights, such as {missing[0]}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return loaded.eval().to(device), processor
+
+
+def _check_is_there(model: str) -> None:
+    """Raises InputError for what can be neither a folder with a model nor an id on the Hub."""
+    if os.path.isdir(model):
+        if not os.path.isfile(os.path.join(model, "config.json")):
+            raise InputError(
+                f"model {model!r} is a folder without config.json; name that of an exported model, such as "
+                "runs/<recipe>/<experiment>/seed-<seed>/<fold>/model"
+            )
+        return
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        raise InputError(f"model {model!r} is no folder, and can't be an id on the Hub (user/name)") from None
+    reach_hub(model)
+
+
+def reach_speech_models(processor: EmoMMProcessor, speech_encoder: str | None, transcribe: str | None = None) -> None:
+    """Asks the Hub once, where the encoder of the voice or the speech recognition model is to come from there.
+
+    Args:
+        processor: of the model, which may name its encoder.
+        speech_encoder: folder or id of it; None: the one that the processor names.
+        transcribe: folder or id of the other, if any.
+    """
+    named = speech_encoder or (processor.speech_encoder or {}).get("encoder")
+    for name in (named if processor.modality != "text" else None, transcribe):
+        if name and not os.path.isdir(name):
+            reach_hub(name)
+
+
+def _in_a_line(error: Exception) -> str:
+    """An error of other libraries, which may be as long as a traceback."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:300]}…"
+    return text if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {text}"
+
+
+def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec:
+    """The corpus by name; a path is taken for data in the schema, with the model's classes."""
+    specs = resolve_specs({}, paths)
+    if corpus in specs:
+        return specs[corpus]
+    if not os.path.exists(corpus):
+        raise InputError(f"corpus {corpus!r} is neither known ({', '.join(sorted(specs))}) nor a path")
+    labels = [config.id2label[i] for i in range(config.num_labels)]
+    return CorpusSpec.from_dict(Path(corpus).stem, {"path": corpus, "labels": labels, "test_only": True})
+
+
+def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
+    if not config.uses_audio:
+        return
+    if None not in (config.speech_encoder, corpus.spec.speech_encoder):
+        made_by = SpeechFeatures.from_dict(config.speech_encoder)
+        try:
+            made_by.refuse_other_states(SpeechFeatures.from_dict(corpus.spec.speech_encoder))
+        except WrongEncoder as error:
+            raise InputError(f"{model!r} and {corpus.name}: {error}") from error
+    if corpus.audio_dim != config.audio_dim:
+        raise InputError(
+            f"the voice features of {corpus.name} are {corpus.audio_dim} wide ({corpus.spec.extractor}), {model!r} "
+            f"takes {config.audio_dim} ({config.audio_encoder})"
+        )
+    if not processor.allow_missing and not corpus.audio.length.all():
+        row = str(corpus.utterance_ids[int(np.argmin(corpus.audio.length))])
+        raise InputError(f"{corpus.name} row {row!r} has no voice, and {model!r} needs it")
+
+
+@torch.no_grad()
+def _predictions(
+    model: EmoMMForEmotionClassification, processor: EmoMMProcessor, corpus: Corpus, batch_size: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities (rows, classes), and V/A/D (rows, 3) of a model that gives it; float32.
+
+    Rows go through in the order of their length, so that little is padded.
+    """
+    tokens = processor.tokenize(corpus.transcripts) if model.config.uses_text else None
+    collate = EmoMMDataCollator(
+        0 if processor.tokenizer is None else processor.tokenizer.pad_token_id, processor.allow_missing
+    )
+    lengths = np.array([len(row) for row in tokens]) if tokens is not None else corpus.audio.length
+    order = np.argsort(lengths, kind="stable")
+    probabilities = np.empty((len(corpus), model.config.num_labels), dtype=np.float32)
+    vad = np.empty((len(corpus), 3), dtype=np.float32) if model.config.gives_vad else None
+    for start in tqdm(range(0, len(order), batch_size), desc="predicting", unit="batch", disable=None):
+        rows = order[start : start + batch_size]
+        features = [
+            {
+                **({"audio_features": corpus.audio[i]} if model.config.uses_audio else {}),
+                **({"input_ids": tokens[i]} if tokens is not None else {}),
+            }
+            for i in rows
+        ]
+        batch = {name: value.to(model.device) for name, value in collate(features).items()}
+        outputs = model(**batch)
+        probabilities[rows] = outputs.logits.float().softmax(dim=-1).cpu().numpy()
+        if vad is not None:
+            vad[rows] = outputs.vad.cpu().numpy()
+    return probabilities, vad
+
+
+__all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "why", "write_results"]

@@ -1,1 +1,0 @@
-"""Rooms around recordings: reading audio, extraction, release folders, live use, and the demo."""

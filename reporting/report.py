@@ -1,0 +1,86 @@
+"""`emomm report`: a folder with report.html, figures and tables, from the folders of jobs."""
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..errors import InputError
+from ..files import staging
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_NEEDED = ("matplotlib", "jinja2")
+_PARTS = ("figures", "tables", "report.html")  # the page last: it says that the others are there
+
+
+def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Writes the report of one or more jobs; nothing is trained. Several jobs are compared.
+
+    Args:
+        folders: of jobs, finished or under way.
+        output: folder to write; default `report` in the first job's folder. A report that is there is replaced.
+
+    Returns:
+        the path of report.html: one file that needs nothing else. `figures` (PNG, SVG) and `tables` (CSV, Markdown,
+        LaTeX) are beside it.
+
+    Raises:
+        InputError: no or broken jobs, an output folder that holds other files or can't be written, matplotlib or
+            jinja2 missing.
+    """
+    missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise InputError(f"a report needs {' and '.join(missing)}: pip install emomm[report]")
+    twice = [str(folder) for i, folder in enumerate(folders) if _same(folder, folders[:i])]
+    if twice:
+        raise InputError(f"{twice[0]} is given twice")
+    output = Path(folders[0]) / "report" if output is None else Path(output)
+    if output.exists() and not (output.is_dir() and _ours(output)):
+        raise InputError(f"{output} holds something other than a report: give another --output")
+    from .report_data import read_report
+
+    data = read_report(folders)
+    from .page import build_page
+
+    try:
+        with staging(output) as draft:
+            for part in ("figures", "tables"):
+                (draft / part).mkdir()
+            page = build_page(data, draft / "figures")
+            for name, table in page.files.items():
+                for ending, text in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+                    (draft / "tables" / f"{name}.{ending}").write_text(text, encoding="utf-8")
+            (draft / "report.html").write_text(render(page), encoding="utf-8")
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "report.html").unlink(missing_ok=True)
+            for part in _PARTS:
+                shutil.rmtree(output / part, ignore_errors=True)
+                (draft / part).rename(output / part)
+    except OSError as error:
+        raise InputError(f"can't write the report into {output} ({error}); give another --output") from error
+    return output / "report.html"
+
+
+def render(page) -> str:
+    """The HTML of a `page.Page`."""
+    import jinja2
+
+    from .table import shown
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html").render(page=page, version=__version__, shown=shown)
+
+
+def _same(folder: str | Path, others: Sequence[str | Path]) -> bool:
+    return Path(folder).resolve() in [Path(other).resolve() for other in others]
+
+
+def _ours(folder: Path) -> bool:
+    """Whether the folder holds nothing but a report, or part of one."""
+    return {path.name for path in folder.iterdir()} <= set(_PARTS)
+
+
+__all__ = ["render", "write_report"]

@@ -1,0 +1,1 @@
+"""An interrupted training goes on exactly as if nothing had happened."""

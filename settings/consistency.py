@@ -1,0 +1,152 @@
+"""Settings that don't go together, found before anything runs."""
+
+import os
+from typing import TYPE_CHECKING
+from typing import Any
+
+from ..errors import InputError
+from .values import check
+from .values import nearest
+from .values import show
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+FUSION_TYPES = ("cross_attention", "concat", "gated", "adaptive")
+
+_POSITIVE: tuple[Any, dict] = (float, {"above": 0})
+_EPOCHS: tuple[Any, dict] = (int, {"min": 1})
+_MOMENTUM: tuple[Any, dict] = (float, {"min": 0, "below": 1})
+# What lr_scheduler_kwargs may hold: type and limits of each argument of each scheduler.
+SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
+    "cosine": {"num_cycles": _POSITIVE},
+    "linear": {},
+    "constant": {},
+    "none": {},
+    "plateau": {
+        "factor": (float, {"above": 0, "below": 1}),
+        "patience": (int, {"min": 0}),
+        "threshold": (float, {"min": 0}),
+        "threshold_mode": (str, {"choices": ("rel", "abs")}),
+        "cooldown": (int, {"min": 0}),
+        "min_lr": (float, {"min": 0}),
+        "eps": (float, {"min": 0}),
+    },
+    "step": {"step_size": _EPOCHS, "gamma": _POSITIVE},
+    "exponential": {"gamma": _POSITIVE},
+    "cyclic": {
+        "max_lr": _POSITIVE,
+        "step_size_up_epochs": _EPOCHS,
+        "cycle_momentum": (bool, {}),
+        "base_momentum": _MOMENTUM,
+        "max_momentum": _MOMENTUM,
+    },
+    "curriculum": {
+        **dict.fromkeys(("start", "end", "post"), (float, {"min": 0})),
+        "decay": (str, {"choices": ("cosine", "linear", "sqrt")}),
+    },
+}
+_WITH_WARMUP = ("cosine", "linear")
+
+
+def check_consistent(s: "Settings") -> None:
+    """What single fields can't show: whether they go together.
+
+    Raises:
+        InputError: naming the fields, their values and what would go together.
+    """
+    if not s.slug:
+        raise InputError(f"name is {show(s.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder.")
+    for key in ("train_dataset", "test_datasets", "seeds", "class_order"):
+        value = s.training_corpora if key == "train_dataset" else getattr(s, key)
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise InputError(f"{key} is {show(value)}, but must hold one entry or more, each once.")
+    both = sorted(set(s.training_corpora) & set(s.test_datasets or ()))
+    if both:
+        raise InputError(f"test_datasets holds {both[0]!r}, which train_dataset holds too: test on other corpora.")
+    if s.fusion_module is None and s.fusion_type not in FUSION_TYPES:
+        raise InputError(
+            f"fusion_type is {show(s.fusion_type)}, but must be one of {', '.join(FUSION_TYPES)}, or a name that the "
+            f"file given as fusion_module registers.{nearest(s.fusion_type, FUSION_TYPES)}"
+        )
+    if s.fusion_module is not None and not (s.fusion_module.endswith(".py") and os.path.isfile(s.fusion_module)):
+        raise InputError(f"fusion_module is {show(s.fusion_module)}, but must be a Python file (.py) that is there.")
+    uses_heads = s.modality == "both" and s.fusion_type == "cross_attention"
+    if uses_heads and s.fusion_hidden_dim % s.num_attention_heads:
+        raise InputError(
+            f"num_attention_heads is {s.num_attention_heads}, but must divide fusion_hidden_dim, which is "
+            f"{s.fusion_hidden_dim}."
+        )
+    if s.short_last_batch and s.use_speaker_disentanglement:
+        raise InputError(
+            "short_last_batch is true, and so is use_speaker_disentanglement, which fills a speaker's last batch with "
+            "rows of the same speaker: set one of them to false."
+        )
+    if s.feature_noise and s.feature_normalization == "none":
+        raise InputError(
+            f"feature_noise is {s.feature_noise:g} and feature_normalization none, but the noise is in standard "
+            "deviations of the training rows: set feature_normalization to standardize, or feature_noise to null."
+        )
+    _check_curriculum(s)
+    _check_scheduler(s)
+
+
+def _check_curriculum(s: "Settings") -> None:
+    """The part of `check_consistent` about difficulty and curriculum."""
+    if s.vad_weights is not None and (len(s.vad_weights) != 3 or not any(s.vad_weights)):
+        raise InputError(f"vad_weights is {show(s.vad_weights)}, but must be three numbers, not all 0: V, A and D.")
+    if s.vad_weights is not None and s.difficulty_method != "weighted":
+        raise InputError(
+            f"vad_weights is given, but difficulty_method is {show(s.difficulty_method)}: only weighted uses them."
+        )
+    for name, prototype in s.expected_vad.items() if isinstance(s.expected_vad, dict) else ():
+        if len(prototype) != 3:
+            raise InputError(
+                f"expected_vad of {name!r} is {show(prototype)}, but must be three numbers: V, A and D, each 1 to 5."
+            )
+
+
+def curriculum_notes(s: "Settings") -> list[str]:
+    """What `curriculum_epochs` means to an experiment without a curriculum, where that is not plain."""
+    notes = []
+    has_one = s.use_curriculum_learning and s.curriculum_type != "none" and s.curriculum_epochs > 0
+    changes = s.post_curriculum_dropout not in (None, s.dropout)
+    if changes and s.curriculum_epochs == 0:
+        notes.append(
+            f"curriculum_epochs is 0, so dropout stays {s.dropout:g}: post_curriculum_dropout "
+            f"({s.post_curriculum_dropout:g}) does not hold"
+        )
+    if not has_one and s.curriculum_epochs > 0:
+        after = f"after epoch {s.curriculum_epochs} (curriculum_epochs), as in the experiments with a curriculum"
+        if changes and s.curriculum_epochs < s.num_epochs:
+            notes.append(
+                f"no curriculum, but dropout changes from {s.dropout:g} to {s.post_curriculum_dropout:g} {after}"
+            )
+        if s.early_stopping_patience is not None:
+            notes.append(f"no curriculum, but early stopping counts {after}")
+    return [f"experiment {s.name!r}: {note}" for note in notes]
+
+
+def _check_scheduler(s: "Settings") -> None:
+    """The part of `check_consistent` about the course of the learning rate."""
+    if s.lr_scheduler == "curriculum" and not s.curriculum_epochs:
+        raise InputError("lr_scheduler is curriculum, but curriculum_epochs is 0: give the epochs that it falls in.")
+    kinds = SCHEDULER_ARGUMENTS[s.lr_scheduler]
+    for key, value in s.lr_scheduler_kwargs.items():
+        if key not in kinds:
+            raise InputError(
+                f"lr_scheduler_kwargs holds {key!r}, but the {s.lr_scheduler} scheduler takes "
+                f"{', '.join(kinds) or 'none'}.{nearest(key, kinds)}"
+            )
+        s.lr_scheduler_kwargs[key] = check(f"lr_scheduler_kwargs {key}", value, *kinds[key], "")
+    momenta = {"base_momentum", "max_momentum"} & set(s.lr_scheduler_kwargs)
+    if momenta and not s.lr_scheduler_kwargs.get("cycle_momentum"):
+        raise InputError(
+            f"lr_scheduler_kwargs holds {min(momenta)!r}, but cycle_momentum is false: set it to true, too."
+        )
+    warmup = s.training_arguments.get("warmup_steps")
+    if warmup and s.lr_scheduler not in _WITH_WARMUP:
+        raise InputError(
+            f"warmup_steps is {show(warmup)}, but lr_scheduler is {show(s.lr_scheduler)}: only "
+            f"{' and '.join(_WITH_WARMUP)} have a warmup."
+        )

@@ -1,0 +1,171 @@
+"""The folder of a Space: what is in it, what it refuses, and that it runs where emomm is not."""
+
+import configparser
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from huggingface_hub import SpaceCard
+from serving import served
+from test_live import talk
+from tiny_emotion_models import LABELS
+from tiny_emotion_models import tiny_emotion_model
+from tiny_speech_encoders import tiny_speech_encoder
+
+from emomm.cli.main import main
+from emomm.demo import space
+from emomm.demo.space import write_space
+from emomm.errors import InputError
+
+_BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "emomm":
+            raise ImportError("a Space has no emomm")
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_in_the_folder(tmp_path, capsys):
+    arguments = ["--voice-model", "me/voice", "--words_model", "me/words", "--transcribe", "openai/whisper-base"]
+    output = tmp_path / "deep" / "space"
+    assert main(["space", "--hub_model_id", "me/both", *arguments, "--output", str(output)]) == 0
+    assert capsys.readouterr().out.strip() == str(output)
+    assert set(everything(output)) == {*space.CODE, "demo.json", "requirements.txt", "README.md"}
+    for name in space.CODE:
+        assert (output / name).read_bytes() == (ROOT / name).read_bytes()
+    assert json.loads((output / "demo.json").read_text()) == {
+        "made_by": "emomm space",
+        "model": "me/both",
+        "voice_model": "me/voice",
+        "words_model": "me/words",
+        "speech_encoder": None,
+        "transcribe": "openai/whisper-base",
+    }
+    assert [path.name for path in output.parent.iterdir()] == ["space"]  # nothing left beside it
+
+
+def test_the_header_is_what_the_hub_takes(tmp_path):
+    folder = write_space(tmp_path / "space", "me/both", transcribe="openai/whisper-base", title="Mine: a 'test'")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    header = yaml.safe_load(text.split("---")[1])
+    assert header == SpaceCard.load(folder / "README.md").data.to_dict()
+    assert header["title"] == "Mine: a 'test'"
+    assert (header["sdk"], header["sdk_version"], header["app_file"]) == ("gradio", space.GRADIO, "app.py")
+    assert header["models"] == ["me/both", "openai/whisper-base"]
+    assert header["license"] == "apache-2.0"
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {header["colorFrom"], header["colorTo"]} <= colours
+    assert len(header["short_description"]) <= 60
+    assert (folder / header["app_file"]).is_file()
+    assert "5(1)(f)" in text and "deleted within 11 minutes" in text
+
+
+def test_requirements_are_those_of_the_package(tmp_path):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    ours = set(setup["options"]["install_requires"].split())
+    lines = (write_space(tmp_path / "space", "me/both") / "requirements.txt").read_text().splitlines()
+    packages = [line for line in lines if not line.startswith("#")]
+    assert [package for package in packages if package not in ours] == ["gradio>=6.31,<7"]
+    assert "emomm" not in " ".join(packages)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("hub_model_id", "nobody"), ("hub_model_id", "a/b/c"), ("voice_model", "/tmp/x"), ("transcribe", "a b")],
+)
+def test_an_id_that_is_none_is_refused(tmp_path, option, value):
+    with pytest.raises(InputError, match=f"--{option} is"):
+        write_space(tmp_path / "space", **{"hub_model_id": "me/both", option: value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_peoples_files_are_safe(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert main(["space", "--hub_model_id", "me/both", "--output", str(tmp_path)]) == 2
+    assert "holds something other than a Space" in capsys.readouterr().err
+    assert main(["space", "--hub_model_id", "me/both", "--output", str(tmp_path / "thesis.tex")]) == 2
+    assert "which is a file" in capsys.readouterr().err
+    (tmp_path / "demo.json").write_text('{"made_by": "somebody"}')
+    with pytest.raises(InputError, match="something other"):
+        write_space(tmp_path, "me/both")
+    assert set(everything(tmp_path)) == {"thesis.tex", "demo.json"}
+
+
+def test_a_space_is_written_anew_and_keeps_its_git(tmp_path):
+    folder = tmp_path / "clone"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    write_space(folder, "me/both", transcribe="openai/whisper-base")
+    (folder / "demo" / "page.py").write_text("an older one")
+    write_space(folder, "me/other")
+    assert json.loads((folder / "demo.json").read_text())["model"] == "me/other"
+    assert "openai/whisper-base" not in (folder / "README.md").read_text()
+    assert (folder / "demo" / "page.py").read_bytes() == (ROOT / "demo" / "page.py").read_bytes()
+    assert (folder / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+
+
+def test_what_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    write_space(tmp_path / "old", "me/both")
+    before = everything(tmp_path)
+
+    def full(self, content, encoding=None):
+        if self.name == "requirements.txt":
+            raise OSError(28, "No space left on device")
+        self.write_bytes(content.encode())
+
+    monkeypatch.setattr(Path, "write_text", full)
+    for folder in ("old", "new"):
+        with pytest.raises(InputError, match="No space left"):
+            write_space(tmp_path / folder, "me/other")
+    assert everything(tmp_path) == before
+
+
+def test_it_runs_without_the_package(tmp_path):
+    """In a process that can't import emomm, from the Space's folder: an answer by HTTP, and a prediction."""
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("gradio is not installed: pip install emomm[demo]")
+    import soundfile
+    from gradio_client import Client
+    from gradio_client import handle_file
+
+    speech = tiny_speech_encoder(tmp_path / "speech", "wav2vec2-layer")
+    model = tiny_emotion_model(tmp_path / "model", speech)
+    folder = write_space(tmp_path / "space", "me/both")
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text(_BLOCK)
+    recording = tmp_path / "recording.flac"
+    soundfile.write(recording, talk((2, True)), 16000)
+    environment = {
+        "EMOMM_MODEL": model,
+        "EMOMM_SPEECH_ENCODER": speech,
+        "PYTHONPATH": str(tmp_path / "blocked"),
+        "HF_HOME": str(tmp_path / "home"),
+        "GRADIO_TEMP_DIR": str(tmp_path / "uploads"),
+    }
+    blocked = {**os.environ, "PYTHONPATH": environment["PYTHONPATH"]}
+    tried = subprocess.run([sys.executable, "-c", "import emomm"], env=blocked, capture_output=True, text=True)
+    assert "a Space has no emomm" in tried.stderr
+    log = tmp_path / "log"
+    with served(folder / "app.py", log, **environment) as address:
+        client = Client(address, verbose=False, download_files=False)
+        bars, details = client.predict(handle_file(recording), "i am so happy", api_name="/recognise")
+        assert "Likeliest" in bars and all(bars.count(f"<span>{label}</span>") == 3 for label in LABELS)
+        assert "Over the recording" in details and "happy" in details
+        bars, details = client.predict(None, "", api_name="/recognise")
+        assert 'role="alert"' in bars and "Traceback" not in bars and details == ""
+    assert "Traceback" not in log.read_text()

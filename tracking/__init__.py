@@ -1,0 +1,1 @@
+"""A run becomes a run of W&B, TensorBoard or Trackio."""
