@@ -11,6 +11,6 @@ if __name__ == "__main__":
     import run_emomm  # noqa: F401 makes the folder the package `emomm` and takes it off the path again
 
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
-    from emomm.emotion2vec.conversion import main
+    from emomm.cli.convert_emotion2vec import main
 
     sys.exit(main())

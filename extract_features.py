@@ -15,6 +15,6 @@ if "emomm" not in sys.modules:
     import run_emomm  # noqa: F401
 
 if __name__ == "__main__":
-    from emomm.extraction.extract import main
+    from emomm.cli.extract_features import main
 
     sys.exit(main())

@@ -1,13 +1,14 @@
 """What lies in a job's folder, read for commands that refuse at once: with the standard library alone."""
 
+import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .errors import nearest
 from .files import read_json
-from .settings.settings import slug_of
-from .settings.values import nearest
 
 RESULTS = "results.json"
 SETTINGS = "settings.json"
@@ -16,6 +17,10 @@ SETTINGS = "settings.json"
 _KEYS = ("recipe", "protocol", "environment", "experiments")
 _OF_EXPERIMENT = {"name", "labels", "corpora", "runs", "summary"}
 _OF_RUN = {"seed", "fold", "status"}
+
+
+# Of an experiment's folder, below which others lie.
+_LONGEST_SLUG = 100
 
 
 def readable_results(folder: Path) -> dict[str, Any] | None:
@@ -72,4 +77,12 @@ def check_finished(folder: str | Path, entry: dict[str, Any]) -> None:
         )
 
 
-__all__ = ["RESULTS", "SETTINGS", "check_finished", "find_experiment", "job_results", "readable_results"]
+def slug_of(name: str) -> str:
+    """A name as a folder: lower-case, [a-z0-9-]; of one that is too long what is left and a hash."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if len(slug) <= _LONGEST_SLUG:
+        return slug
+    return f"{slug[: _LONGEST_SLUG - 9].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+__all__ = ["RESULTS", "SETTINGS", "check_finished", "find_experiment", "job_results", "readable_results", "slug_of"]

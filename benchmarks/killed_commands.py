@@ -112,7 +112,7 @@ def execute(name: str, arguments: list[str], log: str) -> None:
         os.dup2(said.fileno(), 2)
         tell = _tell_parts(name, _parts_file(Path(log)))
         if name == "extraction":
-            from emomm.extraction.extract import main
+            from emomm.cli.extract_features import main
         else:
             from emomm.cli.main import main
         code = main(arguments)

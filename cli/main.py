@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import FromText
 from ..errors import InputError
+from ..errors import nearest
 from ..interruption import Interrupted
 from ..interruption import heed
 from ..interruption import interruptible
@@ -28,9 +30,7 @@ from ..settings.settings import RUN_OPTIONS
 from ..settings.settings import Recipe
 from ..settings.settings import check_setting
 from ..settings.settings import load_recipe
-from ..settings.values import FromText
 from ..settings.values import describe
-from ..settings.values import nearest
 from ..settings.values import parse_json
 from ..settings.values import takes_list
 from .parsing import Parser

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
+from ..errors import nearest
 from ..features.sequences import Sequences
-from ..settings.values import nearest
 from .arrow_features import check_finite
 from .arrow_features import read_features
 from .names import as_text

@@ -1,11 +1,8 @@
 """Published emotion2vec checkpoints (fairseq's and FunASR's) to a folder that transformers loads."""
 
-import argparse
 import hashlib
 import logging
 import re
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
-from ..cli.parsing import Parser
-from ..cli.parsing import speak
 from ..configuration_emotion2vec import EMOTIONS
 from ..configuration_emotion2vec import Emotion2VecConfig
 from ..errors import InputError
@@ -49,33 +44,6 @@ _MUST_BE = {
     "conv_pos_pre_ln": False,
     "norm_affine": True,
 }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; the exit code: 0, 2 (wrong input or no space: one line on stderr) or 130 (interrupted).
-
-    Args:
-        argv: the arguments after the program's name; default those of this process.
-    """
-    try:
-        parser = Parser(prog="convert_emotion2vec.py", description=__doc__)
-        parser.add_argument(
-            "--checkpoint", required=True, type=Path, help="a published .pt file, or the folder that holds it"
-        )
-        parser.add_argument("--output", required=True, type=Path, help="folder to write; must not be there yet")
-        parser.add_argument(
-            "--config", type=Path, help="its settings, .yaml or .json; default: the config.yaml beside it, if any"
-        )
-        options: argparse.Namespace = parser.parse_args(argv)
-        speak()
-        convert(options.checkpoint, options.output, options.config)
-    except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 def convert(checkpoint: str | Path, output: str | Path, settings: str | Path | None = None) -> Path:
@@ -343,4 +311,4 @@ def _write(config: Emotion2VecConfig, state: dict[str, Tensor], output: Path) ->
         raise InputError(f"{output} can't be written ({error})") from error
 
 
-__all__ = ["convert", "main"]
+__all__ = ["convert"]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from ..job_folder import RESULTS
 from ..job_folder import SETTINGS
 from ..job_folder import readable_results
-from ..settings.settings import slug_of
+from ..job_folder import slug_of
 from .experiment_statistics import PooledRows
 from .experiment_statistics import RunPredictions
 from .experiment_statistics import compare_experiments

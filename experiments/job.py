@@ -22,6 +22,7 @@ from ..corpora.loading import Corpus
 from ..corpora.loading import load_corpus
 from ..corpora.places import NotThere
 from ..errors import InputError
+from ..errors import nearest
 from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
 from ..evaluation.protocols import plan_folds
@@ -41,7 +42,6 @@ from ..reporting.results_table import results_table
 from ..settings.settings import Recipe
 from ..settings.settings import Settings
 from ..settings.settings import settings_identity
-from ..settings.values import nearest
 from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors

@@ -32,8 +32,11 @@ from ..floors.fitting import C_TIMES_ROWS
 from ..floors.fitting import FloorRows
 from ..floors.fitting import choosing_metric
 from ..floors.fitting import fit_floor
+from ..floors.store import MOST_FREQUENT
 from ..floors.store import FloorStore
 from ..floors.store import FoldFloor
+from ..floors.store import RunFloors
+from ..floors.store import RunKey
 from ..interruption import heed
 from ..processes import main_process_first
 from .training import Experiment
@@ -45,16 +48,11 @@ FOLDER = "floors"
 """In a job's folder: its floors."""
 FEATURES = {"audio": ("voice",), "text": ("words",), "both": ("voice", "words", "both")}
 """What the floors of an experiment of each modality are fitted to."""
-MOST_FREQUENT = "most_frequent"
 
 _FORMAT = "emomm-floor-1"
 _MODALITIES = {"voice": ("voice",), "words": ("words",), "both": ("voice", "words")}
 _PARTS = ("train", "validation", "test")
 
-RunKey = tuple[int, str]
-"""Seed and fold of a run."""
-RunFloors = dict[RunKey, dict[str, FoldFloor]]
-"""The floors of an experiment's runs, by seed and fold, and by what they were fitted to."""
 T = TypeVar("T")
 
 
@@ -287,4 +285,4 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 
 
-__all__ = ["FEATURES", "FOLDER", "MOST_FREQUENT", "RunFloors", "RunKey", "job_floors", "mean_vectors"]
+__all__ = ["FEATURES", "FOLDER", "job_floors", "mean_vectors"]

@@ -15,13 +15,13 @@ import numpy as np
 
 from ..curriculum_trainer import BEST_WEIGHTS
 from ..errors import InputError
+from ..errors import show
 from ..evaluation.results import PREDICTIONS
 from ..evaluation.results import read_predictions
 from ..files import read_json
 from ..files import remove_temporary
 from ..files import write_json
 from ..resuming.resume_states import resume_states
-from ..settings.values import show
 
 if TYPE_CHECKING:
     from .training import Run

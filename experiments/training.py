@@ -32,6 +32,7 @@ from ..curriculum_trainer import CurriculumTrainingArguments
 from ..curriculum_trainer import logits_of
 from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
+from ..errors import show
 from ..evaluation.learning_checks import RunRecord
 from ..evaluation.learning_checks import Warnings
 from ..evaluation.metrics import RATINGS
@@ -58,7 +59,6 @@ from ..modeling_emomm import EmoMMForEmotionClassification
 from ..processing_emomm import EmoMMProcessor
 from ..settings.consistency import curriculum_notes
 from ..settings.settings import Settings
-from ..settings.values import show
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked

@@ -1,11 +1,8 @@
-"""Voice features of any number of recordings, by any number of processes: `extract_features.py`, and `extract`."""
+"""Voice features of any number of recordings, by any number of processes: what `extract_features.py` does."""
 
 import json
 import logging
-import signal
-import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import field
@@ -14,16 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..cli.parsing import print_anything
-from ..cli.parsing import show
-from ..cli.parsing import speak
 from ..corpora.extraction_state import FAILED
 from ..errors import InputError
 from ..hub_access import reach_hub
 from ..interruption import Interrupted
 from ..interruption import heed
 from ..interruption import held
-from ..interruption import interruptible
 from ..processes import process_state
 from ..speech_encoders import SpeechEncoder
 from ..waveforms import SAMPLING_RATE
@@ -33,7 +26,6 @@ from .data_card import extraction_card
 from .decoding import all_seconds
 from .decoding import decoded
 from .options import Extraction
-from .options import parse_extraction
 from .recordings import Recordings
 from .recordings import read_input
 from .shards import CARD
@@ -86,31 +78,6 @@ class _Share:
     audio_seconds: float = 0.0
     waited: float = 0.0
     error: str | None = None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; the exit code: 0 (also with failures, which are listed), 1 (every recording failed), 2 (wrong
-    input or no space: one message on stderr), or that of a signal (SIGINT 130, SIGTERM 143, SIGHUP 129).
-
-    Args:
-        argv: the arguments after the program's name; default those of this process.
-    """
-    print_anything()
-    try:
-        with interruptible():
-            job = parse_extraction(list(sys.argv[1:] if argv is None else argv))
-            speak()
-            outcome = extract(job)
-    except InputError as error:
-        show(f"error: {error}", error=True)
-        return 2
-    except KeyboardInterrupt as error:
-        show("interrupted; the same command goes on", error=True)
-        return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
-    show(outcome.text)
-    if outcome.failed:
-        show(f"failed, with their reasons: {Path(job.output) / FAILED}", error=True)
-    return 0 if outcome.extracted else 1
 
 
 def extract(job: Extraction) -> Outcome:
@@ -368,4 +335,4 @@ def _finish(
     return Outcome(len(recordings), len(done), failed, audio_seconds, seconds, waited)
 
 
-__all__ = ["Outcome", "extract", "main"]
+__all__ = ["Outcome", "extract"]

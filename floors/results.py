@@ -15,10 +15,10 @@ from ..evaluation.experiment_statistics import pool_runs
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import scalar_scores
-from ..experiments.job_floors import MOST_FREQUENT
-from ..experiments.job_floors import RunFloors
-from ..experiments.job_floors import RunKey
+from .store import MOST_FREQUENT
 from .store import FoldFloor
+from .store import RunFloors
+from .store import RunKey
 
 CHOSEN = "chosen"
 """Of a model of voice and words: of the floors on either and on both, in each fold the best on validation rows."""

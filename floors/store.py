@@ -23,6 +23,11 @@ logger = logging.getLogger(__name__)
 _METADATA = b"emomm_floor"
 
 
+MOST_FREQUENT = "most_frequent"
+RunKey = tuple[int, str]
+"""Seed and fold of a run."""
+
+
 @dataclass(frozen=True, eq=False)
 class FoldFloor:
     """A floor in one fold.
@@ -107,4 +112,8 @@ def _remove(path: Path) -> None:
         logger.warning("%s stays (%s)", path, error)
 
 
-__all__ = ["FloorStore", "FoldFloor"]
+RunFloors = dict[RunKey, dict[str, FoldFloor]]
+"""The floors of an experiment's runs, by seed and fold, and by what they were fitted to."""
+
+
+__all__ = ["FloorStore", "FoldFloor", "MOST_FREQUENT", "RunFloors", "RunKey"]

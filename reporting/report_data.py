@@ -20,7 +20,7 @@ from ..evaluation.experiment_statistics import RunPredictions
 from ..evaluation.experiment_statistics import compare_experiments
 from ..evaluation.experiment_statistics import experiment_statistics
 from ..evaluation.experiment_statistics import pool_runs
-from ..settings.settings import slug_of
+from ..job_folder import slug_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from ..errors import InputError
+from ..errors import nearest
+from ..errors import show
 from .values import check
-from .values import nearest
-from .values import show
 
 if TYPE_CHECKING:
     from .settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from .values import show
+from ..errors import show
 
 # Number -> class of every label column of the original system's corpora.
 CLASSES = ("neutral", "happy", "sad", "anger")

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..errors import FromText
 from ..errors import InputError
+from ..errors import nearest
+from ..errors import show
+from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
 from .consistency import check_consistent
-from .values import FromText
 from .values import check
-from .values import nearest
 from .values import parse_json
-from .values import show
 from .values import training_argument
 
 # Options of `emomm run` that override no setting; here they are only offered as nearest names.
@@ -30,8 +31,6 @@ RUN_OPTIONS = (
     "experiment", "all", "dry_run", "overwrite", "no_report",
     "push_to_hub", "hub_model_id", "hub_private", "hub_license", "final_model",
 )  # fmt: skip
-# Of an experiment's folder, below which others lie.
-_LONGEST_SLUG = 100
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 LR_SCHEDULERS = ("cosine", "linear", "constant", "plateau", "step", "exponential", "cyclic", "curriculum", "none")
@@ -280,14 +279,6 @@ def check_setting(name: str, value: Any, where: str) -> Any:
     if name == "report_to" and isinstance(value, str) and not value.startswith("["):
         value = {"none": [], "all": list(TRACKERS)}.get(value, str(value).split(","))
     return check(name, value, field.type, field.metadata, where)
-
-
-def slug_of(name: str) -> str:
-    """A name as a folder: lower-case, [a-z0-9-]; of one that is too long what is left and a hash."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if len(slug) <= _LONGEST_SLUG:
-        return slug
-    return f"{slug[: _LONGEST_SLUG - 9].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

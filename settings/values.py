@@ -3,7 +3,6 @@
 The standard library alone at import: `emomm run --help` is quick because of it.
 """
 
-import difflib
 import json
 import math
 import types
@@ -16,7 +15,10 @@ from typing import Union
 from typing import get_args
 from typing import get_origin
 
+from ..errors import FromText
 from ..errors import InputError
+from ..errors import nearest
+from ..errors import show
 from .training_arguments import training_argument_kinds
 
 _OURS = "EmoMM sets it itself"
@@ -112,10 +114,6 @@ def training_argument(name: str, value: Any, where: str, own_names: Iterable[str
     return check(name, value, kinds[name], _TRAINING_LIMITS.get(name, {}), where)
 
 
-class FromText(str):
-    """Text of the command line, to be read as whatever type the setting has."""
-
-
 def check(name: str, value: Any, kind: Any, limits: Mapping[str, Any], where: str) -> Any:
     """`value` as `kind`, within `limits`.
 
@@ -177,19 +175,6 @@ def describe(kind: Any, limits: Mapping[str, Any]) -> str:
 def takes_list(kind: Any) -> bool:
     """Whether `kind` allows a list."""
     return any(map(_is_list, _arms(kind)))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" for the name in `names` that is closest to `name`, or nothing when none is close."""
-    by_lower = {candidate.lower(): candidate for candidate in sorted(names)}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
-
-
-def show(value: Any) -> str:
-    """A value as it stands in a recipe or on the command line, cut at 100 characters."""
-    text = repr(str(value)) if isinstance(value, FromText) else json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def parse_json(text: str) -> Any:

@@ -40,10 +40,10 @@ from ..files import whole_folder
 from ..job_folder import SETTINGS
 from ..job_folder import check_finished
 from ..job_folder import find_experiment
+from ..job_folder import slug_of
 from ..processes import process_state
 from ..reporting.report_data import file_stem
 from ..settings.settings import Settings
-from ..settings.settings import slug_of
 from .card_results import CardFacts
 from .compared import job_choices
 from .compared import public_choices

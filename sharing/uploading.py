@@ -24,7 +24,7 @@ from ..checksums import WEIGHTS
 from ..checksums import WORDS
 from ..errors import InputError
 from ..hub_access import patience
-from ..settings.settings import slug_of
+from ..job_folder import slug_of
 
 logger = logging.getLogger(__name__)
 

@@ -24,9 +24,9 @@ from transformers import AutoFeatureExtractor
 from transformers import AutoModel
 from transformers import AutoModelForAudioClassification
 
+from emomm.cli.convert_emotion2vec import main
 from emomm.emotion2vec import conversion as emotion2vec_conversion
 from emomm.emotion2vec.conversion import convert
-from emomm.emotion2vec.conversion import main
 from emomm.errors import InputError
 from emomm.modeling_emotion2vec import Emotion2VecForEmotionClassification
 from emomm.modeling_emotion2vec import Emotion2VecModel

@@ -27,6 +27,7 @@ from small_jobs import start
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 
+from emomm.cli.extract_features import main
 from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.loading import load_corpus
 from emomm.errors import InputError
@@ -34,7 +35,6 @@ from emomm.extraction import decoding
 from emomm.extraction import extract as extraction
 from emomm.extraction import shards
 from emomm.extraction.data_card import extraction_card
-from emomm.extraction.extract import main
 from emomm.extraction.recordings import read_input
 from emomm.extraction.shards import ShardFolder
 from emomm.speech_encoders import SpeechEncoder

@@ -3,7 +3,9 @@ import json
 
 import pytest
 
+from emomm.errors import FromText
 from emomm.errors import InputError
+from emomm.job_folder import slug_of
 from emomm.settings import values as checking
 from emomm.settings.consistency import FUSION_TYPES
 from emomm.settings.consistency import curriculum_notes
@@ -15,8 +17,6 @@ from emomm.settings.settings import RECIPES
 from emomm.settings.settings import Settings
 from emomm.settings.settings import load_recipe
 from emomm.settings.settings import settings_identity
-from emomm.settings.settings import slug_of
-from emomm.settings.values import FromText
 from emomm.settings.values import check
 from emomm.settings.values import describe
 from emomm.settings.values import training_argument_kinds

@@ -1,0 +1,188 @@
+"""The layout: what stands where, who imports whom, and how long things are. Read from the files; nothing is imported.
+
+The one sentence: what stands flat in the root travels to the Hub with a model, or is a door, or is the trainer and its
+packer, or one of a few ground files; everything else has a room.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+DOORS = {"__init__", "__main__", "run_emomm", "app", "extract_features", "convert_emotion2vec"}
+TRAVELS = {
+    "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "modalities", "modeling_emomm",
+    "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders", "speech_features",
+    "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
+    "configuration_emotion2vec", "modeling_emotion2vec",
+}  # fmt: skip
+GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes"}
+TRAINER = {"curriculum_trainer", "exporting"}
+
+# Room -> which it may import besides itself and the ground; `travels` are the files that go to the Hub. A room stands
+# above all that it imports, so that none of these leads back.
+MAY_IMPORT = {
+    "travels": set(),
+    "settings": set(),
+    "features": set(),
+    "curriculum": set(),
+    "resuming": set(),
+    "emotion2vec": {"travels"},
+    "demo": {"travels"},
+    "corpora": {"features", "travels"},
+    "evaluation": {"settings"},
+    "floors": {"evaluation"},
+    "curriculum_trainer": {"curriculum", "resuming", "evaluation", "travels"},
+    "exporting": {"features", "travels"},
+    "extraction": {"corpora", "travels"},
+    "reporting": {"evaluation", "floors", "corpora"},
+    "tracking": {"settings", "features", "evaluation", "reporting"},
+    "inference": {"corpora", "evaluation", "travels"},
+    "experiments": {
+        "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
+        "exporting", "reporting", "tracking", "travels",
+    },
+    "sharing": {
+        "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "experiments", "travels",
+    },
+    "cli": {
+        "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "extraction", "demo",
+        "emotion2vec", "sharing", "travels",
+    },
+}  # fmt: skip
+BESIDE = {"recipes", "sample_data", "docs", "benchmarks", "scripts", "tests", "build", "dist"}
+LINES, LINES_OF_FUNCTION = 450, 60
+
+
+def package_files() -> list[Path]:
+    """The files of the package, from its root."""
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    found = [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+FILES = package_files()
+
+
+def place_of(parts: tuple[str, ...]) -> str:
+    """`settings/values.py` or `settings.values` -> the room, or what a flat file is."""
+    if len(parts) > 1 or (ROOT / parts[0] / "__init__.py").is_file():
+        return parts[0]
+    for place, names in (("doors", DOORS), ("travels", TRAVELS), ("ground", GROUND)):
+        if parts[0] in names:
+            return place
+    return parts[0]
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(line, module from the root) of each import of ours, also within functions; not those for types alone."""
+    tree = tree_of(path)
+    for_types = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    here = path.parts[:-1]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node in for_types:
+            continue
+        named = tuple(node.module.split(".")) if node.module else ()
+        if node.level:
+            base = (*here[: len(here) - node.level + 1], *named)
+        elif named[:1] == ("emomm",):
+            base = named[1:]
+        else:
+            continue
+        for alias in node.names:
+            module = (*base, alias.name)
+            place = ROOT.joinpath(*module)
+            if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
+                yield node.lineno, module
+            elif base:
+                yield node.lineno, base
+
+
+def arrows() -> Iterator[tuple[str, str, str]]:
+    """(from, to, where) between different rooms."""
+    for path in FILES:
+        place = place_of(path.with_suffix("").parts)
+        for line, module in imported(path):
+            if place_of(module) != place:
+                yield place, place_of(module), f"{path}:{line} imports {'.'.join(module)}"
+
+
+def test_root_holds_what_the_sentence_allows():
+    flat = {path.stem for path in FILES if len(path.parts) == 1}
+    assert not flat - DOORS - TRAVELS - GROUND - TRAINER
+    folders = {path.name for path in ROOT.iterdir() if any(path.glob("*.py")) or any(path.glob("*/*.py"))}
+    folders = {name for name in folders if not name.startswith(".")}
+    assert not folders - BESIDE - MAY_IMPORT.keys()
+
+
+def test_travels_is_what_is_written_beside_a_model():
+    written = set()
+    for name in ("travelling.py", "emotion2vec/conversion.py"):
+        for node in tree_of(Path(name)).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "CODE":
+                written |= {file.removesuffix(".py") for file in ast.literal_eval(node.value)}
+    there = {path.stem for path in FILES if len(path.parts) == 1}
+    assert written == TRAVELS & there
+
+
+def test_no_import_against_the_table():
+    doors = {"doors": set(MAY_IMPORT)}
+    table = {**MAY_IMPORT, **doors, "ground": set()}
+    wrong = [where for place, target, where in arrows() if target not in {"ground", *table[place]}]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circle():
+    """Whatever the table says: between rooms as they are, with the ground as one of them."""
+    after: dict[str, set[str]] = {}
+    for place, target, _ in arrows():
+        after.setdefault(place, set()).add(target)
+    while after:
+        ends = [place for place in after if not after[place] & after.keys()]
+        assert ends, f"a circle among {sorted(after)}"
+        for place in ends:
+            del after[place]
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_fits(path):
+    """A module has one job, and a function fits on a screen."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    lines = len(text.splitlines())
+    assert lines <= LINES, f"{path} has {lines} lines"
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            length = node.end_lineno - first + 1
+            assert length <= LINES_OF_FUNCTION, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_rooms_say_their_one_job():
+    """An `__init__.py` is a line of text, so that importing a room imports nothing."""
+    for room in sorted({path.parent for path in FILES if len(path.parts) > 1}):
+        body = tree_of(room / "__init__.py").body
+        assert len(body) == 1 and ast.get_docstring(tree_of(room / "__init__.py")), room
+
+
+def test_setup_lists_all_rooms():
+    rooms = {".".join(("emomm", *path.parent.parts)) for path in FILES if path.name == "__init__.py"}
+    text = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    listed = text.partition("\npackages =\n")[2].partition("\npackage_dir")[0].split()
+    assert set(listed) == rooms
+
+
+def test_tests_have_different_names():
+    """pytest takes one test file of a name."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
