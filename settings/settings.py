@@ -192,8 +192,8 @@ class Settings:
     )
     lr_width_limit: float | None = _training(
         1.5,
-        "A matrix' learning rate is at most this / (its inputs x the root of the number of matrices), a vector's this "
-        "/ its length; null: none.",
+        "A matrix' rate is at most this / (its inputs x the root of the number of matrices), a vector's this / its "
+        "length.",
         above=0,
     )
     text_learning_rate: float | None = _training(
