@@ -636,7 +636,9 @@ class Experiment:
         export_model(model, run.folder / "model", self.tokenizer, self._encoder_weights)
         if predictions is not None:
             write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
-        finite = [{key: _json_value(value) for key, value in entry.items()} for entry in trainer.state.log_history]
+        # A resume state has the keys sorted.
+        history = [sorted(entry.items()) for entry in trainer.state.log_history]
+        finite = [{key: _json_value(value) for key, value in entry} for entry in history]
         write_text(run.folder / "history.json", json.dumps(finite))
 
     @cached_property

@@ -123,6 +123,7 @@ def assert_same_run(a: Path, b: Path) -> None:
     """Two runs ended with the same files, bit for bit."""
     one, two = run_files(a), run_files(b)
     assert one["history"] == two["history"]
+    assert [[*entry] for entry in one["history"]] == [[*entry] for entry in two["history"]]  # the keys' order
     assert one["metrics"] == two["metrics"]
     assert one["predictions"].equals(two["predictions"])
     assert one["weights"].keys() == two["weights"].keys()
