@@ -27,6 +27,7 @@ REFUSED = {
 }
 # What its files leave out, where ours is another default.
 DEFAULTS = {
+    "num_epochs": 30,
     "learning_rate": 9e-3,
     "batch_size": 64,
     "dropout": 0.1,

@@ -179,7 +179,7 @@ class Settings:
         below=1,
     )
 
-    num_epochs: int = _training(30, "Epochs of a run.", min=1)
+    num_epochs: int = _training(60, "Epochs of a run.", min=1)
     batch_size: int = _training(64, "Training rows in a batch, on each device.", min=1)
     short_last_batch: bool = _training(
         False, "Leave an epoch's last batch short, rather than fill it with rows of a further pass; on one device."
