@@ -103,38 +103,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
     with tqdm(total=len(data.experiments) + 1, desc="drawing", unit="experiment", disable=None) as bar:
         sections = [_protocol(data), _results(data, artist), _cross_corpus(data, artist)]
         bar.update()
-        drawn: dict[str, Section] = {
-            "confusion": Section(
-                "confusion",
-                "Confusion",
-                ["Rows are true classes, columns predicted ones; counts are over all folds and seeds."],
-                tables=[report_tables.classes_table(data)],
-            ),
-            "difficulty": Section("difficulty", "Difficulty and accuracy"),
-            "calibration": Section(
-                "calibration",
-                "Calibration",
-                [
-                    "How often the predicted class is right, by the probability it was given, over all folds and "
-                    "seeds: 15 equal bins. The expected calibration error (ECE, best 0) and the Brier score (0 to 2, "
-                    "best 0) of the table are each seed's, averaged; those of a diagram are of the rows of all seeds "
-                    "together, as it is drawn: an ECE that is no higher, since the seeds' gaps partly cancel."
-                ],
-                tables=[score_tables.calibration_scores_table(data)],
-            ),
-            "groups": Section(
-                "groups",
-                "Speakers and sessions",
-                ["UAR is over the classes that occur with the speaker or in the session, averaged over seeds."],
-                tables=[report_tables.groups_table(data, what) for what in ("speaker", "session")],
-            ),
-            "training": Section("training", "Training"),
-            "wrong": Section(
-                "wrong",
-                "Rows most often wrong",
-                ["By the share of seeds that were wrong, then by the probability given to the truth."],
-            ),
-        }
+        drawn = {section.id: section for section in _of_experiments(data)}
         for of_experiment in _drawn(data, folder):
             for name, section in of_experiment.items():
                 drawn[name].figures += section.figures
@@ -149,6 +118,11 @@ def build_page(data: ReportData, folder: Path) -> Page:
     if len(data.tested_corpora) == 1:  # said in the title's sentence
         for section in sections:
             section.tables = [table.without("tested on") for table in section.tables]
+    return Page(data.title, lead(data), caveats(data), sections, _files(data, sections))
+
+
+def _files(data: ReportData, sections: list[Section]) -> dict[str, Table]:
+    """The tables of the page, and those that are in files alone, by name."""
     files = {table.name: table for section in sections for table in section.tables}
     for table in (
         report_tables.confusion_table(data),
@@ -163,7 +137,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
     ):
         if table.rows:
             files[table.name] = table
-    return Page(data.title, lead(data), caveats(data), sections, files)
+    return files
 
 
 def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
@@ -263,6 +237,44 @@ def _cross_corpus(data: ReportData, artist: _Artist) -> Section:
         if matrix.shared is not None:
             section.tables.append(score_tables.cross_corpus_table(matrix, shared=True))
     return section
+
+
+def _of_experiments(data: ReportData) -> list[Section]:
+    """The sections that each experiment adds to, in order, with what is in them once."""
+    return [
+        _confusion(data),
+        Section("difficulty", "Difficulty and accuracy"),
+        _calibration(data),
+        _groups(data),
+        Section("training", "Training"),
+        _wrong(),
+    ]
+
+
+def _confusion(data: ReportData) -> Section:
+    text = ["Rows are true classes, columns predicted ones; counts are over all folds and seeds."]
+    return Section("confusion", "Confusion", text, tables=[report_tables.classes_table(data)])
+
+
+def _calibration(data: ReportData) -> Section:
+    text = [
+        "How often the predicted class is right, by the probability it was given, over all folds and "
+        "seeds: 15 equal bins. The expected calibration error (ECE, best 0) and the Brier score (0 to 2, "
+        "best 0) of the table are each seed's, averaged; those of a diagram are of the rows of all seeds "
+        "together, as it is drawn: an ECE that is no higher, since the seeds' gaps partly cancel."
+    ]
+    return Section("calibration", "Calibration", text, tables=[score_tables.calibration_scores_table(data)])
+
+
+def _groups(data: ReportData) -> Section:
+    text = ["UAR is over the classes that occur with the speaker or in the session, averaged over seeds."]
+    tables = [report_tables.groups_table(data, what) for what in ("speaker", "session")]
+    return Section("groups", "Speakers and sessions", text, tables=tables)
+
+
+def _wrong() -> Section:
+    text = ["By the share of seeds that were wrong, then by the probability given to the truth."]
+    return Section("wrong", "Rows most often wrong", text)
 
 
 def _draw_tested(
