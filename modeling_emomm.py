@@ -1,10 +1,9 @@
-"""The model: text encoder, fusion, classifier and loss. Needs torch and transformers alone; travels to the Hub."""
+"""The model: text encoder, fusion and classifier. Needs torch and transformers alone; travels to the Hub."""
 
 import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch import nn
 from transformers import AutoModel
@@ -19,6 +18,8 @@ from .configuration_emomm import EmoMMConfig
 from .fusions import ModalityState
 from .fusions import build_fusion
 from .fusions import fusion_names
+from .losses import emotion_loss
+from .losses import vad_loss
 
 
 @dataclass
@@ -41,75 +42,6 @@ class EmoMMOutput(ModelOutput):
     embedding: Tensor | None = None
     attentions: tuple[Tensor, ...] | None = None
     gates: Tensor | None = None
-
-
-def emotion_loss(
-    logits: Tensor,
-    labels: Tensor,
-    loss: str = "cross_entropy",
-    focal_gamma: float = 2.0,
-    temperature: float = 1.0,
-    label_smoothing: float = 0.0,
-    class_weights: Tensor | None = None,
-    sample_weights: Tensor | None = None,
-    norm: Tensor | None = None,
-) -> Tensor:
-    """The training loss of a batch: a scalar.
-
-    The focal loss (Lin et al., ICCV 2017, arXiv 1708.02002) is the cross-entropy in which class k counts
-    (1 - p_k)^gamma; with gamma 0 it is the cross-entropy. As in torch, the sum over the rows is divided by the sum of
-    the class weights of their labels; `sample_weights` (mean 1 over what an epoch trains on) only scale the rows.
-
-    Args:
-        logits: (batch, classes), any float type; the loss is computed in float32.
-        labels: (batch,) class numbers.
-        class_weights: (classes,).
-        sample_weights: (batch,).
-        norm: scalar, what the sum over the rows is divided by in place of the batch's own norm.
-    """
-    logits = logits.float() / temperature
-    if loss == "cross_entropy":
-        rows = F.cross_entropy(
-            logits, labels, weight=class_weights, reduction="none", label_smoothing=label_smoothing
-        )  # (batch,)
-    else:
-        log_p = logits.log_softmax(dim=-1)  # (batch, classes)
-        target = F.one_hot(labels, logits.shape[-1]).to(log_p.dtype)
-        target = target * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
-        # Not 0 where p is 1: there, the power's derivative is infinite for a gamma below 1.
-        doubt = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).eps)  # (batch, classes): 1 - p
-        terms = -target * doubt**focal_gamma * log_p
-        rows = (terms if class_weights is None else terms * class_weights).sum(dim=-1)  # (batch,)
-    if sample_weights is not None:
-        rows = rows * sample_weights.to(rows.dtype)
-    if norm is None:
-        if class_weights is None:
-            return rows.mean()
-        norm = class_weights[labels].sum()
-    return rows.sum() / norm.where(norm > 0, 1)
-
-
-def vad_loss(
-    predicted: Tensor, ratings: Tensor, sample_weights: Tensor | None = None, norm: Tensor | None = None
-) -> Tensor:
-    """Mean squared error of valence, arousal and dominance over what is rated: a scalar, in squared points of 1-5.
-
-    By row, unlike the concordance correlation that it is reported in: so the rows' weights hold, and a batch of one
-    speaker or with few ratings is as good as another. 0 where nothing in the batch is rated.
-
-    Args:
-        predicted: (batch, 3).
-        ratings: (batch, 3), NaN where unrated.
-        sample_weights: (batch,).
-        norm: scalar, what the sum is divided by in place of the number of ratings in the batch.
-    """
-    rated = ~ratings.isnan()
-    # Not NaN where unrated: a NaN that is left out of the sum still makes the gradient NaN.
-    errors = torch.where(rated, predicted.float() - ratings.nan_to_num().float(), 0.0).square()  # (batch, 3)
-    if sample_weights is not None:
-        errors = errors * sample_weights.to(errors.dtype)[:, None]
-    norm = rated.sum() if norm is None else norm
-    return errors.sum() / norm.where(norm > 0, 1)
 
 
 def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
@@ -282,6 +214,31 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
                     module.dropout = dropout
 
+    def _inputs(
+        self,
+        audio_features: Tensor | None,
+        audio_mask: Tensor | None,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        text_features: Tensor | None,
+        text_mask: Tensor | None,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """By modality, what is given of those that the model uses: (batch, length, dim), and (batch, length) bool."""
+        given: dict[str, tuple[Tensor, Tensor]] = {}
+        if self.config.uses_audio and audio_features is not None:
+            given["audio"] = self._given("audio", audio_features, audio_mask)
+        if self.config.uses_text and (text_features is not None or input_ids is not None):
+            if text_features is None:
+                text_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+                text_features = self.encode_text(input_ids, text_mask)
+            given["text"] = self._given("text", text_features, text_mask)
+        if not given:
+            wanted = {"audio": "audio_features", "text": "input_ids or text_features"}.get(
+                self.config.modality, "audio_features, input_ids or text_features"
+            )
+            raise ValueError(f"this model ({self.config.modality}) needs {wanted}")
+        return given
+
     def _given(self, modality: str, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features as (batch, length, dim), and which of them are real: (batch, length) bool."""
         dim = self.config.audio_dim if modality == "audio" else self.config.text_dim
@@ -363,6 +320,32 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 hidden = layer(hidden)
         return last(hidden), 1 + 4 * self.vad_head(hidden).float().sigmoid()
 
+    def _loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        rated: Tensor | None,
+        vad: Tensor | None,
+        sample_weights: Tensor | None,
+        loss_norms: Tensor | None,
+    ) -> Tensor:
+        """The loss of a batch, a scalar: of the classes, and of V/A/D where the model gives it (`rated`)."""
+        norm, rating_norm = (None, None) if loss_norms is None else loss_norms.reshape(-1, 2)[0]
+        loss = emotion_loss(
+            logits,
+            labels,
+            self.config.loss,
+            self.config.focal_gamma,
+            self.config.loss_temperature,
+            self.config.label_smoothing,
+            self.class_weights,
+            sample_weights,
+            norm,
+        )
+        if rated is not None and vad is not None:
+            loss = loss + self.config.vad_loss_weight * vad_loss(rated, vad, sample_weights, rating_norm)
+        return loss
+
     def forward(
         self,
         audio_features: Tensor | None = None,
@@ -395,19 +378,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
         Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
         """
-        given: dict[str, tuple[Tensor, Tensor]] = {}
-        if self.config.uses_audio and audio_features is not None:
-            given["audio"] = self._given("audio", audio_features, audio_mask)
-        if self.config.uses_text and (text_features is not None or input_ids is not None):
-            if text_features is None:
-                text_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-                text_features = self.encode_text(input_ids, text_mask)
-            given["text"] = self._given("text", text_features, text_mask)
-        if not given:
-            wanted = {"audio": "audio_features", "text": "input_ids or text_features"}.get(
-                self.config.modality, "audio_features, input_ids or text_features"
-            )
-            raise ValueError(f"this model ({self.config.modality}) needs {wanted}")
+        given = self._inputs(audio_features, audio_mask, input_ids, attention_mask, text_features, text_mask)
         kept = self._kept([mask for _, mask in given.values()])
         states = {name: self._state(name, *given[name], rows) for name, rows in zip(given, kept, strict=True)}
         audio, text = states.get("audio"), states.get("text")
@@ -418,22 +389,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         else:
             embedding = (audio if self.config.modality == "audio" else text).pooled
         logits, rated = self._scores(embedding)
-        loss = None
-        if labels is not None:
-            norm, rating_norm = (None, None) if loss_norms is None else loss_norms.reshape(-1, 2)[0]
-            loss = emotion_loss(
-                logits,
-                labels,
-                self.config.loss,
-                self.config.focal_gamma,
-                self.config.loss_temperature,
-                self.config.label_smoothing,
-                self.class_weights,
-                sample_weights,
-                norm,
-            )
-            if rated is not None and vad is not None:
-                loss = loss + self.config.vad_loss_weight * vad_loss(rated, vad, sample_weights, rating_norm)
+        loss = None if labels is None else self._loss(logits, labels, rated, vad, sample_weights, loss_norms)
         output = EmoMMOutput(
             loss=loss, logits=logits, vad=rated, embedding=embedding, attentions=attentions, gates=gates
         )

@@ -25,6 +25,7 @@ CODE = (
     "configuration_emomm.py",
     "data_collator.py",
     "fusions.py",
+    "losses.py",
     "modeling_emomm.py",
     "pipeline_emomm.py",
     "processing_emomm.py",

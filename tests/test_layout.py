@@ -13,9 +13,9 @@ from conftest import ROOT
 
 DOORS = {"__init__", "__main__", "run_emomm", "app", "extract_features", "convert_emotion2vec"}
 TRAVELS = {
-    "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "modalities", "modeling_emomm",
-    "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders", "speech_features",
-    "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
+    "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "losses", "modalities",
+    "modeling_emomm", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
+    "speech_features", "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
     "configuration_emotion2vec", "modeling_emotion2vec",
 }  # fmt: skip
 GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes"}

@@ -8,8 +8,8 @@ from emomm.evaluation.chance import accuracy_at_chance
 from emomm.evaluation.chance import explained_by_chance
 from emomm.evaluation.chance import frequencies_loss
 from emomm.evaluation.chance import uar_at_chance
-from emomm.modeling_emomm import emotion_loss
-from emomm.modeling_emomm import vad_loss
+from emomm.losses import emotion_loss
+from emomm.losses import vad_loss
 
 ROWS = np.array([30, 20, 10, 8])
 

@@ -20,7 +20,7 @@ TESTS = Path(__file__).resolve().parent.parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
     "checksums.py", "compressed_audio.py", "configuration_emomm.py", "data_collator.py", "fusions.py",
-    "modeling_emomm.py", "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "sample_scale.py",
+    "losses.py", "modeling_emomm.py", "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "sample_scale.py",
     "speech_encoders.py", "speech_features.py", "transcribing.py", "travelling.py", "utterances.py",
     "voice_activity.py", "waveforms.py",
 ]  # fmt: skip
