@@ -26,7 +26,8 @@ _MODULES = {
     "corpora.loading": ("CorpusSpec", "load_corpus"),
     "evaluation.metrics": ("EmotionMetric",),
     "errors": ("InputError",),
-    "settings.settings": ("Settings", "load_recipe"),
+    "settings.settings": ("Settings",),
+    "settings.recipe": ("load_recipe",),
     "exporting": ("export_model",),
     "features.text_states": ("TextStateStore",),
 }

@@ -39,7 +39,7 @@ from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
 from ..reporting.results_table import results_notes
 from ..reporting.results_table import results_table
-from ..settings.settings import Recipe
+from ..settings.recipe import Recipe
 from ..settings.settings import Settings
 from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job

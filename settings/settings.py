@@ -1,37 +1,17 @@
-"""Recipe files and overrides -> checked settings, and what identifies a run.
-
-A recipe is one flat JSON object: shared fields, and `experiments`, a list of overrides, each with a `name`. The fields
-are those of `Settings`, and any field of `transformers.TrainingArguments` that EmoMM does not set itself. YAML in the
-layout of the original system is read too (`seed_yaml.py`).
-"""
+"""Every choice that an experiment has, checked, and what of it identifies a run."""
 
 import dataclasses
 import hashlib
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import FromText
-from ..errors import InputError
-from ..errors import nearest
-from ..errors import show
 from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
 from .consistency import check_consistent
 from .values import check
-from .values import parse_json
-from .values import training_argument
-
-# Options of `emomm run` that override no setting; here they are only offered as nearest names.
-RUN_OPTIONS = (
-    "experiment", "all", "dry_run", "overwrite", "no_report",
-    "push_to_hub", "hub_model_id", "hub_private", "hub_license", "final_model",
-)  # fmt: skip
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 LR_SCHEDULERS = ("cosine", "linear", "constant", "plateau", "step", "exponential", "cyclic", "curriculum", "none")
 TRACKERS = ("wandb", "tensorboard")
@@ -56,16 +36,10 @@ PROTOTYPES = {
     "sad": [1.8, 2.2, 2.0],
     "anger": [1.8, 4.2, 4.0],
 }
-# TrainingArguments' names for settings that the seed names otherwise.
-ALIASES = {
-    "num_train_epochs": "num_epochs",
-    "per_device_train_batch_size": "batch_size",
-    "lr_scheduler_type": "lr_scheduler",
-}
 
 
 def _field(group: str, default: Any, help: str, **limits: Any) -> Any:
-    """A field of Settings; `limits` are those of `checking.check`."""
+    """A field of Settings; `limits` are those of `values.check`."""
     metadata = {"group": group, "help": help, **limits}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
@@ -279,215 +253,3 @@ def check_setting(name: str, value: Any, where: str) -> Any:
     if name == "report_to" and isinstance(value, str) and not value.startswith("["):
         value = {"none": [], "all": list(TRACKERS)}.get(value, str(value).split(","))
     return check(name, value, field.type, field.metadata, where)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe file, its experiments with every override applied, and what there is to say about reading it."""
-
-    name: str
-    path: Path
-    experiments: list[Settings]
-    notes: list[str]
-    description: str = ""
-
-    @property
-    def output_dir(self) -> Path:
-        """The folder of the job's results."""
-        return Path(self.experiments[0].output_dir or Path("runs") / self.name)
-
-
-def load_recipe(
-    path: str | Path,
-    overrides: Mapping[str, str | None] | None = None,
-    experiment: str | int | None = None,
-    seeds: list[int] | None = None,
-) -> Recipe:
-    """A recipe file, read and checked.
-
-    Args:
-        path: a .json file, a .yaml file in the layout of the original system, or the bare name of a packaged recipe.
-            Paths of files that it reads are relative to its folder.
-        overrides: text by field name, as on a command line, for every experiment; None is a flag without a value.
-            `corpus` (a JSON object) adds to what the recipe has. Paths are relative to the working directory.
-        experiment: the name, slug or number (from 0) of the only experiment to keep.
-        seeds: in place of every experiment's own.
-
-    Raises:
-        InputError: naming file, experiment, key, value and what is allowed; syntax errors with line and column.
-    """
-    path = _find_recipe(str(path))
-    recipe, notes = _read_recipe(path)
-    entries = recipe.pop("experiments", [{"name": path.stem}])
-    description = check_setting("description", recipe.pop("description", ""), str(path))
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"{path}: experiments is {show(entries)}, but must be a list of objects, each with a name.")
-    if "name" in recipe:
-        raise InputError(f"{path}: name ({show(recipe['name'])}) belongs into each entry of experiments.")
-    shared = _check_block(recipe, str(path), path.parent)
-    given = {key: None if text is None else FromText(text) for key, text in (overrides or {}).items()}
-    for key in sorted({"name", "description"} & set(given)):
-        raise InputError(f"command line: --{key} can't be given: it belongs to one experiment of the recipe.")
-    last = _check_block(given, "command line", _working_folder())
-    if seeds is not None:
-        last["seeds"] = seeds
-    blocks: list[tuple[str, dict[str, Any]]] = []
-    for number, entry in enumerate(entries):
-        if not isinstance(entry.get("name"), str):
-            raise InputError(f"{path}, experiment {number}: name is {show(entry.get('name'))}, but must be text.")
-        where = f"{path}, experiment {entry['name']!r}"
-        blocks.append((where, _merge(_merge(shared, _check_block(entry, where, path.parent)), last)))
-    _without_curriculum([block for _, block in blocks])
-    experiments = []
-    for where, merged in blocks:
-        try:
-            experiments.append(Settings(**merged))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        notes += _clipped(experiments[-1], merged.get("curriculum_epochs", FIELDS["curriculum_epochs"].default))
-    _check_distinct(experiments, path)
-    if experiment is not None:
-        experiments = [_pick(experiments, str(experiment), path)]
-    return Recipe(path.stem, path, experiments, notes, description)
-
-
-def _clipped(settings: Settings, curriculum_epochs: int) -> list[str]:
-    """What there is to say where a curriculum was to last longer than the training does."""
-    epochs = settings.num_epochs
-    if curriculum_epochs <= epochs:
-        return []
-    return [f"curriculum_epochs is {curriculum_epochs}, but num_epochs is {epochs}: it is taken as {epochs}"]
-
-
-def _find_recipe(name: str) -> Path:
-    path = Path(os.path.expanduser(name))
-    packaged = {recipe.stem: recipe for recipe in RECIPES.glob("*.json")}
-    # By os.path, for which a name that no file can have (too long, a NUL in it) is just no file.
-    if name in packaged and not os.path.isfile(path):
-        return packaged[name]
-    if not os.path.isfile(path):
-        kind = "is a folder, no recipe" if os.path.isdir(path) else "there is no such recipe file"
-        hint = nearest(path.stem, packaged) or f" Packaged: {', '.join(sorted(packaged))}."
-        raise InputError(f"{name}: {kind}.{hint}")
-    return path
-
-
-def _read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The top-level object of a recipe file, unchecked, and notes on reading it."""
-    if path.suffix not in (".json", ".yaml", ".yml"):
-        raise InputError(f"{path}: a recipe is a .json file, or a .yaml file in the original system's layout.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: can't be read as a text file: {error}") from None
-    if path.suffix != ".json":
-        from .seed_yaml import read_seed_yaml
-
-        return read_seed_yaml(path, text)
-    try:
-        recipe = parse_json(text)
-    except ValueError as error:  # JSONDecodeError, whose text holds line and column, is one too
-        raise InputError(f"{path}: no valid JSON: {error}") from None
-    if not isinstance(recipe, dict):
-        raise InputError(f"{path}: a recipe is one JSON object {{...}}, but this is {show(recipe)}.")
-    return recipe, []
-
-
-def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    """The keys of one scope (shared, an experiment, the command line) checked one by one, and paths made absolute.
-
-    Fields of TrainingArguments are collected under `training_arguments`.
-    """
-    checked: dict[str, Any] = {}
-    for given, value in block.items():
-        key = ALIASES.get(given, given)
-        if key != given and key in block:
-            raise InputError(
-                f"{where}: {given} ({show(value)}) and {key} ({show(block[key])}) mean the same: give one."
-            )
-        if value is None and where == "command line":
-            value = FromText("true")
-            if key in FIELDS and FIELDS[key].type is not bool:
-                raise InputError(f"{where}: --{given} needs a value.")
-        if key in FIELDS and key != "training_arguments":
-            checked[key] = check_setting(key, value, where)
-        else:
-            others = RUN_OPTIONS if where == "command line" else {"experiments"}
-            names = {*FIELDS, *ALIASES, *others} - {"training_arguments", key}
-            extra = checked.setdefault("training_arguments", {})
-            extra[key] = training_argument(key, value, where, names)
-    if checked.get("fusion_module"):
-        checked["fusion_module"] = _absolute(checked["fusion_module"], folder)
-    if checked.get("text_model_name", "").startswith((".", "~")):
-        checked["text_model_name"] = _absolute(checked["text_model_name"], folder)
-    if "corpus" in checked:
-        checked["corpus"] = {name: _absolute(text, folder) for name, text in checked["corpus"].items()}
-    for spec in checked.get("corpora", {}).values():
-        if isinstance(spec.get("path"), str):
-            spec["path"] = _absolute(spec["path"], folder)
-    return checked
-
-
-def _working_folder() -> Path:
-    try:
-        return Path.cwd()
-    except OSError as error:
-        raise InputError(f"the working folder is gone ({error.strerror}): change to one that exists.") from None
-
-
-def _absolute(text: str, folder: Path) -> str:
-    try:
-        return str((folder / Path(text).expanduser()).resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, a loop of links, ~nobody
-        raise InputError(f"{show(text)} is no path: {error}.") from None
-
-
-def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """`second` over `first`. `corpus` and `training_arguments` add up; scheduler arguments go with their scheduler."""
-    merged = {**first, **second}
-    for key in ("corpus", "training_arguments"):
-        if key in first and key in second:
-            merged[key] = {**first[key], **second[key]}
-    if "lr_scheduler" in second and "lr_scheduler_kwargs" not in second:
-        merged["lr_scheduler_kwargs"] = {}
-    return merged
-
-
-def _without_curriculum(blocks: list[dict[str, Any]]) -> None:
-    """Where no experiment of a recipe has a curriculum, and none says how long one is, it is 0 epochs long.
-
-    Else `curriculum_epochs` stands for all of them: what waits for the end of a curriculum waits as long in those
-    without one, or they would differ in that too.
-    """
-    for block in blocks:
-        kind = block.get("curriculum_type", FIELDS["curriculum_type"].default)
-        wanted = block.get("use_curriculum_learning", FIELDS["use_curriculum_learning"].default)
-        if "curriculum_epochs" in block or (wanted and kind != "none"):
-            return
-    for block in blocks:
-        block["curriculum_epochs"] = 0
-
-
-def _check_distinct(experiments: list[Settings], path: Path) -> None:
-    """One folder for each experiment, and one for all of them. Raises InputError."""
-    seen: dict[str, str] = {}
-    for settings in experiments:
-        if settings.slug in seen:
-            raise InputError(
-                f"{path}: two experiments, {seen[settings.slug]!r} and {settings.name!r}, would share the folder "
-                f"{settings.slug!r}: give them different names."
-            )
-        seen[settings.slug] = settings.name
-    if len({settings.output_dir for settings in experiments}) > 1:
-        raise InputError(f"{path}: output_dir differs between experiments: give it once, beside experiments.")
-
-
-def _pick(experiments: list[Settings], wanted: str, path: Path) -> Settings:
-    for settings in experiments:
-        if wanted in (settings.name, settings.slug):
-            return settings
-    if wanted.isdecimal() and int(wanted) < len(experiments):
-        return experiments[int(wanted)]
-    names = [settings.name for settings in experiments]
-    listed = "; ".join(f"{number} {name}" for number, name in enumerate(names))
-    raise InputError(f"{path}: there is no experiment {wanted!r}.{nearest(wanted, names)} There are: {listed}.")

@@ -12,7 +12,7 @@ from tiny_encoders import tiny_encoder
 from emomm.corpora.synthetic import Generator
 from emomm.corpora.synthetic import generate
 from emomm.experiments.job import run
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 # So called, it is a corpus that its extractor has seen.
 CORPUS = "MELD"

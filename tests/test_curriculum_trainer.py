@@ -28,7 +28,7 @@ from emomm.features.sequences import EmotionRows
 from emomm.features.sequences import Sequences
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.resuming.resume_states import resume_states
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 ROWS, CLASSES, DIM, BATCH = 26, 3, 6, 4
 LABELS = np.random.default_rng(0).integers(0, CLASSES, ROWS)

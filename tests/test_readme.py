@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emomm.cli.main import main
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -369,7 +369,7 @@ def test_the_package_is_lazy():
 
     assert emomm.__version__ == "0.1.0"
     assert emomm.InputError.__module__ == "emomm.errors"
-    assert emomm.load_recipe.__module__ == "emomm.settings.settings"
+    assert emomm.load_recipe.__module__ == "emomm.settings.recipe"
     assert {"EmoMMConfig", "CurriculumTrainer", "load_corpus"} <= set(dir(emomm))
     with pytest.raises(AttributeError, match="'Nothing'"):
         _ = emomm.Nothing

@@ -17,7 +17,7 @@ from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiments.final_model import train_final_model
 from emomm.experiments.job import plan_experiment
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 from emomm.sharing.hub import model_folder
 from emomm.sharing.uploading import Push
 

@@ -6,7 +6,7 @@ from tiny_encoders import tiny_encoder
 
 from emomm import fusions
 from emomm.experiments import job
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 OWN = """
 import torch.nn.functional as F

@@ -10,7 +10,7 @@ from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.synthetic import Generator
 from emomm.corpora.synthetic import ceilings
 from emomm.experiments.job import run
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 # Few fillers make few distinct transcripts, so that the encoder has little to do.
 SIZE = {"audio_dim": 8, "words": [1, 2], "speakers": 10}

@@ -26,8 +26,8 @@ from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.reporting.report_data import read_report
 from emomm.reporting.score_tables import results_table
 from emomm.reporting.words import caveats
+from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
-from emomm.settings.settings import load_recipe
 
 TRAINING = {
     "train_dataset": "made",

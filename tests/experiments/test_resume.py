@@ -28,7 +28,7 @@ from emomm.experiments.training import Experiment
 from emomm.floors import store
 from emomm.resuming import resumable_trainer
 from emomm.resuming.resume_states import resume_states
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TORN_MODEL = ".model.1.temporary"

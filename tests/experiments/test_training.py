@@ -19,7 +19,7 @@ from emomm.evaluation.metrics import RATINGS
 from emomm.evaluation.metrics import vad_scores
 from emomm.experiments import job
 from emomm.inference.predicting import predict
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 WORDS = "i am so happy sad angry today not you said it was fine leave me alone what a day".split()
 

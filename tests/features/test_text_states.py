@@ -28,7 +28,7 @@ from emomm.features.text_encoders import load_tokenizer
 from emomm.features.text_states import TextStateStore
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.processing_emomm import EmoMMProcessor
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 WORDS = "i am so happy sad angry today not you said it was fine leave me alone what a day".split()
 TEXTS = [" ".join(WORDS[i : i + 1 + i % 7]) for i in range(18)]

@@ -52,7 +52,7 @@ from emomm.reporting.report_data import read_report
 from emomm.reporting.results_table import results_notes
 from emomm.reporting.results_table import results_table
 from emomm.reporting.words import caveats
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 LABELS = ["neutral", "happy", "sad"]
 

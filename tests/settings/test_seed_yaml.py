@@ -3,7 +3,7 @@ import math
 import pytest
 
 from emomm.errors import InputError
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 YAML = """\
 # In the layout of the original system

@@ -9,13 +9,13 @@ from emomm.job_folder import slug_of
 from emomm.settings import values as checking
 from emomm.settings.consistency import FUSION_TYPES
 from emomm.settings.consistency import curriculum_notes
+from emomm.settings.recipe import RECIPES
+from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import CURRICULUM_TYPES
 from emomm.settings.settings import DIFFICULTY_METHODS
 from emomm.settings.settings import FIELDS
 from emomm.settings.settings import PACINGS
-from emomm.settings.settings import RECIPES
 from emomm.settings.settings import Settings
-from emomm.settings.settings import load_recipe
 from emomm.settings.settings import settings_identity
 from emomm.settings.values import check
 from emomm.settings.values import describe

@@ -18,8 +18,8 @@ from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.contamination import contamination
 from emomm.corpora.reading import read_genders
 from emomm.job_folder import SETTINGS
+from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
-from emomm.settings.settings import load_recipe
 from emomm.settings.settings import settings_identity
 from emomm.sharing.card_results import CardFacts
 from emomm.sharing.compared import public_choices

@@ -26,8 +26,8 @@ from emomm.evaluation.metrics import SCALARS
 from emomm.experiments.job import run as run_job
 from emomm.interruption import Interrupted
 from emomm.interruption import interruptible
+from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
-from emomm.settings.settings import load_recipe
 from emomm.tracking import tracker as tracking
 from emomm.tracking.backends import softly
 from emomm.tracking.tracker import check_trackers
