@@ -66,7 +66,7 @@ def test_recipes_keep_the_original_systems_numbers_where_the_defaults_are_others
     names = ("learning_rate", "batch_size", "fusion_hidden_dim", "hidden_dim", "num_attention_heads", "num_epochs")
     names += ("weight_decay",)
     assert tuple(getattr(recipe, name) for name in names) == seed
-    assert tuple(getattr(default, name) for name in names) == (3e-3, 64, 256, 256, 8, 30, 5e-6)
+    assert tuple(getattr(default, name) for name in names) == (3e-3, 64, 256, 256, 8, 60, 5e-6)
     assert (default.dropout, default.feature_normalization, default.fusion_block) == (0.3, "standardize", "normalized")
     assert not (default.use_curriculum_learning or default.use_difficulty_scaling)  # they need ratings
     assert (recipe.use_curriculum_learning, recipe.curriculum_epochs, recipe.curriculum_pacing) == (True, 15, "sqrt")
