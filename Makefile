@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint docs clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/python run_emomm.py recipes/quickstart.json
@@ -15,6 +15,11 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+# The root is the package, whatever its folder is called: mkdocstrings finds it by this link.
+docs: $(VENV)/.docs
+	mkdir -p build/docs && ln -sfn ../.. build/docs/emomm
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 $(VENV)/.%: setup.cfg constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "EmoMM needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,4 +27,4 @@ $(VENV)/.%: setup.cfg constraints.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info
+	rm -rf build dist site *.egg-info

@@ -41,8 +41,9 @@ class CurriculumTrainer(ResumableTrainer):
         speakers: (n,) speaker of each training row; for `speaker_batches` and the statistics.
         difficulty: (n,) difficulty of each training row.
         preset_order: (n,) rank of each training row in a preset curriculum.
-        The rest is as in `ResumableTrainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a
-        column `labels` or `label`, and weights as `sample_weights`.
+
+    The rest is as in `ResumableTrainer`. `train_dataset` gives `labels` as an attribute (`EmotionRows`) or a column
+    `labels` or `label`, and weights as `sample_weights`.
     """
 
     loss_is_scaled_for_ga = False

@@ -121,8 +121,8 @@ class EmoMMProcessor(ProcessorMixin):
             trust_remote_code: run the code that the encoder's repository brings.
 
         Raises:
-            WrongEncoder: `name` is another encoder. ValueError: it can't be loaded, or what made the features is not
-            known.
+            WrongEncoder: `name` is another encoder.
+            ValueError: it can't be loaded, or what made the features is not known.
         """
         made_by = self.speech_features
         if made_by is None:
