@@ -25,8 +25,8 @@ from emomm.corpora.loading import load_corpus  # noqa: E402
 from emomm.evaluation.protocols import plan_folds  # noqa: E402
 from emomm.experiments import job_floors as floors  # noqa: E402
 from emomm.experiments.data import ExperimentData  # noqa: E402
+from emomm.experiments.run import Run  # noqa: E402
 from emomm.experiments.training import Experiment  # noqa: E402
-from emomm.experiments.training import Run  # noqa: E402
 from emomm.settings.settings import Settings  # noqa: E402
 
 

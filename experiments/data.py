@@ -3,9 +3,11 @@
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from ..corpora.loading import UNKNOWN
 from ..corpora.loading import Corpus
 from ..corpora.names import look_alikes
 from ..curriculum.curriculum import fill_unrated
@@ -179,6 +181,12 @@ class ExperimentData:
 
     # ---- columns ----------------------------------------------------------------------------------------------------
 
+    @property
+    def wants_difficulty(self) -> bool:
+        """Ratings are used where training needs them, and reported where there are any."""
+        own = self.settings.difficulty_from_corpus and not np.isnan(self.own_difficulty).all()
+        return self.needs_difficulty or own or not self.settings.difficulty_from_corpus
+
     def _label_ids(self, corpus: Corpus) -> np.ndarray:
         to_ours = np.array([self.labels.index(name) if name in self.labels else -1 for name in corpus.labels])
         return to_ours[corpus.label_ids]
@@ -202,6 +210,30 @@ class ExperimentData:
         """Where the rows of these parts are in the arrays here."""
         rows = [part.rows + self._offset[part.corpus] for part in parts]
         return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+
+    def class_counts(self, rows: np.ndarray) -> np.ndarray:
+        """(C,) how many of the rows have each label."""
+        return np.bincount(self.label_ids[rows], minlength=len(self.labels))
+
+    def part_cards(self, fold: Fold) -> dict[str, dict[str, Any]]:
+        """What is in each part. `speakers_trained_on`: of the validation speakers, those that are trained on too;
+        None where not all are known."""
+        cards = {part: self._part_card(getattr(fold, part)) for part in ("train", "validation", "test")}
+        trained, validated = (set(self.speakers[self.rows(part)]) for part in (fold.train, fold.validation))
+        known = not any(name.endswith(f"/{UNKNOWN}") for name in trained | validated)
+        cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
+        return cards
+
+    def _part_card(self, parts: tuple[Part, ...]) -> dict[str, Any]:
+        rows = self.rows(parts)
+        counts = self.class_counts(rows).tolist()
+        return {
+            "rows": len(rows),
+            "corpora": [part.corpus for part in parts],
+            "speakers": sorted(set(self.speakers[rows].tolist()))[:50],
+            "speaker_count": len(set(self.speakers[rows].tolist())),
+            "classes": dict(zip(self.labels, counts, strict=True)),
+        }
 
     def transcripts(self) -> list[str]:
         """All transcripts, in row order."""

@@ -17,6 +17,8 @@ from ..files import read_json
 from ..files import write_json
 from ..processes import process_state
 from .job import environment
+from .run import Run
+from .run import RunFailed
 from .run_folder import METRICS
 from .run_folder import RUN
 from .run_folder import begin_run
@@ -26,8 +28,6 @@ from .run_folder import outcome_of
 from .run_folder import remove_run
 from .run_folder import tidy
 from .training import Experiment
-from .training import Run
-from .training import RunFailed
 
 logger = logging.getLogger(__name__)
 

@@ -46,6 +46,8 @@ from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors
 from .progress import JobProgress
+from .run import Run
+from .run import RunFailed
 from .run_folder import begin_run
 from .run_folder import changed_runs
 from .run_folder import keep_run
@@ -53,10 +55,8 @@ from .run_folder import outcome_of
 from .run_folder import remove_run
 from .run_folder import tidy
 from .tested_corpora import tested_corpora
-from .training import Encoders
+from .text_encoder import Encoders
 from .training import Experiment
-from .training import Run
-from .training import RunFailed
 
 logger = logging.getLogger(__name__)
 
@@ -182,8 +182,8 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
     }
     if settings.modality == "audio":
         del inputs["settings"]["text_model_name"]
-    elif experiment.encoder_config is not None:  # by its content: where it lies does not matter
-        inputs["settings"]["text_model_name"] = experiment.encoder_hash
+    elif experiment.encoder.config is not None:  # by its content: where it lies does not matter
+        inputs["settings"]["text_model_name"] = experiment.encoder.hash
     runs = []
     for seed in settings.seeds:
         folds = plan_folds(

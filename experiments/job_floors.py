@@ -39,8 +39,9 @@ from ..floors.store import RunFloors
 from ..floors.store import RunKey
 from ..interruption import heed
 from ..processes import main_process_first
+from .run import Run
+from .scoring import prediction_table
 from .training import Experiment
-from .training import Run
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _key(experiment: Experiment, fold: Fold, features: str) -> str:
         },
     }
     if "words" in _MODALITIES.get(features, ()):
-        shaped_by["states"] = [experiment.encoder_hash, settings.text_max_length, settings.store_dtype]
+        shaped_by["states"] = [experiment.encoder.hash, settings.text_max_length, settings.store_dtype]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()
 
 
@@ -214,7 +215,7 @@ class _Vectors:
         settings, data = experiment.settings, experiment.data
         key = (modality, tuple(data.labels), *((corpus.name, corpus.fingerprint) for corpus in data.corpora))
         if modality == "words":
-            key += (experiment.encoder_hash, settings.text_max_length, settings.store_dtype)
+            key += (experiment.encoder.hash, settings.text_max_length, settings.store_dtype)
         if key not in self._made:
             if modality == "voice":
                 sequences = data.audio()
@@ -253,7 +254,7 @@ def _fit(unit: _Unit, vectors: Sequence[np.ndarray]) -> FoldFloor:
         for modality, of_modality in zip(_MODALITIES[unit.features], vectors, strict=True)
     }
     choice = {**floor.choice, "rows_without": {name: count for name, count in lacking.items() if count}}
-    predictions = unit.experiment.prediction_table(test, *floor.predict(features[test]))
+    predictions = prediction_table(unit.experiment.data, test, *floor.predict(features[test]))
     return FoldFloor(unit.features, unit.fold.name, unit.key, choice, predictions)
 
 
@@ -280,7 +281,7 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     data = experiment.data
     counts = np.bincount(data.label_ids[data.rows(fold.train)], minlength=len(data.labels))
     test = data.rows(fold.test)
-    predictions = experiment.prediction_table(test, np.tile(counts / counts.sum(), (len(test), 1)))
+    predictions = prediction_table(data, test, np.tile(counts / counts.sum(), (len(test), 1)))
     choice = {"class": data.labels[int(counts.argmax())], "rows": {"train": int(counts.sum())}}
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 

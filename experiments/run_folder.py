@@ -24,7 +24,7 @@ from ..files import write_json
 from ..resuming.resume_states import resume_states
 
 if TYPE_CHECKING:
-    from .training import Run
+    from .run import Run
 
 logger = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ class FoldFloor:
         fold: name of the fold that asked for it first.
         key: hash of all that shaped it.
         choice: of `fitting.Floor`.
-        predictions: of the test rows, as `Experiment.prediction_table` gives them.
+        predictions: of the test rows, as `experiments.scoring.prediction_table` gives them.
     """
 
     features: str

@@ -36,7 +36,7 @@ from .backends import softly
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..experiments.training import Run
+    from ..experiments.run import Run
 
 _PACKAGES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}
 _STEPS_AT_ONCE = 50  # losses of steps that are sent together: each asks the device for its value

@@ -186,8 +186,8 @@ def test_validation_says_whether_it_shares_speakers_with_training(tmp_path, rule
     """A score on speakers who are trained on is higher: the results say how many are."""
     recipe = load_recipe(write_recipe(tmp_path, modality="audio", validation=rule, validation_fraction=0.4))
     experiment, (run, _) = job.plan_experiment(recipe.experiments[0], tmp_path / "job")
-    part = experiment._part_cards(run.fold)["validation"]
+    part = experiment.data.part_cards(run.fold)["validation"]
     assert part["speakers_trained_on"] == shared and part["speaker_count"] == max(shared, 1)
     assert experiment.card()["selection"] == {"metric": "uar", "validation": rule, "fraction": 0.4}
     experiment.data.speakers = np.full(len(experiment.data.speakers), "synthetic/unknown")
-    assert experiment._part_cards(run.fold)["validation"]["speakers_trained_on"] is None
+    assert experiment.data.part_cards(run.fold)["validation"]["speakers_trained_on"] is None

@@ -1,0 +1,206 @@
+"""Settings -> the model's configuration and the Trainer's arguments."""
+
+import tempfile
+
+import numpy as np
+import torch
+from transformers import PreTrainedConfig
+
+from ..configuration_emomm import EmoMMConfig
+from ..corpora.spec import CorpusSpec
+from ..curriculum.schedules import SCHEDULES
+from ..curriculum_trainer import CurriculumTrainer
+from ..curriculum_trainer import CurriculumTrainingArguments
+from ..errors import InputError
+from ..errors import show
+from ..features.text_encoders import public_name
+from ..modeling_emomm import EmoMMForEmotionClassification
+from ..settings.settings import Settings
+from .own_fusion import checked
+from .own_fusion import in_a_line
+from .run import Run
+
+_FINE_TUNING_RATE = 2e-5
+_HF_SCHEDULERS = {
+    "cosine": "cosine",
+    "linear": "linear",
+    "constant": "constant",
+    "none": "constant",
+    "plateau": "reduce_lr_on_plateau",
+}
+
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+def model_config(
+    settings: Settings,
+    labels: list[str],
+    train_labels: np.ndarray,
+    spec: CorpusSpec,
+    audio_dim: int | None,
+    text_config: PreTrainedConfig | None,
+    fusion_module: str | None,
+) -> EmoMMConfig:
+    """The model's configuration; balanced class weights come from the training rows.
+
+    Args:
+        settings: the experiment.
+        labels: class names.
+        train_labels: (n,) class numbers of the training rows.
+        spec: of the first training corpus: what made its voice features.
+        audio_dim: their width; None where the model doesn't hear.
+        text_config: the text encoder's; None where there is none, or it can't be reached.
+        fusion_module: that a user's own fusion comes from.
+    """
+    text_dim = text_config.hidden_size if text_config is not None else 768
+    same = ("modality", "feature_normalization", "audio_projection_dim", "text_max_length", "text_pooling")
+    same += ("freeze_text_encoder", "modality_dropout", "dropout", "hidden_dim")
+    same += ("fusion_type", "fusion_block", "fusion_hidden_dim", "num_attention_heads")
+    same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing", "vad_loss_weight")
+    weights = class_weights(settings, labels, train_labels)
+    return checked(
+        settings,
+        EmoMMConfig,
+        **{name: getattr(settings, name) for name in same},
+        audio_dim=768 if audio_dim is None else audio_dim,
+        audio_encoder="" if audio_dim is None else public_name(spec.extractor),
+        speech_encoder=None if audio_dim is None else spec.speech_encoder,
+        text_config=text_config,
+        text_dim=text_dim,
+        text_model_name="" if settings.modality == "audio" else settings.text_model_name,
+        fusion_module=fusion_module,
+        feature_noise=feature_noise(settings, len(train_labels), audio_dim, text_dim),
+        class_weights=weights,
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )
+
+
+def class_weights(settings: Settings, labels: list[str], train_labels: np.ndarray) -> list[float] | None:
+    """The weight of each class in the loss; None where all weigh the same."""
+    if settings.class_weights == "balanced":
+        counts = np.bincount(train_labels, minlength=len(labels))
+        return (len(train_labels) / (len(labels) * counts)).tolist()
+    if isinstance(settings.class_weights, dict):
+        return [float(settings.class_weights[name]) for name in labels]
+    return None
+
+
+def feature_noise(settings: Settings, rows: int, audio_dim: int | None, text_dim: int) -> dict[str, float] | None:
+    """The deviation of the training noise of each modality that is standardised.
+
+    Noise on the inputs acts as a ridge penalty (Bishop 1995, Neural Computation 7), and that needs to grow with
+    the dimensions and to fall with the rows: with more dimensions than rows, each row can be told from all others
+    by what says nothing of its class.
+    """
+    if settings.feature_normalization == "none" or settings.feature_noise == 0:
+        return None
+    dims = {} if audio_dim is None else {"audio": audio_dim}
+    if settings.modality != "audio" and settings.freeze_text_encoder:
+        dims["text"] = text_dim
+    given = settings.feature_noise
+    return {name: min(0.5, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
+
+
+# ---- the Trainer ----------------------------------------------------------------------------------------------------
+
+
+def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack: bool) -> CurriculumTrainingArguments:
+    """The Trainer's arguments.
+
+    Args:
+        settings: the experiment.
+        run: one of its runs.
+        labels: class names.
+        may_lack: whether a row may lack a modality.
+    """
+    curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
+    own_schedule = settings.lr_scheduler in SCHEDULES
+    scheduler_kwargs = dict(settings.lr_scheduler_kwargs)
+    lower_is_better = settings.metric_for_best_model == "loss"
+    if settings.lr_scheduler == "plateau":
+        scheduler_kwargs.setdefault("mode", "min" if lower_is_better else "max")
+    order = settings.class_order
+    given = {
+        "output_dir": str(run.folder),
+        "num_train_epochs": settings.num_epochs,
+        "per_device_train_batch_size": settings.batch_size,
+        "per_device_eval_batch_size": max(settings.batch_size, 256 if settings.freeze_text_encoder else 1),
+        "learning_rate": settings.learning_rate,
+        "lr_base_width": settings.lr_base_width,
+        "lr_width_limit": settings.lr_width_limit,
+        "weight_decay": settings.weight_decay,
+        "lr_scheduler_type": "constant" if own_schedule else _HF_SCHEDULERS[settings.lr_scheduler],
+        "lr_schedule": settings.lr_scheduler if own_schedule else None,
+        "lr_scheduler_kwargs": scheduler_kwargs,
+        "metric_for_best_model": settings.metric_for_best_model,
+        "greater_is_better": not lower_is_better,
+        "early_stopping_patience": settings.early_stopping_patience,
+        "early_stopping_threshold": settings.early_stopping_threshold,
+        "curriculum_type": curriculum,
+        "curriculum_epochs": settings.curriculum_epochs,
+        "curriculum_pacing": settings.curriculum_pacing,
+        "class_order": None if order is None else [labels.index(name) for name in order],
+        "short_last_batch": settings.short_last_batch,
+        "speaker_batches": settings.use_speaker_disentanglement,
+        "post_curriculum_dropout": settings.post_curriculum_dropout,
+        "seed": run.seed,
+        "stop_after_epoch": run.stop_after_epoch,
+        "epoch_steps": run.epoch_steps,
+        "eval_strategy": "epoch" if run.fold.validation else "no",
+        "save_seconds": settings.save_seconds,
+        "report_to": "none",  # see tracking.Tracker, which is added as a callback
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "ddp_find_unused_parameters": may_lack,
+    }
+    if settings.modality != "audio" and not settings.freeze_text_encoder:
+        given["text_learning_rate"] = settings.text_learning_rate or _FINE_TUNING_RATE
+    return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
+
+
+def check_optimizer(settings: Settings, arguments: CurriculumTrainingArguments, config: EmoMMConfig) -> None:
+    """Makes the optimiser, for a model of this kind: many come in packages of their own.
+
+    Raises InputError where it can't be made, and where it has no such argument.
+    """
+    given = {name: value for name, value in settings.training_arguments.items() if name.startswith("optim")}
+    pairs = [pair.strip().partition("=") for pair in (arguments.optim_args or "").split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise InputError(
+            f"experiment {settings.name!r}: optim_args is {show(arguments.optim_args)}, but must be "
+            "name=value, or several with commas between"
+        )
+    try:
+        with tempfile.TemporaryDirectory() as arguments.output_dir:  # the Trainer makes it
+            model, nobody = EmoMMForEmotionClassification(config), np.zeros(0)
+            trainer = CurriculumTrainer(model=model, args=arguments, eval_dataset=[], speakers=nobody)
+            optimizer = trainer.create_optimizer()
+    except Exception as error:  # noqa: BLE001 each package has errors of its own
+        said = ", ".join(f"{name} is {show(value)}" for name, value in given.items())
+        raise InputError(
+            f"experiment {settings.name!r}: {said}: no such optimiser can be made here ({in_a_line(settings, error)})"
+        ) from error
+    for name, _, value in pairs:
+        if not _took(optimizer, name.strip(), value.strip()):
+            raise InputError(
+                f"experiment {settings.name!r}: optim_args is {show(arguments.optim_args)}, but the Trainer "
+                f"hands no {name.strip()!r} on to {arguments.optim.value}: take it out, or choose another optim"
+            )
+
+
+def _took(optimizer: torch.optim.Optimizer, name: str, value: str) -> bool:
+    """Whether an optimiser of torch has an argument of `optim_args`: the Trainer passes over those it doesn't know.
+
+    Those of other packages have arguments that they show nowhere.
+    """
+    if not type(optimizer).__module__.startswith("torch."):
+        return True
+    kept = optimizer.defaults.get(name)
+    if isinstance(kept, bool):
+        return kept == (value.lower() in ("true", "1", "yes"))
+    return isinstance(kept, int | float) and kept == float(value)
+
+
+__all__ = ["check_optimizer", "class_weights", "feature_noise", "model_config", "trainer_arguments"]
