@@ -1,14 +1,25 @@
-"""The processes of a launch by accelerate or torchrun."""
+"""The processes of a launch by accelerate or torchrun: what one finds out all know, and where one fails all stop."""
 
 import os
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import str_to_bool
 from filelock import FileLock
+
+from .errors import InputError
+
+T = TypeVar("T")
+
+# A process may be ahead of another by hours; one that has died is noticed at once, by its closed connection.
+_PATIENCE = timedelta(days=7)
 
 
 def process_state() -> PartialState:
@@ -41,4 +52,62 @@ def main_process_first(state: PartialState, lock: Path) -> Iterator[None]:
         turn.release(force=True)
 
 
-__all__ = ["main_process_first", "process_state"]
+class Together:
+    """The processes of a launch.
+
+    Args:
+        state: of this process among them.
+    """
+
+    def __init__(self, state: PartialState):
+        self.process, self.processes = state.process_index, state.num_processes
+        self._group = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE) if self.processes > 1 else None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that speaks and writes for all."""
+        return self.process == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Each process' value, by its number. All must call it."""
+        if self._group is None:
+            return [value]
+        values: list[Any] = [None] * self.processes
+        torch.distributed.all_gather_object(values, value, group=self._group)
+        return values
+
+    def first_does(self, work: Callable[[], T]) -> T:
+        """What `work` gives the first process, in all; its InputError is raised in all."""
+        result, error = _attempt(work) if self.is_first else (None, None)
+        result, error = self.gather((result, error))[0]
+        if error is not None:
+            raise InputError(error)
+        return result
+
+    def each_does(self, work: Callable[[], T]) -> T:
+        """What `work` gives this process. The first goes ahead, so that downloads are made once.
+
+        Raises:
+            InputError: in all processes, where it was raised in any.
+        """
+        result, error = _attempt(work) if self.is_first else (None, None)
+        self._stop(error)
+        if not self.is_first:
+            result, error = _attempt(work)
+        self._stop(error)
+        return result
+
+    def _stop(self, error: str | None) -> None:
+        errors = [error for error in self.gather(error) if error is not None]
+        if errors:
+            raise InputError(errors[0])
+
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
+    try:
+        return work(), None
+    except InputError as error:
+        return None, str(error)
+
+
+__all__ = ["Together", "main_process_first", "process_state"]

@@ -30,7 +30,7 @@ from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
 from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
 from emomm.curriculum_trainer import CurriculumTrainingArguments  # noqa: E402
 from emomm.data_collator import EmoMMDataCollator  # noqa: E402
-from emomm.features.sequences import EmotionRows  # noqa: E402
+from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
 from emomm.features.sequences import Sequences  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
 from emomm.settings.settings import FIELDS  # noqa: E402

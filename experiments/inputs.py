@@ -5,12 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..features.sequences import EmotionRows
 from ..features.sequences import Sequences
 from ..features.text_states import TextStateStore
 from ..fusions import Fusion
 from ..processing_emomm import EmoMMProcessor
 from .data import ExperimentData
+from .emotion_rows import EmotionRows
 from .text_encoder import TextEncoder
 
 

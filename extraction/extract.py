@@ -17,6 +17,7 @@ from ..hub_access import reach_hub
 from ..interruption import Interrupted
 from ..interruption import heed
 from ..interruption import held
+from ..processes import Together
 from ..processes import process_state
 from ..speech_encoders import SpeechEncoder
 from ..waveforms import SAMPLING_RATE
@@ -30,7 +31,6 @@ from .recordings import Recordings
 from .recordings import read_input
 from .shards import CARD
 from .shards import ShardFolder
-from .together import Together
 
 logger = logging.getLogger(__name__)
 

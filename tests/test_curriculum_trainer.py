@@ -24,7 +24,7 @@ from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.data_collator import EmoMMDataCollator
 from emomm.evaluation.chance import frequencies_loss
 from emomm.evaluation.learning_checks import FREQUENCIES_LOSS
-from emomm.features.sequences import EmotionRows
+from emomm.experiments.emotion_rows import EmotionRows
 from emomm.features.sequences import Sequences
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.resuming.resume_states import resume_states

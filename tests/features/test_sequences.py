@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emomm.data_collator import EmoMMDataCollator
-from emomm.features.sequences import EmotionRows
+from emomm.experiments.emotion_rows import EmotionRows
 from emomm.features.sequences import Sequences
 
 RANDOM = np.random.default_rng(0)
