@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # A README is read whole, or not at all.
 LONGEST_README = 9000
-SHORT = "--num_epochs 2 --curriculum_epochs 1 --store_dir store --no_report"
+SHORT = "--num_epochs 2 --curriculum_epochs 1 --store_dir store --no_report --floors false"
 # What the fixture and the tests below run, as it is printed.
 IS_RUN = re.compile(r"emomm (run quickstart|report runs/quickstart|predict \S+ emodb_emobank) .*|emomm recipes")
 
