@@ -9,19 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CURRICULUM_TYPES = (
-    "none",
-    "difficulty",
-    "inverse_difficulty",
-    "random",
-    "random_nested",
-    "random_matched",
-    "class_balance",
-    "model_confidence",
-    "preset_order",
-)
-PACINGS = ("linear", "sqrt", "log", "exponential")
-DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
+from ..choices import CURRICULUM_TYPES
+from ..choices import DIFFICULTY_METHODS
+from ..choices import PACINGS
 
 # Sign of x - prototype that counts as difficult, per (V, A, D). Classes that are not here: both directions count.
 DIFFICULT_DIRECTIONS = {"happy": (-1, -1, -1), "sad": (1, 1, 1), "anger": (1, -1, -1)}

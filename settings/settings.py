@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..choices import CURRICULUM_TYPES
+from ..choices import DIFFICULTY_METHODS
+from ..choices import PACINGS
 from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
 from .consistency import check_consistent
@@ -15,20 +18,6 @@ from .values import check
 
 LR_SCHEDULERS = ("cosine", "linear", "constant", "plateau", "step", "exponential", "cyclic", "curriculum", "none")
 TRACKERS = ("wandb", "tensorboard")
-# As `curriculum/` has them; not imported from there because that takes numpy, and `--help` should not.
-CURRICULUM_TYPES = (
-    "none",
-    "difficulty",
-    "inverse_difficulty",
-    "random",
-    "random_nested",
-    "random_matched",
-    "class_balance",
-    "model_confidence",
-    "preset_order",
-)
-PACINGS = ("linear", "sqrt", "log", "exponential")
-DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
 # (V, A, D) on 1-5: the prototypes of the original system's recipes.
 PROTOTYPES = {
     "neutral": [3.0, 2.5, 3.0],

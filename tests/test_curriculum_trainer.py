@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import CyclicLR
 from transformers import AutoModel
 from transformers import TrainerCallback
 
+from emomm.choices import CURRICULUM_TYPES
 from emomm.configuration_emomm import EmoMMConfig
-from emomm.curriculum.curriculum import CURRICULUM_TYPES
 from emomm.curriculum.curriculum import Curriculum
 from emomm.curriculum.curriculum import difficulty_weights
 from emomm.curriculum.curriculum import epoch_batches

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emomm.curriculum.curriculum import CURRICULUM_TYPES
-from emomm.curriculum.curriculum import PACINGS
+from emomm.choices import CURRICULUM_TYPES
+from emomm.choices import PACINGS
 from emomm.curriculum.curriculum import Curriculum
 from emomm.curriculum.curriculum import difficulty_weights
 from emomm.curriculum.curriculum import epoch_batches

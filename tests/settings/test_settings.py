@@ -11,10 +11,7 @@ from emomm.settings.consistency import FUSION_TYPES
 from emomm.settings.consistency import curriculum_notes
 from emomm.settings.recipe import RECIPES
 from emomm.settings.recipe import load_recipe
-from emomm.settings.settings import CURRICULUM_TYPES
-from emomm.settings.settings import DIFFICULTY_METHODS
 from emomm.settings.settings import FIELDS
-from emomm.settings.settings import PACINGS
 from emomm.settings.settings import Settings
 from emomm.settings.settings import settings_identity
 from emomm.settings.values import check
@@ -85,14 +82,6 @@ def test_every_field_has_one_short_sentence_of_help():
     for field in FIELDS.values():
         assert field.metadata["help"].endswith("."), field.name
         assert len(field.metadata["help"]) <= 120, field.name
-
-
-def test_names_are_those_of_the_modules():
-    from emomm.curriculum import curriculum
-
-    assert CURRICULUM_TYPES == curriculum.CURRICULUM_TYPES
-    assert PACINGS == curriculum.PACINGS
-    assert DIFFICULTY_METHODS == curriculum.DIFFICULTY_METHODS
 
 
 def test_experiments_override_shared_fields_and_the_command_line_overrides_both(write, no_transformers):

@@ -1,0 +1,15 @@
+"""Names that more than one room knows: what can be chosen. Imports nothing, so that `--help` is quick."""
+
+CURRICULUM_TYPES = (
+    "none",
+    "difficulty",
+    "inverse_difficulty",
+    "random",
+    "random_nested",
+    "random_matched",
+    "class_balance",
+    "model_confidence",
+    "preset_order",
+)
+PACINGS = ("linear", "sqrt", "log", "exponential")
+DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
