@@ -375,7 +375,8 @@ class _EpochControl(TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs):
         trainer = self.trainer
-        if args.curriculum_type == "model_confidence" and trainer.sampler.curriculum.active(round(state.epoch)):
+        curriculum = trainer.sampler.curriculum
+        if curriculum.needs("confidence") and curriculum.active(round(state.epoch)):
             trainer.sampler.confidence = trainer._confidence()
         if args.stop_after_epoch is not None and round(state.epoch) >= args.stop_after_epoch:
             control.should_training_stop = True  # and nothing is saved: from there, a resumed run would go on

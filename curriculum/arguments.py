@@ -31,7 +31,7 @@ class CurriculumTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "The collator makes exactly the model's inputs: nothing is left to remove."}
     )
-    curriculum_type: str = field(default="none", metadata={"help": "One of curriculum.CURRICULUM_TYPES."})
+    curriculum_type: str = field(default="none", metadata={"help": "A name in curriculum.curricula."})
     curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of curriculum.PACINGS."})
     curriculum_epochs: int = field(
         default=0,

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..choices import CURRICULUM_TYPES
 from ..choices import DIFFICULTY_METHODS
 from ..choices import PACINGS
+from ..errors import InputError
+from ..registry import in_a_line
+from .curricula import CURRICULA
+from .curricula import ORDER_STREAM
+from .curricula import EpochRows
+from .curricula import checked_pool
+from .curricula import checked_scores
+from .curricula import read_only
 
 # Sign of x - prototype that counts as difficult, per (V, A, D). Classes that are not here: both directions count.
 DIFFICULT_DIRECTIONS = {"happy": (-1, -1, -1), "sad": (1, 1, 1), "anger": (1, -1, -1)}
-
-# First word of every generator's seed. NumPy pads seeds with zeros, so that (seed, epoch) and (seed, epoch, 0) are
-# the same stream: without these the random pool and the first pass would draw the same numbers.
-_POOL_STREAM, _ORDER_STREAM, _NESTED_STREAM = 1, 2, 3
 
 
 def pacing_fraction(pacing: str, epoch: int, curriculum_epochs: int) -> float:
@@ -43,11 +46,6 @@ def pacing_fraction(pacing: str, epoch: int, curriculum_epochs: int) -> float:
     if pacing == "log":
         return float(np.log(epoch + 2) / np.log(curriculum_epochs + 1))
     return float(done**1.5)
-
-
-def pool_size(rows: int, fraction: float) -> int:
-    """int(N · fraction), and at least one row."""
-    return max(1, int(rows * fraction))
 
 
 def vad_difficulty(
@@ -157,11 +155,11 @@ class Curriculum:
     seen early (after three of ten epochs paced `sqrt` 83 %, where nested pools have let in 55 %).
 
     Args:
-        type: one of `CURRICULUM_TYPES`. `difficulty` easiest first; `inverse_difficulty` hardest first; `random` any
-            rows, drawn once per (seed, epoch); `random_nested` any rows, in one order per seed; `random_matched` any
-            rows of each class, in one order per seed, with the class mix of `difficulty`; `class_balance` class after
-            class; `model_confidence` random in epoch 0, then the rows that the model was surest of; `preset_order`
-            lowest first; `none` all rows, always.
+        type: one of `CURRICULUM_TYPES`, or a name that a user's own file registers. `difficulty` easiest first;
+            `inverse_difficulty` hardest first; `random` any rows, drawn once per (seed, epoch); `random_nested` any
+            rows, in one order per seed; `random_matched` any rows of each class, in one order per seed, with the class
+            mix of `difficulty`; `class_balance` class after class; `model_confidence` random in epoch 0, then the rows
+            that the model was surest of; `preset_order` lowest first; `none` all rows, always.
         pacing: one of `PACINGS`: how the pool grows.
         epochs: how many epochs the curriculum lasts; 0 means none.
         class_order: class numbers in the order in which `class_balance` lets them in; None for 0, 1, 2...
@@ -178,7 +176,7 @@ class Curriculum:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_choice("curriculum type", self.type, CURRICULUM_TYPES)
+        CURRICULA[self.type]  # raises where there is none
         _check_choice("pacing", self.pacing, PACINGS)
         if self.epochs < 0 or self.seed < 0:
             raise ValueError(f"epochs and seed must be at least 0, got epochs {self.epochs} and seed {self.seed}")
@@ -188,6 +186,10 @@ class Curriculum:
     def active(self, epoch: int) -> bool:
         """Whether the curriculum still holds rows back, or would if its pool were not full yet, in this epoch."""
         return self.type != "none" and epoch < self.epochs
+
+    def needs(self, score: str) -> bool:
+        """Whether it reads one of `curricula.SCORES`."""
+        return score in CURRICULA[self.type].needs
 
     def fraction(self, epoch: int) -> float:
         """The paced share of the training rows in this epoch: 1.0 where the curriculum is not active."""
@@ -205,62 +207,39 @@ class Curriculum:
 
         Args:
             labels: (N,) class numbers of the training rows.
-            difficulty: (N,) without NaN, for `difficulty`, `inverse_difficulty` and `random_matched`.
-            confidence: (N,) largest probability that the model gave in the epoch before, for `model_confidence`; not
-                read in epoch 0.
-            preset_order: (N,) without NaN, for `preset_order`.
+            difficulty: (N,) without NaN, where this type needs it, as the next two.
+            confidence: (N,) largest probability that the model gave in the epoch before; not read in epoch 0.
+            preset_order: (N,) without NaN.
 
         Raises:
             ValueError: scores that this type needs are missing, not one a row, or NaN.
+            InputError: a user's own curriculum failed, or gave what are no rows.
         """
         rows = len(labels)
         if rows == 0:
             raise ValueError("there are no training rows")
         if not self.active(epoch):
             return np.arange(rows, dtype=np.int64)
-        if self.type == "class_balance":
-            return self._class_pool(epoch, np.asarray(labels))
-        size = pool_size(rows, self.fraction(epoch))
-        if self.type == "random_matched":
-            easiest = _ascending("difficulty", difficulty, rows)[:size]
-            return self._matched_pool(np.asarray(labels), np.asarray(labels)[easiest])
-        if self.type == "random" or (self.type == "model_confidence" and epoch == 0):
-            order = np.random.default_rng((_POOL_STREAM, self.seed, epoch)).permutation(rows)
-        elif self.type == "random_nested":
-            order = self._one_order(rows)
-        elif self.type == "difficulty":
-            order = _ascending("difficulty", difficulty, rows)
-        elif self.type == "inverse_difficulty":
-            order = _ascending("difficulty", difficulty, rows, sign=-1)
-        elif self.type == "model_confidence":
-            order = _ascending("confidence", confidence, rows, sign=-1)
-        else:
-            order = _ascending("preset_order", preset_order, rows)
-        return np.sort(order[:size]).astype(np.int64)
-
-    def _one_order(self, rows: int) -> np.ndarray:
-        """A random order of the rows, the same in every epoch."""
-        return np.random.default_rng((_NESTED_STREAM, self.seed)).permutation(rows)
-
-    def _matched_pool(self, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """As many rows of each class as `wanted` has labels of it: the first of that class in one random order."""
-        order = self._one_order(len(labels))
-        by_class = order[np.argsort(labels[order], kind="stable")]
-        counts = np.bincount(labels)
-        starts = np.repeat(np.cumsum(counts) - counts, counts)  # (N,) where the class of each begins
-        entered = np.bincount(wanted, minlength=len(counts))[labels[by_class]]  # (N,) rows of its class that are in
-        return np.sort(by_class[np.arange(len(labels)) - starts < entered]).astype(np.int64)
-
-    def _class_pool(self, epoch: int, labels: np.ndarray) -> np.ndarray:
-        """All rows of the first min(C, int(fraction·C) + 1) of the C classes that occur among the training rows."""
-        present = np.unique(labels)
-        order = present if self.class_order is None else np.array(self.class_order)
-        unordered = np.setdiff1d(present, order)
-        if len(unordered):
-            raise ValueError(f"class_order {self.class_order} lacks class {unordered.tolist()} of the training rows")
-        order = order[np.isin(order, present)]
-        entered = min(len(order), int(self.fraction(epoch) * len(order)) + 1)
-        return np.flatnonzero(np.isin(labels, order[:entered])).astype(np.int64)
+        entry = CURRICULA[self.type]
+        given = {"difficulty": difficulty, "confidence": confidence, "preset_order": preset_order}
+        known = [name for name in entry.needs if epoch > 0 or name != "confidence"]
+        request = EpochRows(
+            read_only(np.asarray(labels)),
+            epoch,
+            self.epochs,
+            self.fraction(epoch),
+            self.seed,
+            self.class_order,
+            **{name: checked_scores(name, given[name], rows) for name in known},
+        )
+        if entry.file is None:
+            return checked_pool(self.type, entry.function(request), rows)
+        where = f"curriculum {self.type!r} in epoch {epoch}"
+        try:
+            pool = entry.function(request)
+        except Exception as error:
+            raise InputError(f"{where}: {in_a_line(error, entry.file)}") from error
+        return checked_pool(f"{where} ({entry.file})", pool, rows)
 
 
 def epoch_batches(rows: int, batch_size: int, multiple: int, speakers: np.ndarray | None = None) -> int:
@@ -321,7 +300,7 @@ def epoch_order(
     row_passes: list[np.ndarray] = []
     reached = 0
     while reached < length:
-        generator = np.random.default_rng((_ORDER_STREAM, seed, epoch, len(row_passes)))
+        generator = np.random.default_rng((ORDER_STREAM, seed, epoch, len(row_passes)))
         row_passes.append(generator.permutation(pool) if cut is None else cut.shuffled(generator))
         reached += len(row_passes[-1])
     return np.concatenate(row_passes)[:length]
@@ -398,16 +377,3 @@ def _checked_weights(weights: Sequence[float] | None) -> np.ndarray:
     if values.shape != (3,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(f"weighted difficulty needs three weights of at least 0, not all 0, got {weights}")
     return values
-
-
-def _ascending(what: str, scores: np.ndarray | None, rows: int, sign: int = 1) -> np.ndarray:
-    """Row indices by rising `sign · scores`, equal scores in the order of the rows."""
-    if scores is None:
-        raise ValueError(f"this curriculum needs the {what} of every training row, got none")
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.shape != (rows,) or np.isnan(scores).any():
-        raise ValueError(
-            f"{what} must be {rows} numbers, one a training row, got shape {scores.shape} "
-            f"with {int(np.isnan(scores).sum())} NaN"
-        )
-    return np.argsort(sign * scores, kind="stable")

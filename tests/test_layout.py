@@ -18,7 +18,7 @@ TRAVELS = {
     "speech_features", "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
     "configuration_emotion2vec", "modeling_emotion2vec",
 }  # fmt: skip
-GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes"}
+GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
 TRAINER = {"curriculum_trainer", "exporting"}
 
 # Room -> which it may import besides itself and the ground; `travels` are the files that go to the Hub. A room stands

@@ -11,6 +11,8 @@ import pytest
 
 from emomm.choices import CURRICULUM_TYPES
 from emomm.choices import PACINGS
+from emomm.curriculum.curricula import CURRICULA
+from emomm.curriculum.curricula import pool_size
 from emomm.curriculum.curriculum import Curriculum
 from emomm.curriculum.curriculum import difficulty_weights
 from emomm.curriculum.curriculum import epoch_batches
@@ -18,7 +20,6 @@ from emomm.curriculum.curriculum import epoch_order
 from emomm.curriculum.curriculum import fill_unrated
 from emomm.curriculum.curriculum import fit_prototypes
 from emomm.curriculum.curriculum import pacing_fraction
-from emomm.curriculum.curriculum import pool_size
 from emomm.curriculum.curriculum import pool_statistics
 from emomm.curriculum.curriculum import vad_difficulty
 
@@ -198,6 +199,10 @@ def test_pools_by_score_with_ties_in_the_order_of_the_rows():
     assert pool("inverse_difficulty", 3) == [0, 1, 2, 3, 4, 5, 8, 9]  # of the ties, rows 1 and 3 enter before 6
     assert pool("model_confidence", 1) == [0, 2, 8, 9]
     assert pool("model_confidence", 3) == [0, 1, 2, 3, 4, 5, 8, 9]
+
+
+def test_what_a_recipe_can_name_is_what_is_registered():
+    assert CURRICULA.names() == CURRICULUM_TYPES
 
 
 @pytest.mark.parametrize("curriculum_type", CURRICULUM_TYPES)

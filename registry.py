@@ -1,0 +1,118 @@
+"""Tables of functions by name, to which a user's own Python file adds: curricula and protocols."""
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands under a name.
+
+    Args:
+        function: what was registered.
+        needs: what it is to be given besides what every function of its table gets.
+        file: where it is from; None for EmoMM's own.
+    """
+
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+    file: str | None
+
+
+class Registry:
+    """Functions by name.
+
+    Args:
+        kind: what they are, in a word.
+        home: the module whose functions nobody can replace.
+        can_need: what a function may ask for.
+    """
+
+    def __init__(self, kind: str, home: str, can_need: Sequence[str] = ()):
+        self.kind, self.home, self.can_need = kind, home, tuple(can_need)
+        self._entries: dict[str, Entry] = {}
+        _REGISTRIES.append(self)
+
+    def register(self, name: str, needs: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+        """A decorator that puts a function under `name`.
+
+        Raises TypeError for what can't be called or no list of needs, ValueError for an unknown need, or a name that
+        is taken: by EmoMM, or by another file.
+        """
+        if isinstance(needs, str) or not set(needs) <= set(self.can_need):
+            raise ValueError(f"needs={needs!r} of the {self.kind} {name!r}: a list of any of {list(self.can_need)}")
+
+        def register(function: Callable) -> Callable:
+            if not callable(function):
+                raise TypeError(f"the {self.kind} {name!r} must be a function, got {function!r}")
+            file = None if function.__module__ == self.home else _file_of(function)
+            taken = self._entries.get(name)
+            if taken is not None and taken.file != file:
+                by = taken.file or "EmoMM itself"
+                raise ValueError(f"there is a {self.kind} {name!r} already, registered by {by}: choose another name")
+            self._entries[name] = Entry(function, tuple(needs), file)
+            return function
+
+        return register
+
+    def __getitem__(self, name: str) -> Entry:
+        """What is registered under `name`; raises ValueError that lists the known names."""
+        if name not in self._entries:
+            raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(self._entries)}")
+        return self._entries[name]
+
+    def names(self, file: str | None = None) -> tuple[str, ...]:
+        """The names, in the order in which they were registered: EmoMM's own, or those from a file."""
+        return tuple(name for name, entry in self._entries.items() if entry.file == file)
+
+    def forget(self, file: str) -> None:
+        """Takes out what is from a file."""
+        for name in self.names(file):
+            del self._entries[name]
+
+
+_REGISTRIES: list[Registry] = []
+_HASHES: dict[str, str] = {}  # of each file that was run, by its path
+
+
+def load_own(path: str | Path) -> None:
+    """Runs a user's file, which registers what is in it; once for the same content. It is a module of this package, so
+    that `from emomm import ...` and `from .curriculum... import ...` both work in it.
+
+    Raises whatever the file raises.
+    """
+    path = str(path)
+    content = Path(path).read_bytes()
+    if _HASHES.get(path) == hashlib.sha256(content).hexdigest():
+        return
+    for registry in _REGISTRIES:
+        registry.forget(path)
+    name = f"{__package__}.own_{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path))
+    sys.modules[name] = module
+    # The very content that counts for a run's identity: Python's own cache goes by the second and the size.
+    exec(compile(content, path, "exec"), module.__dict__)
+    _HASHES[path] = hashlib.sha256(content).hexdigest()
+
+
+def in_a_line(error: Exception, file: str | None) -> str:
+    """An error in a line: of code in a user's `file` with line and type, else its message."""
+    message = " ".join(str(error).split())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file:
+        lines, message = [error.lineno], error.msg
+    return f"{file}, line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
+
+
+def _file_of(function: Callable) -> str:
+    return getattr(sys.modules.get(function.__module__), "__file__", None) or function.__module__
+
+
+__all__ = ["Entry", "Registry", "in_a_line", "load_own"]
