@@ -21,6 +21,7 @@ _MODULES = {
     "waveforms": ("read_waveform",),
     "fusions": ("Fusion", "register_fusion"),
     "curriculum_trainer": ("CurriculumTrainer", "CurriculumTrainingArguments"),
+    "curriculum.curricula": ("EpochRows", "register_curriculum"),
     "curriculum.curriculum": ("Curriculum",),
     "curriculum.sampling": ("CurriculumSampler",),
     "corpora.loading": ("CorpusSpec", "load_corpus"),

@@ -27,7 +27,7 @@ class Entry:
 
 
 class Registry:
-    """Functions by name.
+    """Functions by name. Names of a user's file are known beside that file alone, so that two files can have the same.
 
     Args:
         kind: what they are, in a word.
@@ -37,14 +37,13 @@ class Registry:
 
     def __init__(self, kind: str, home: str, can_need: Sequence[str] = ()):
         self.kind, self.home, self.can_need = kind, home, tuple(can_need)
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str | None, dict[str, Entry]] = {None: {}}  # by file; None: of the running program
         _REGISTRIES.append(self)
 
     def register(self, name: str, needs: Sequence[str] = ()) -> Callable[[Callable], Callable]:
         """A decorator that puts a function under `name`.
 
-        Raises TypeError for what can't be called or no list of needs, ValueError for an unknown need, or a name that
-        is taken: by EmoMM, or by another file.
+        Raises TypeError for what can't be called, ValueError for an unknown need, or a name that is EmoMM's own.
         """
         if isinstance(needs, str) or not set(needs) <= set(self.can_need):
             raise ValueError(f"needs={needs!r} of the {self.kind} {name!r}: a list of any of {list(self.can_need)}")
@@ -52,49 +51,60 @@ class Registry:
         def register(function: Callable) -> Callable:
             if not callable(function):
                 raise TypeError(f"the {self.kind} {name!r} must be a function, got {function!r}")
-            file = None if function.__module__ == self.home else _file_of(function)
-            taken = self._entries.get(name)
-            if taken is not None and taken.file != file:
-                by = taken.file or "EmoMM itself"
-                raise ValueError(f"there is a {self.kind} {name!r} already, registered by {by}: choose another name")
-            self._entries[name] = Entry(function, tuple(needs), file)
+            taken = self._entries[None].get(name)
+            if taken is not None and taken.file is None:
+                raise ValueError(f"the {self.kind} {name!r} is EmoMM's own: choose another name")
+            module = getattr(function, "__module__", "") or ""
+            file = None if module == self.home else getattr(sys.modules.get(module), "__file__", None) or module
+            of_file = self._entries.setdefault(file if module.startswith(_OWN) else None, {})
+            of_file[name] = Entry(function, tuple(needs), file)
             return function
 
         return register
 
-    def __getitem__(self, name: str) -> Entry:
-        """What is registered under `name`; raises ValueError that lists the known names."""
-        if name not in self._entries:
-            raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(self._entries)}")
-        return self._entries[name]
+    def get(self, name: str, file: str | None = None) -> Entry:
+        """What is registered under `name`, by EmoMM, the running program, or a user's `file`.
+
+        Raises ValueError that lists the known names.
+        """
+        known = {**self._entries[None], **self._entries.get(file, {})}
+        if name not in known:
+            raise ValueError(f"unknown {self.kind} {name!r}: choose one of {', '.join(known)}")
+        return known[name]
 
     def names(self, file: str | None = None) -> tuple[str, ...]:
-        """The names, in the order in which they were registered: EmoMM's own, or those from a file."""
-        return tuple(name for name, entry in self._entries.items() if entry.file == file)
+        """The names, in the order in which they were registered: those of a file, or those known without one."""
+        return tuple(self._entries.get(file, ()))
 
     def forget(self, file: str) -> None:
         """Takes out what is from a file."""
-        for name in self.names(file):
-            del self._entries[name]
+        self._entries.pop(file, None)
 
 
+_OWN = f"{__package__}.own_"
 _REGISTRIES: list[Registry] = []
 _HASHES: dict[str, str] = {}  # of each file that was run, by its path
 
 
-def load_own(path: str | Path) -> None:
+def load_own(path: str | Path, again: bool = True) -> None:
     """Runs a user's file, which registers what is in it; once for the same content. It is a module of this package, so
     that `from emomm import ...` and `from .curriculum... import ...` both work in it.
+
+    Args:
+        path: of the file.
+        again: run it again where it has changed. Not while a job runs, which was planned with what was there before.
 
     Raises whatever the file raises.
     """
     path = str(path)
+    if path in _HASHES and not again:
+        return
     content = Path(path).read_bytes()
     if _HASHES.get(path) == hashlib.sha256(content).hexdigest():
         return
     for registry in _REGISTRIES:
         registry.forget(path)
-    name = f"{__package__}.own_{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+    name = f"{_OWN}{hashlib.sha256(path.encode()).hexdigest()[:16]}"
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path))
     sys.modules[name] = module
     # The very content that counts for a run's identity: Python's own cache goes by the second and the size.
@@ -109,10 +119,6 @@ def in_a_line(error: Exception, file: str | None) -> str:
     if isinstance(error, SyntaxError) and error.filename == file:
         lines, message = [error.lineno], error.msg
     return f"{file}, line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
-
-
-def _file_of(function: Callable) -> str:
-    return getattr(sys.modules.get(function.__module__), "__file__", None) or function.__module__
 
 
 __all__ = ["Entry", "Registry", "in_a_line", "load_own"]

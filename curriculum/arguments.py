@@ -32,6 +32,9 @@ class CurriculumTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "The collator makes exactly the model's inputs: nothing is left to remove."}
     )
     curriculum_type: str = field(default="none", metadata={"help": "A name in curriculum.curricula."})
+    curriculum_module: str | None = field(
+        default=None, metadata={"help": "Python file that registers curricula of the user's own."}
+    )
     curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of curriculum.PACINGS."})
     curriculum_epochs: int = field(
         default=0,
@@ -125,6 +128,7 @@ class CurriculumTrainingArguments(TrainingArguments):
             epochs=self.curriculum_epochs,
             class_order=order,
             seed=self.seed,
+            module=self.curriculum_module,
         )
 
 

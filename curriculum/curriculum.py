@@ -12,7 +12,9 @@ import numpy as np
 from ..choices import DIFFICULTY_METHODS
 from ..choices import PACINGS
 from ..errors import InputError
+from ..registry import Entry
 from ..registry import in_a_line
+from ..registry import load_own
 from .curricula import CURRICULA
 from .curricula import ORDER_STREAM
 from .curricula import EpochRows
@@ -164,6 +166,7 @@ class Curriculum:
         epochs: how many epochs the curriculum lasts; 0 means none.
         class_order: class numbers in the order in which `class_balance` lets them in; None for 0, 1, 2...
         seed: seed of the random pools.
+        module: path of a Python file that registers curricula of the user's own.
 
     Raises:
         ValueError: a value that is not allowed; the message lists the choices.
@@ -174,9 +177,12 @@ class Curriculum:
     epochs: int = 0
     class_order: tuple[int, ...] | None = None
     seed: int = 0
+    module: str | None = None
 
     def __post_init__(self) -> None:
-        CURRICULA[self.type]  # raises where there is none
+        if self.module is not None:
+            load_own(self.module, again=False)
+        CURRICULA.get(self.type, self.module)  # raises where there is none
         _check_choice("pacing", self.pacing, PACINGS)
         if self.epochs < 0 or self.seed < 0:
             raise ValueError(f"epochs and seed must be at least 0, got epochs {self.epochs} and seed {self.seed}")
@@ -189,7 +195,11 @@ class Curriculum:
 
     def needs(self, score: str) -> bool:
         """Whether it reads one of `curricula.SCORES`."""
-        return score in CURRICULA[self.type].needs
+        return score in self._entry.needs
+
+    @property
+    def _entry(self) -> Entry:
+        return CURRICULA.get(self.type, self.module)
 
     def fraction(self, epoch: int) -> float:
         """The paced share of the training rows in this epoch: 1.0 where the curriculum is not active."""
@@ -220,7 +230,7 @@ class Curriculum:
             raise ValueError("there are no training rows")
         if not self.active(epoch):
             return np.arange(rows, dtype=np.int64)
-        entry = CURRICULA[self.type]
+        entry = self._entry
         given = {"difficulty": difficulty, "confidence": confidence, "preset_order": preset_order}
         known = [name for name in entry.needs if epoch > 0 or name != "confidence"]
         request = EpochRows(

@@ -139,6 +139,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "early_stopping_patience": settings.early_stopping_patience,
         "early_stopping_threshold": settings.early_stopping_threshold,
         "curriculum_type": curriculum,
+        "curriculum_module": settings.curriculum_module,
         "curriculum_epochs": settings.curriculum_epochs,
         "curriculum_pacing": settings.curriculum_pacing,
         "class_order": None if order is None else [labels.index(name) for name in order],

@@ -10,6 +10,7 @@ import numpy as np
 from ..corpora.loading import UNKNOWN
 from ..corpora.loading import Corpus
 from ..corpora.names import look_alikes
+from ..curriculum.curricula import CURRICULA
 from ..curriculum.curriculum import fill_unrated
 from ..curriculum.curriculum import fit_prototypes
 from ..curriculum.curriculum import vad_difficulty
@@ -33,7 +34,6 @@ _WITHOUT_DIFFICULTY = (
     "set use_curriculum_learning and use_difficulty_scaling to false, choose a curriculum_type that needs none "
     "(random, class_balance, model_confidence), or set difficulty_from_corpus for a corpus that has such a column"
 )
-_BY_DIFFICULTY = ("difficulty", "inverse_difficulty", "random_matched")
 
 
 @dataclass
@@ -146,11 +146,11 @@ class ExperimentData:
 
     def _check_difficulty(self, where: str) -> None:
         settings = self.settings
-        if settings.use_curriculum_learning and settings.curriculum_type == "preset_order":
+        if self._curriculum_needs("preset_order"):
             for corpus in self.train:
                 if corpus.curriculum_order is None or np.isnan(corpus.curriculum_order).any():
                     raise InputError(
-                        f"{where}: curriculum_type is preset_order, but {corpus.name} has no complete "
+                        f"{where}: curriculum_type is {settings.curriculum_type}, but {corpus.name} has no complete "
                         "curriculum_order column"
                     )
         if not self.needs_difficulty:
@@ -175,9 +175,12 @@ class ExperimentData:
     @property
     def needs_difficulty(self) -> bool:
         """Whether training uses the rows' difficulty."""
+        return self._curriculum_needs("difficulty") or self.settings.use_difficulty_scaling
+
+    def _curriculum_needs(self, score: str) -> bool:
         settings = self.settings
-        by_difficulty = settings.use_curriculum_learning and settings.curriculum_type in _BY_DIFFICULTY
-        return by_difficulty or settings.use_difficulty_scaling
+        chosen = CURRICULA.get(settings.curriculum_type, settings.curriculum_module)
+        return settings.use_curriculum_learning and score in chosen.needs
 
     # ---- columns ----------------------------------------------------------------------------------------------------
 

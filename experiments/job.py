@@ -45,6 +45,8 @@ from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors
+from .own_modules import load_own_modules
+from .own_modules import own_inputs
 from .progress import JobProgress
 from .run import Run
 from .run import RunFailed
@@ -148,6 +150,7 @@ def plan_experiment(
 
 
 def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
+    load_own_modules(settings)
     specs = resolve_specs(settings.corpora, settings.corpus)
 
     def corpus(name: str, setting: str) -> Corpus:
@@ -198,8 +201,9 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             data.note_shared(folds)
         for fold in folds:
             place = folder / settings.slug / f"seed-{seed}" / fold.name
-            runs.append(Run(settings, seed, fold, place, inputs))
-            experiment.check(runs[-1])
+            planned = Run(settings, seed, fold, place, inputs)
+            experiment.check(planned)
+            runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
     return runs
 
 

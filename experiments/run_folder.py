@@ -151,7 +151,9 @@ def _difference(before: dict[str, Any], run: "Run") -> str:
     if "settings" not in before:
         return f"which ones, its {RUN} no longer says"
     inputs = json.loads(json.dumps(run.inputs, default=str))
-    old, new = ({**each["settings"], "processes": each["processes"]} for each in (before, inputs))
+    old, new = (
+        {**each["settings"], "processes": each["processes"], **each.get("own", {})} for each in (before, inputs)
+    )
     keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     parts = [f"{key} was {show(old.get(key))}, now {show(new.get(key))}" for key in keys]
     old, new = before["corpora"], inputs["corpora"]

@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 from typing import Any
 
+from ..choices import CURRICULUM_TYPES
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 FUSION_TYPES = ("cross_attention", "concat", "gated", "adaptive")
+# What a user's own file adds to: the setting, the names that are EmoMM's, and the setting of the file.
+OWN = (
+    ("fusion_type", FUSION_TYPES, "fusion_module"),
+    ("curriculum_type", CURRICULUM_TYPES, "curriculum_module"),
+)
 
 _POSITIVE: tuple[Any, dict] = (float, {"above": 0})
 _EPOCHS: tuple[Any, dict] = (int, {"min": 1})
@@ -64,13 +70,8 @@ def check_consistent(s: "Settings") -> None:
     both = sorted(set(s.training_corpora) & set(s.test_datasets or ()))
     if both:
         raise InputError(f"test_datasets holds {both[0]!r}, which train_dataset holds too: test on other corpora.")
-    if s.fusion_module is None and s.fusion_type not in FUSION_TYPES:
-        raise InputError(
-            f"fusion_type is {show(s.fusion_type)}, but must be one of {', '.join(FUSION_TYPES)}, or a name that the "
-            f"file given as fusion_module registers.{nearest(s.fusion_type, FUSION_TYPES)}"
-        )
-    if s.fusion_module is not None and not (s.fusion_module.endswith(".py") and os.path.isfile(s.fusion_module)):
-        raise InputError(f"fusion_module is {show(s.fusion_module)}, but must be a Python file (.py) that is there.")
+    for key, names, module in OWN:
+        _check_own(s, key, names, module)
     uses_heads = s.modality == "both" and s.fusion_type == "cross_attention"
     if uses_heads and s.fusion_hidden_dim % s.num_attention_heads:
         raise InputError(
@@ -89,6 +90,18 @@ def check_consistent(s: "Settings") -> None:
         )
     _check_curriculum(s)
     _check_scheduler(s)
+
+
+def _check_own(s: "Settings", key: str, names: tuple[str, ...], module: str) -> None:
+    """The part of `check_consistent` about a name that a user's own file can register."""
+    name, file = getattr(s, key), getattr(s, module)
+    if file is None and name not in names:
+        raise InputError(
+            f"{key} is {show(name)}, but must be one of {', '.join(names)}, or a name that the file given as {module} "
+            f"registers.{nearest(name, names)}"
+        )
+    if file is not None and not (file.endswith(".py") and os.path.isfile(file)):
+        raise InputError(f"{module} is {show(file)}, but must be a Python file (.py) that is there.")
 
 
 def _check_curriculum(s: "Settings") -> None:

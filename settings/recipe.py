@@ -15,6 +15,7 @@ from ..errors import FromText
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
+from .consistency import OWN
 from .settings import FIELDS
 from .settings import Settings
 from .settings import check_setting
@@ -170,8 +171,9 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
             names = {*FIELDS, *ALIASES, *others} - {"training_arguments", key}
             extra = checked.setdefault("training_arguments", {})
             extra[key] = training_argument(key, value, where, names)
-    if checked.get("fusion_module"):
-        checked["fusion_module"] = _absolute(checked["fusion_module"], folder)
+    for _, _, module in OWN:
+        if checked.get(module):
+            checked[module] = _absolute(checked[module], folder)
     if checked.get("text_model_name", "").startswith((".", "~")):
         checked["text_model_name"] = _absolute(checked["text_model_name"], folder)
     if "corpus" in checked:

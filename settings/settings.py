@@ -13,6 +13,7 @@ from ..choices import DIFFICULTY_METHODS
 from ..choices import PACINGS
 from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
+from .consistency import OWN
 from .consistency import check_consistent
 from .values import check
 
@@ -117,7 +118,12 @@ class Settings:
     )
 
     use_curriculum_learning: bool = _curriculum(False, "Start with a part of the training rows.")
-    curriculum_type: str = _curriculum("difficulty", "Which rows come first.", choices=CURRICULUM_TYPES)
+    curriculum_type: str = _curriculum(
+        "difficulty",
+        "Which rows come first, by one of these names or one that curriculum_module registers.",
+        names=CURRICULUM_TYPES,
+    )
+    curriculum_module: str | None = _curriculum(None, "Python file with an own curriculum.")
     curriculum_epochs: int = _curriculum(
         15, "Epochs until all rows are in, at most num_epochs; 0 is no curriculum.", min=0
     )
@@ -216,7 +222,7 @@ _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metr
 
 
 def settings_identity(settings: Settings) -> dict[str, Any]:
-    """The settings that can change a run's result, as plain JSON values; an own fusion by its file's SHA-256.
+    """The settings that can change a run's result, as plain JSON values; a user's own file by its SHA-256.
 
     The seed is no part of it (a run has one of `seeds`), nor is any path.
     """
@@ -227,8 +233,12 @@ def settings_identity(settings: Settings) -> dict[str, Any]:
     identity["training_arguments"] = {
         key: value for key, value in settings.training_arguments.items() if not _NO_IDENTITY_TRAINING.fullmatch(key)
     }
-    if settings.fusion_module is not None:
-        identity["fusion_module"] = hashlib.sha256(Path(settings.fusion_module).read_bytes()).hexdigest()
+    for key, names, module in OWN:
+        file = identity[module]
+        if module != "fusion_module" and (file is None or identity[key] in names):
+            del identity[module]  # EmoMM's own are never those of the file
+        elif file is not None:
+            identity[module] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return identity
 
 

@@ -124,7 +124,7 @@ def check(name: str, value: Any, kind: Any, limits: Mapping[str, Any], where: st
         name: the setting, for the message.
         value: what was given; a `FromText` is read as `kind` first.
         kind: a type annotation: bool, int, float, str, None, Any, an Enum, Literal, list, dict, and unions of them.
-        limits: any of `choices` (of texts), `min`, `max`, `above`, `below` (of numbers, also within lists and dicts).
+        limits: any of `choices` (of texts), `names` (of texts, those that come along), `min`, `max`, `above`, `below` (of numbers, also within lists and dicts).
         where: file and experiment, for the message.
 
     Raises:
@@ -145,6 +145,10 @@ def check(name: str, value: Any, kind: Any, limits: Mapping[str, Any], where: st
     return converted
 
 
+def _text(limits: Mapping[str, Any]) -> str:
+    return f"{', '.join(limits['names'])}, or another name" if "names" in limits else "text"
+
+
 def describe(kind: Any, limits: Mapping[str, Any]) -> str:
     """What `kind` within `limits` allows, in words: "a number above 0, or null"."""
     if _enum_values(kind):
@@ -153,7 +157,7 @@ def describe(kind: Any, limits: Mapping[str, Any]) -> str:
         bool: "true or false",
         int: "a whole number" + _bounds(limits),
         float: "a number" + _bounds(limits),
-        str: "one of " + ", ".join(limits["choices"]) if "choices" in limits else "text",
+        str: "one of " + ", ".join(limits["choices"]) if "choices" in limits else _text(limits),
         type(None): "null",
     }
     arms, parts = _arms(kind), []

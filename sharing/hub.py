@@ -43,6 +43,7 @@ from ..job_folder import find_experiment
 from ..job_folder import slug_of
 from ..processes import process_state
 from ..reporting.report_data import file_stem
+from ..settings.consistency import OWN
 from ..settings.settings import Settings
 from .card_results import CardFacts
 from .compared import job_choices
@@ -304,7 +305,8 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
 
 def _private(folder: Path, settings: Settings) -> list[str]:
     """What must be in no file that is shared: paths of this machine, and the token."""
-    given = [settings.output_dir, settings.store_dir, settings.fusion_module, settings.text_model_name]
+    given = [settings.output_dir, settings.store_dir, settings.text_model_name]
+    given += [getattr(settings, module) for _, _, module in OWN]
     given += [*settings.corpus.values(), *(spec.get("path") for spec in settings.corpora.values())]
     paths = [text for text in given if text and os.path.isabs(text)]
     paths += [str(path) for path in (folder.resolve(), Path.cwd(), Path.home()) if len(path.parts) > 1]

@@ -1,0 +1,82 @@
+"""A user's own curriculum: loaded and tried before anything trains, and part of what identifies a run."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from ..curriculum.curricula import CURRICULA
+from ..curriculum.curriculum import Curriculum
+from ..errors import InputError
+from ..errors import nearest
+from ..errors import show
+from ..registry import Registry
+from ..registry import in_a_line
+from ..registry import load_own
+from ..settings.settings import Settings
+from .training import Experiment
+from .training import Run
+
+_TABLES: tuple[tuple[str, str, Registry], ...] = (("curriculum_type", "curriculum_module", CURRICULA),)
+
+
+def load_own_modules(settings: Settings) -> None:
+    """Runs the files that the settings name. Raises InputError for one that fails, or doesn't register the name."""
+    where = f"experiment {settings.name!r}"
+    for key, module, table in _TABLES:
+        file, name = getattr(settings, module), getattr(settings, key)
+        if file is None:
+            continue
+        try:
+            load_own(file)
+        except Exception as error:  # noqa: BLE001 a user's file can raise anything
+            raise InputError(f"{where}: {module} {in_a_line(error, file)}") from error
+        own = table.names(file)
+        if name not in (*table.names(), *own):
+            registers = f"registers {', '.join(own)}" if own else "registers none"
+            raise InputError(
+                f"{where}: {key} is {show(name)}, but must be one of {', '.join(table.names())}, or a name that "
+                f"{file} registers: it {registers}.{nearest(name, own)}"
+            )
+
+
+def own_inputs(experiment: Experiment, run: Run) -> dict[str, Any]:
+    """What a user's own curriculum gives to a run, as what else can change its result: hashes of the rows. So a file
+    that it reads counts, too.
+
+    Raises InputError where it fails, gives what are no rows, or gives others when asked again.
+    """
+    found = {}
+    settings = experiment.settings
+    if settings.use_curriculum_learning and settings.curriculum_type not in CURRICULA.names():
+        try:
+            found["rows of curriculum_module"] = _pools(experiment, run)
+        except InputError as error:
+            raise InputError(f"experiment {settings.name!r}, fold {run.fold.name}: {error}") from error
+    return {"own": found} if found else {}
+
+
+def _pools(experiment: Experiment, run: Run) -> str:
+    """Hash of the rows of all epochs, with a confidence that is made up where one is asked for."""
+    data, curriculum = experiment.data, experiment.arguments(run).curriculum()
+    train_rows = data.rows(run.fold.train)
+    labels, order = data.label_ids[train_rows], data.own_curriculum_order[train_rows]
+    difficulty = data.difficulty(train_rows)[1] if curriculum.needs("difficulty") else None
+    confidence = np.random.default_rng(0).random(len(train_rows))
+    digest = hashlib.sha256()
+    for epoch in range(curriculum.epochs):
+        once, again = (curriculum.pool(epoch, labels, difficulty, confidence, order) for _ in range(2))
+        if not np.array_equal(once, again):
+            raise InputError(_not_the_same(curriculum, epoch))
+        digest.update(once.tobytes() + b"|")
+    return digest.hexdigest()
+
+
+def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
+    return (
+        f"curriculum {curriculum.type!r} gave other rows when it was asked a second time in epoch {epoch} "
+        f"({curriculum.module}): what it draws must follow from rows.seed and rows.epoch"
+    )
+
+
+__all__ = ["load_own_modules", "own_inputs"]
