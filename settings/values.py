@@ -124,7 +124,8 @@ def check(name: str, value: Any, kind: Any, limits: Mapping[str, Any], where: st
         name: the setting, for the message.
         value: what was given; a `FromText` is read as `kind` first.
         kind: a type annotation: bool, int, float, str, None, Any, an Enum, Literal, list, dict, and unions of them.
-        limits: any of `choices` (of texts), `names` (of texts, those that come along), `min`, `max`, `above`, `below` (of numbers, also within lists and dicts).
+        limits: any of `choices` (of texts), `names` (of texts: some, to be told), `min`, `max`, `above`, `below` (of
+            numbers, also within lists and dicts).
         where: file and experiment, for the message.
 
     Raises:
