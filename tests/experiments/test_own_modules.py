@@ -10,7 +10,7 @@ from emomm.cli import main as cli
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiments import job
-from emomm.settings.settings import load_recipe
+from emomm.settings.recipe import load_recipe
 
 HEAD = "import numpy as np\nfrom emomm import register_curriculum\n\n"
 # Reads what it is sure of, and a file beside it: the first class late.
