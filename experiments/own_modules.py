@@ -14,8 +14,8 @@ from ..registry import Registry
 from ..registry import in_a_line
 from ..registry import load_own
 from ..settings.settings import Settings
+from .run import Run
 from .training import Experiment
-from .training import Run
 
 _TABLES: tuple[tuple[str, str, Registry], ...] = (("curriculum_type", "curriculum_module", CURRICULA),)
 
