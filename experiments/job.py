@@ -45,6 +45,7 @@ from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors
+from .own_modules import check_agreement
 from .own_modules import load_own_modules
 from .own_modules import own_inputs
 from .progress import JobProgress
@@ -98,6 +99,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     encoders: Encoders = {}
     experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
     plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
+    check_agreement([run for runs in plans for run in runs], state)
     changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
     _say_notes(recipe, loaded, experiments)
     if dry_run:

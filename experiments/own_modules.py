@@ -4,6 +4,8 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from ..curriculum.curricula import CURRICULA
 from ..curriculum.curriculum import Curriculum
@@ -72,6 +74,23 @@ def _pools(experiment: Experiment, run: Run) -> str:
     return digest.hexdigest()
 
 
+def check_agreement(runs: list[Run], state: PartialState) -> None:
+    """Raises InputError, in all processes, where what a user's own file gave differs between them. All must call it.
+
+    Asked twice in one process it may give the same and still not in another: the order of a set of texts is such.
+    """
+    of_each = gather_object([[run.identity for run in runs]]) if state.num_processes > 1 else []
+    for number, own in enumerate(of_each):
+        for run, one, other in zip(runs, of_each[0], own, strict=True):
+            if one != other and "own" in run.inputs:
+                files = ", ".join(file for _, module, _ in _TABLES if (file := getattr(run.settings, module)))
+                raise InputError(
+                    f"{run}: what {files} gives is not the same in process 0 and process {number}: it must follow "
+                    "from what it is given alone (the order of a set of texts, hash() of a text, the time and "
+                    "unseeded draws differ between processes)"
+                )
+
+
 def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
     return (
         f"curriculum {curriculum.type!r} gave other rows when it was asked a second time in epoch {epoch} "
@@ -79,4 +98,4 @@ def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
     )
 
 
-__all__ = ["load_own_modules", "own_inputs"]
+__all__ = ["check_agreement", "load_own_modules", "own_inputs"]

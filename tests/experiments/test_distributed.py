@@ -31,6 +31,21 @@ from emomm.curriculum.curriculum import epoch_order
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+# A curriculum of a user's: rows of odd numbers by what the model is sure of; and one that no two processes agree on.
+OWN = {"curriculum_type": "odd_rows"}
+MINE = """
+import os
+from emomm import register_curriculum
+
+@register_curriculum("odd_rows", needs=["confidence"])
+def odd_rows(rows):
+    order = rows.random_order() if rows.confidence is None else rows.descending("confidence")
+    return order[order % 2 == 1][: 5 + rows.epoch]
+
+@register_curriculum("of_a_process")
+def of_a_process(rows):
+    return [int(os.environ["RANK"])]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +56,10 @@ def folder(tmp_path_factory):
         folder,
         text_model_name=tiny_encoder(folder / "encoder", hidden=16),
         fusion_type="adaptive",
-        experiments=[{"name": "both", "save_seconds": 0}, {"name": "words", "modality": "text"}],
+        curriculum_module="mine.py",
+        experiments=[{"name": "both", "save_seconds": 0}, {"name": "words", "modality": "text", **OWN}],
     )
+    (folder / "mine.py").write_text(MINE)
     worker = ROOT / "tests" / "two_processes.py"
     done = subprocess.run(
         [*LAUNCHER, str(worker), str(folder), str(recipe)],
@@ -52,6 +69,7 @@ def folder(tmp_path_factory):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-5000:]
+    (folder / "stderr.txt").write_text(done.stderr)
     return folder
 
 
@@ -82,6 +100,26 @@ def test_ranks_take_the_batches_of_one_order_in_turn(ranks):
         order = np.concatenate(batches[epoch * ROWS : (epoch + 1) * ROWS])
         assert len(set(order[:size].tolist())) == size == len(set(order.tolist()))  # no row twice within a pass
     assert [rank["whole"]["rows"] for rank in ranks][0] != [rank["whole"]["rows"] for rank in ranks][1]
+
+
+def test_both_ranks_draw_from_the_pools_of_a_users_own_curriculum(ranks):
+    """Together the pool of each epoch, over and over, no row twice within a pass, whatever the model is sure of."""
+    batches = in_turn(ranks, "own")
+    for epoch, size in ((0, 5), (1, 6)):
+        order = np.concatenate(batches[epoch * ROWS : (epoch + 1) * ROWS])
+        pool = set(order.tolist())
+        assert len(pool) == size and all(row % 2 for row in pool)
+        for first in range(0, ROWS - size, size):
+            assert set(order[first : first + size].tolist()) == pool
+    assert sorted(np.concatenate(batches[2 * ROWS :])) == list(range(ROWS))
+    assert ranks[0]["own"]["weights"] == ranks[1]["own"]["weights"]
+
+
+def test_a_curriculum_that_differs_between_processes_is_refused(ranks, folder):
+    for rank in ranks:
+        assert rank["disagreeing"] == 2
+    said = (folder / "stderr.txt").read_text()
+    assert "not the same in process 0 and process 1" in said and str(folder / "mine.py") in said
 
 
 def test_speaker_batches_on_two_ranks(ranks):
