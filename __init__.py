@@ -22,7 +22,7 @@ _MODULES = {
     "fusions": ("Fusion", "register_fusion"),
     "curriculum_trainer": ("CurriculumTrainer", "CurriculumTrainingArguments"),
     "curriculum.curricula": ("EpochRows", "register_curriculum"),
-    "curriculum.curriculum": ("Curriculum",),
+    "curriculum.pool": ("Curriculum",),
     "curriculum.sampling": ("CurriculumSampler",),
     "corpora.loading": ("CorpusSpec", "load_corpus"),
     "evaluation.metrics": ("EmotionMetric",),

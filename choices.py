@@ -13,3 +13,9 @@ CURRICULUM_TYPES = (
 )
 PACINGS = ("linear", "sqrt", "log", "exponential")
 DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
+
+
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError that lists the choices where the value is none of them."""
+    if value not in choices:
+        raise ValueError(f"unknown {what} {value!r}: choose one of {', '.join(choices)}")

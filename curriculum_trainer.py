@@ -14,7 +14,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.training_args import OptimizerNames
 
 from .curriculum.arguments import CurriculumTrainingArguments
-from .curriculum.curriculum import pool_statistics
+from .curriculum.pool import pool_statistics
 from .curriculum.sampling import CurriculumSampler
 from .curriculum.schedules import build_schedule
 from .evaluation.chance import frequencies_loss

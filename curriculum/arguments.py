@@ -8,7 +8,7 @@ from transformers import Trainer
 from transformers import TrainingArguments
 from transformers import get_scheduler
 
-from .curriculum import Curriculum
+from .pool import Curriculum
 from .schedules import SCHEDULES
 from .schedules import build_schedule
 
@@ -35,7 +35,7 @@ class CurriculumTrainingArguments(TrainingArguments):
     curriculum_module: str | None = field(
         default=None, metadata={"help": "Python file that registers curricula of the user's own."}
     )
-    curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of curriculum.PACINGS."})
+    curriculum_pacing: str = field(default="sqrt", metadata={"help": "One of choices.PACINGS."})
     curriculum_epochs: int = field(
         default=0,
         metadata={

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from .curriculum import Curriculum
-from .curriculum import epoch_batches
-from .curriculum import epoch_order
+from .order import epoch_batches
+from .order import epoch_order
+from .pool import Curriculum
 
 
 class CurriculumSampler(Sampler[int]):

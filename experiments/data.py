@@ -11,9 +11,9 @@ from ..corpora.loading import UNKNOWN
 from ..corpora.loading import Corpus
 from ..corpora.names import look_alikes
 from ..curriculum.curricula import CURRICULA
-from ..curriculum.curriculum import fill_unrated
-from ..curriculum.curriculum import fit_prototypes
-from ..curriculum.curriculum import vad_difficulty
+from ..curriculum.difficulty import fill_unrated
+from ..curriculum.difficulty import fit_prototypes
+from ..curriculum.difficulty import vad_difficulty
 from ..errors import InputError
 from ..evaluation.protocols import Fold
 from ..evaluation.protocols import Part

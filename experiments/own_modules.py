@@ -8,7 +8,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from ..curriculum.curricula import CURRICULA
-from ..curriculum.curriculum import Curriculum
+from ..curriculum.pool import Curriculum
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from emomm.curriculum.curriculum import Curriculum
+from emomm.curriculum.pool import Curriculum
 from emomm.curriculum.sampling import CurriculumSampler
 
 ROWS, BATCH = 26, 4

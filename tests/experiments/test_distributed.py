@@ -25,9 +25,9 @@ from tiny_encoders import tiny_encoder
 from two_processes import STOPPED_AFTER
 from two_processes import WEIGHTED
 
-from emomm.curriculum.curriculum import Curriculum
-from emomm.curriculum.curriculum import epoch_batches
-from emomm.curriculum.curriculum import epoch_order
+from emomm.curriculum.order import epoch_batches
+from emomm.curriculum.order import epoch_order
+from emomm.curriculum.pool import Curriculum
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,151 @@
+"""The order of an epoch, as numbers and as the plain iterator that several processes share."""
+
+import hashlib
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emomm.curriculum.order import epoch_batches
+from emomm.curriculum.order import epoch_order
+from emomm.curriculum.pool import Curriculum
+
+
+def corpus_of(rows):
+    """Speakers of unequal size, names that do not sort by size, and one with a single row."""
+    speakers = np.random.default_rng(rows).choice(["d", "a", "c", "b"], rows, p=[0.1, 0.2, 0.3, 0.4])
+    speakers[rows // 2] = "one row"
+    return speakers
+
+
+def pools_of(rows):
+    """The whole, three quarters, and one smaller than a batch; the one-row speaker in each."""
+    shuffled = np.random.default_rng(1).permutation(np.delete(np.arange(rows), rows // 2))
+    return [np.sort(np.append(shuffled[: size - 1], rows // 2)) for size in (rows, rows * 3 // 4, 9)]
+
+
+COMBINATIONS = list(product((203, 339, 1001), (16, 64), (1, 2, 3), (1, 2)))
+
+
+@pytest.mark.parametrize(("rows", "batch_size", "world", "accumulation"), COMBINATIONS)
+def test_order_without_speakers(rows, batch_size, world, accumulation):
+    batches = epoch_batches(rows, batch_size, world * accumulation)
+    least = -(-rows // batch_size)
+    assert batches % (world * accumulation) == 0 and 0 <= batches - least < world * accumulation
+    for pool in pools_of(rows):
+        order = epoch_order(pool, batches, batch_size, seed=7, epoch=2)
+        assert order.shape == (batches * batch_size,) and order.dtype == np.int64  # constant, whatever the pool
+        ranks = [order.reshape(batches, batch_size)[rank::world] for rank in range(world)]
+        assert {len(rank) for rank in ranks} == {batches // world}
+        assert np.array_equal(np.unique(np.concatenate(ranks)), pool)  # the whole pool, nothing else
+        for start in range(0, len(order), len(pool)):  # a pass: each row once, so on one rank
+            of_pass = order[start : start + len(pool)]
+            assert len(np.unique(of_pass)) == len(of_pass)
+        if len(order) >= 2 * len(pool):
+            assert not np.array_equal(order[: len(pool)], order[len(pool) : 2 * len(pool)])
+
+
+@pytest.mark.parametrize(("rows", "batch_size", "world", "accumulation"), COMBINATIONS)
+def test_order_with_speakers(rows, batch_size, world, accumulation):
+    speakers = corpus_of(rows)
+    batches = epoch_batches(rows, batch_size, world * accumulation, speakers)
+    least = sum(-(-np.sum(speakers == speaker) // batch_size) for speaker in np.unique(speakers))
+    assert batches % (world * accumulation) == 0 and 0 <= batches - least < world * accumulation
+    for pool in pools_of(rows):
+        order = epoch_order(pool, batches, batch_size, 7, 2, speakers)
+        assert order.shape == (batches * batch_size,) and order.dtype == np.int64
+        held = order.reshape(batches, batch_size)
+        assert (speakers[held] == speakers[held][:, :1]).all()  # one speaker a batch
+        counts = np.unique(speakers[pool], return_counts=True)[1]
+        of_pass = int(np.sum(-(-counts // batch_size)))
+        assert np.array_equal(np.unique(held[:of_pass]), pool)  # the whole pool, before any is seen again
+        rank_of = np.arange(batches) % world
+        for start in range(0, batches, of_pass):
+            part, ranks = held[start : start + of_pass], rank_of[start : start + of_pass]
+            distinct = [set(batch.tolist()) for batch in part]
+            assert sum(map(len, distinct)) == len(set().union(*distinct))  # no row in two batches
+            seen = [set(part[ranks == rank].ravel().tolist()) for rank in range(world)]
+            assert sum(map(len, seen)) == len(set().union(*seen))  # nor on two ranks
+        if batches >= 2 * of_pass and len(pool) > 16:
+            assert not np.array_equal(held[:of_pass], held[of_pass : 2 * of_pass])
+
+
+def test_short_batches_go_round_their_own_rows():
+    speakers = np.array(["a"] * 10 + ["b"])
+    held = epoch_order(np.arange(11), 4, 4, 0, 0, speakers).reshape(4, 4)
+    sizes = sorted(len(set(batch.tolist())) for batch in held)
+    assert sizes == [1, 2, 4, 4]
+    for batch in held:
+        own = len(set(batch.tolist()))
+        assert np.array_equal(batch, np.resize(batch[:own], 4))  # so its mean loss is that of its own rows
+    assert np.array_equal(held[[len(set(batch.tolist())) == 1 for batch in held]], [[10] * 4])
+
+
+def test_every_row_has_its_turn_in_the_full_and_in_the_short_batch():
+    speakers = np.array([0] * 5)
+    short = {int(epoch_order(np.arange(5), 2, 4, 0, epoch, speakers).reshape(2, 4)[0, 0]) for epoch in range(40)}
+    assert short == set(range(5))
+    firsts = [len(set(epoch_order(np.arange(5), 2, 4, 0, epoch, speakers)[:4])) for epoch in range(40)]
+    assert set(firsts) == {1, 4}  # the batches are shuffled too
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+def test_order_follows_from_seed_and_epoch(by_speaker):
+    speakers = corpus_of(203) if by_speaker else None
+    pool = np.arange(203)
+    order = epoch_order(pool, 18, 16, 5, 3, speakers)
+    np.random.seed(0)  # nobody's global generator matters
+    assert np.array_equal(order, epoch_order(pool, 18, 16, 5, 3, speakers))
+    assert not np.array_equal(order, epoch_order(pool, 18, 16, 5, 4, speakers))
+    assert not np.array_equal(order, epoch_order(pool, 18, 16, 6, 3, speakers))
+    assert np.array_equal(order, epoch_order(pool, 24, 16, 5, 3, speakers)[: len(order)])  # longer: the same head
+    if by_speaker:
+        codes = np.unique(speakers, return_inverse=True)[1]
+        assert np.array_equal(order, epoch_order(pool, 18, 16, 5, 3, codes))
+
+
+def test_same_order_in_another_process():
+    root = Path(__file__).resolve().parent.parent.parent
+    program = (
+        "import hashlib, numpy as np, conftest\n"
+        "from emomm.curriculum.order import epoch_order\nfrom emomm.curriculum.pool import Curriculum\n"
+        "speakers = np.arange(339) % 7\n"
+        "pool = Curriculum('random', 'sqrt', 9, seed=11).pool(4, speakers)\n"
+        "for s in (None, speakers):\n"
+        "    print(hashlib.sha256(epoch_order(pool, 36, 16, 11, 4, s).tobytes()).hexdigest())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=root / "tests",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    speakers = np.arange(339) % 7
+    pool = Curriculum("random", "sqrt", 9, seed=11).pool(4, speakers)
+    here = [hashlib.sha256(epoch_order(pool, 36, 16, 11, 4, s).tobytes()).hexdigest() for s in (None, speakers)]
+    assert done.stdout.split() == here
+
+
+def test_order_and_batches_refuse():
+    with pytest.raises(ValueError, match="0 rows"):
+        epoch_order(np.array([], dtype=int), 3, 16, 0, 0)
+    with pytest.raises(ValueError, match="0 batches"):
+        epoch_order(np.arange(3), 0, 16, 0, 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        epoch_batches(0, 16, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        epoch_batches(10, 16, 0)
+    with pytest.raises(ValueError, match="9 speakers for 10 rows"):
+        epoch_batches(10, 16, 1, np.arange(9))
+
+
+def test_number_of_batches():
+    assert epoch_batches(203, 16, 1) == 13
+    assert epoch_batches(208, 16, 1) == 13
+    assert epoch_batches(203, 16, 6) == 18
+    assert epoch_batches(203, 16, 1, np.array(["a"] * 17 + ["b"] + ["c"] * 185)) == 2 + 1 + 12
+    assert epoch_batches(203, 16, 4, np.array(["a"] * 17 + ["b"] + ["c"] * 185)) == 16
