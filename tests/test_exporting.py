@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny_encoders import tiny_encoder
 from transformers import AutoConfig
 from transformers import AutoModel
@@ -30,6 +32,7 @@ from emomm.fusions import load_fusion_module
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 
 ROOT = Path(__file__).resolve().parent.parent
+BEFORE = ROOT / "tests" / "fixtures" / "exported_with_code"
 AUDIO_DIM, TEXT_DIM = 12, 16
 FRAMES = [
     np.random.default_rng(i).standard_normal((length, AUDIO_DIM)).astype(np.float32)
@@ -117,7 +120,7 @@ for name, (folder, text, missing) in folders.items():
     frames = [None if i in missing else inputs[str(i)] for i in range(3)]
     batch = processor(audio_features=frames, text=text)
     assert set(batch) <= set(processor.model_input_names)
-    for auto_class in sys.argv[4:]:
+    for auto_class in sys.argv[4:5] if name.startswith(("before", "exchanged")) else sys.argv[4:]:
         model = getattr(transformers, auto_class).from_pretrained(folder, trust_remote_code=True)
         for part in (model, model.config, processor):
             assert type(part).__module__.startswith("transformers_modules."), type(part)
@@ -248,8 +251,27 @@ def saved_here(exported, folder: Path) -> dict[str, Path]:
     return folders
 
 
+def of_before(folder: Path) -> dict[str, Path]:
+    """Models with the code of before modalities were objects: name -> folder. `before` was written by it; `exchanged`
+    by today's package."""
+    folders = {}
+    for modality in ("both", "audio"):
+        model, processor = (auto.from_pretrained(BEFORE / modality) for auto in (AutoModel, AutoProcessor))
+        subprocess.run(["cp", "-r", BEFORE / modality, folder / f"before.{modality}"], check=True)
+        model.save_pretrained(folder / f"exchanged.{modality}")
+        processor.save_pretrained(str(folder / f"exchanged.{modality}"))
+        (folder / f"exchanged.{modality}" / "checksums.json").unlink()
+        for which in ("before", "exchanged"):
+            folders[f"{which}.{modality}"] = place = folder / f"{which}.{modality}"
+            for file in place.glob("*.py"):
+                file.unlink()
+            with zipfile.ZipFile(BEFORE / "code.zip") as code:
+                code.extractall(place)
+    return folders
+
+
 def texts_of(name: str) -> list | None:
-    if name.endswith("audio_only"):
+    if name.endswith(("audio_only", ".audio")):
         return None
     return ["I am so happy today!", None, "sad"] if name == "adaptive" else WORDS
 
@@ -268,7 +290,7 @@ def strangers_logits(exported, place) -> dict[str, np.ndarray]:
         (elsewhere / name).mkdir()
         moved[name] = elsewhere / name / "model"
         subprocess.run(["cp", "-r", folder, moved[name]], check=True)
-    moved |= saved_here(exported, elsewhere)
+    moved |= saved_here(exported, elsewhere) | of_before(elsewhere)
     (place / "encoders").rename(place / "gone")
     folders = {name: (str(path), texts_of(name), missing_voice(name)) for name, path in moved.items()}
     (elsewhere / "folders.json").write_text(json.dumps(folders))
@@ -319,6 +341,14 @@ def test_what_is_saved_after_importing_the_package_loads_at_a_strangers(exported
         expected = model(**inputs_of(model, FRAMES, texts_of(name))).logits.numpy()
     for auto_class in AUTO_CLASSES:
         np.testing.assert_allclose(strangers_logits[f"saved.{name}.{auto_class}"], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("which", ["before", "exchanged"])
+@pytest.mark.parametrize("modality", ["both", "audio"])
+def test_models_and_code_of_before_and_of_today_go_together(strangers_logits, which, modality):
+    expected = load_file(BEFORE / f"{modality}.safetensors")["logits"].numpy()
+    found = strangers_logits[f"{which}.{modality}.AutoModel"]
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("part", ["config", "processor"])

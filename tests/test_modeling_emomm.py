@@ -216,6 +216,25 @@ def test_models_exported_before_load_as_before(fusion):
     assert_close(outputs(model, given).logits, made["logits"])
 
 
+@pytest.mark.parametrize("modality", ["both", "audio"])
+def test_models_exported_with_their_code_load_as_before(modality, tmp_path):
+    """Folders written before modalities were objects: standardising, cross attention, V/A/D, a projection."""
+    folder = FIXTURES.parent / "exported_with_code"
+    made = load_file(folder / f"{modality}.safetensors")
+    model = EmoMMForEmotionClassification.from_pretrained(folder / modality).eval()
+    found = outputs(model, {name: made[name] for name in made if name in inspect.signature(model.forward).parameters})
+    assert_close(found.logits, made["logits"])
+    assert_close(found.embedding, made["embedding"])
+    if modality == "both":
+        assert_close(found.vad, made["vad"])
+        for i, weights in enumerate(found.attentions):
+            assert_close(weights, made[f"attention_{i}"])
+    model.config.save_pretrained(tmp_path)
+    before, after = (json.loads((place / "config.json").read_text()) for place in (folder / modality, tmp_path))
+    assert list(before) == list(after)
+    assert {**before, "transformers_version": ""} == {**after, "transformers_version": ""}
+
+
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("encoders")
