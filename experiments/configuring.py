@@ -88,7 +88,7 @@ def class_weights(settings: Settings, labels: list[str], train_labels: np.ndarra
 
 
 def feature_noise(settings: Settings, rows: int, audio_dim: int | None, text_dim: int) -> dict[str, float] | None:
-    """The deviation of the training noise of each modality that is standardised.
+    """The deviation of the training noise of each modality that is standardised, in those of the rows' means.
 
     Noise on the inputs acts as a ridge penalty (Bishop 1995, Neural Computation 7), and that needs to grow with
     the dimensions and to fall with the rows: with more dimensions than rows, each row can be told from all others

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ..features.sequences import Sequences
+from ..features.sequences import Statistics
 from ..features.text_states import TextStateStore
 from ..fusions import Fusion
 from ..processing_emomm import EmoMMProcessor
@@ -25,7 +26,7 @@ class Inputs:
 
     def __init__(self, data: ExperimentData, encoder: TextEncoder | None, fusion: type[Fusion] | None):
         self.data, self.settings, self.encoder, self.fusion = data, data.settings, encoder, fusion
-        self._statistics: tuple[bytes, dict[str, tuple[np.ndarray, np.ndarray]]] = (b"", {})
+        self._statistics: tuple[bytes, dict[str, Statistics]] = (b"", {})
 
     @property
     def may_lack(self) -> bool:
@@ -81,8 +82,8 @@ class Inputs:
             vad=vad,
         )
 
-    def statistics(self, rows: np.ndarray, modalities: Iterable[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and deviation of some modalities over some rows; those of the last rows are kept for the next seed."""
+    def statistics(self, rows: np.ndarray, modalities: Iterable[str]) -> dict[str, Statistics]:
+        """Those of some modalities over some rows; those of the last rows are kept for the next seed."""
         key = rows.tobytes()
         if self._statistics[0] != key:
             sources = {"audio": self.audio, "text": self.text}

@@ -158,8 +158,11 @@ class Experiment:
         model.config.training_seconds = self.data.recording_seconds(train_rows) if model.config.uses_audio else None
         if self.inputs.tokens is not None:
             model.attach_text_encoder(load_encoder(self.settings.text_model_name))
-        for name, values in self.inputs.statistics(train_rows, model.config.standardized).items():
-            model.set_feature_statistics(name, *(torch.from_numpy(value) for value in values))
+        for name, of_rows in self.inputs.statistics(train_rows, model.config.standardized).items():
+            model.set_feature_statistics(name, torch.from_numpy(of_rows.mean), torch.from_numpy(of_rows.std))
+            if name in (model.config.feature_noise or {}):
+                # Given in what the rows differ by: frames differ more within a recording than recordings do.
+                model.config.feature_noise[name] *= of_rows.spread
         return model
 
     def _trainer(

@@ -10,6 +10,38 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """How the vectors of some rows are spread.
+
+    Args:
+        mean: (dim,) float64, of all vectors.
+        std: (dim,) float64, their standard deviation, above 0.
+        spread: the standard deviation of the rows' mean vectors, in those of the vectors: root mean square over the
+            dimensions that vary. 1 where each row is one vector; small where rows differ less than what is in them.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    spread: float
+
+
+class _Sums:
+    """Of vectors and their squares, in float64."""
+
+    def __init__(self, dim: int):
+        self.total, self.squares, self.count = np.zeros(dim), np.zeros(dim), 0
+
+    def add(self, vectors: np.ndarray) -> None:
+        self.total += vectors.sum(axis=0)
+        self.squares += np.einsum("nd,nd->d", vectors, vectors)
+        self.count += len(vectors)
+
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
+        mean = self.total / self.count
+        return mean, np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+
+
+@dataclass(frozen=True)
 class Sequences:
     """n variable-length sequences of vectors, held in a few large arrays (memory-mapped or in memory).
 
@@ -65,12 +97,12 @@ class Sequences:
         """The rows `indices`, in that order; the vectors are shared, not copied."""
         return Sequences(self.parts, self.part[indices], self.start[indices], self.length[indices])
 
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each dimension over all vectors of these rows: (dim,) float64 each.
+    def statistics(self) -> "Statistics":
+        """Of all vectors of these rows, a stretch that several rows share counting for each of them.
 
-        A stretch that several rows share counts for each of them. Of a dimension that is constant, or varies less
-        than a thousandth of the typical one, the deviation is 1: dividing by it must not blow up rounding errors.
-        Read in blocks, so that memory-mapped vectors stay on disk; sums are float64, around the first vector.
+        Of a dimension that is constant, or varies less than a thousandth of the typical one, the deviation is 1:
+        dividing by it must not blow up rounding errors. Read in blocks, so that memory-mapped vectors stay on disk;
+        sums are float64, around the first vector.
 
         Raises ValueError where no row has a vector.
         """
@@ -78,21 +110,20 @@ class Sequences:
         if not len(rows):
             raise ValueError("no row has a vector to take statistics of")
         shift = self[rows[0]][0].astype(np.float64)
-        total, squares, count = np.zeros(self.dim), np.zeros(self.dim), 0
-        for block in self._blocks(rows):
-            deviation = block - shift  # float64
-            total += deviation.sum(axis=0)
-            squares += np.einsum("nd,nd->d", deviation, deviation)
-            count += len(deviation)
-        mean = total / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        mean += shift
-        varies = std > 1e-6 * np.abs(mean)  # more than rounding
+        vectors, means = _Sums(self.dim), _Sums(self.dim)
+        for block, length in self._blocks(rows):
+            block = block - shift  # float64
+            vectors.add(block)
+            means.add(np.add.reduceat(block, np.cumsum(length) - length, axis=0) / length[:, None])
+        mean, std = vectors.mean_and_std()
+        varies = std > 1e-6 * np.abs(mean + shift)  # more than rounding
         varies &= std > 1e-3 * np.median(std[varies]) if varies.any() else False
-        return mean, np.where(varies, std, 1.0)
+        of_means = means.mean_and_std()[1]
+        spread = float(np.sqrt(np.mean((of_means[varies] / std[varies]) ** 2))) if varies.any() else 1.0
+        return Statistics(mean + shift, np.where(varies, std, 1.0), spread)
 
-    def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """The vectors of some rows, about `_BLOCK` at a time: (vectors, dim) each."""
+    def _blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The vectors of some rows, about `_BLOCK` at a time, (vectors, dim), and the lengths of these rows."""
         for number in np.unique(self.part[rows]):
             of_part = rows[self.part[rows] == number]
             ends = np.cumsum(self.length[of_part])
@@ -101,7 +132,7 @@ class Sequences:
                 if len(some):
                     length = self.length[some]
                     within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-                    yield self.parts[number][np.repeat(self.start[some], length) + within]
+                    yield self.parts[number][np.repeat(self.start[some], length) + within], length
 
     def pooled(self, how: str) -> "Sequences":
         """Each row as one float32 vector: its `mean`, or its first vector (`cls`). Missing rows stay missing.

@@ -172,6 +172,27 @@ def test_a_run_whose_predictions_are_gone_is_made_again(tmp_path, caplog):
     assert json.loads((tmp_path / "a" / "results.json").read_text())["experiments"][0]["summary"] == before
 
 
+def test_noise_is_in_what_rows_differ_by(tmp_path):
+    """Of frames as of one vector: that of a recording's mean is what the setting names, in those of all means."""
+    noise = {}
+    for projection in (4, None):  # with one, the model reads the frames
+        fields = {
+            "train_dataset": "emodb",
+            "modality": "audio",
+            "audio_projection_dim": projection,
+            "curriculum_type": "random",
+        }
+        recipe = load_recipe(write_recipe(tmp_path, **fields, use_difficulty_scaling=False, feature_noise=0.5))
+        experiment, (run, *_) = job.plan_experiment(recipe.experiments[0], tmp_path / "job")
+        rows = experiment.data.rows(run.fold.train)
+        noise[projection] = experiment._model(rows).config.feature_noise["audio"]
+    frames = experiment.data.audio().take(rows)
+    means = frames.pooled("mean")
+    assert noise[None] == 0.5
+    ratio = np.sqrt(np.mean((means.statistics().std / frames.statistics().std) ** 2))
+    assert noise[4] == pytest.approx(0.5 * ratio) and ratio < 0.5
+
+
 def test_a_disk_that_fills_while_training_is_one_message(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

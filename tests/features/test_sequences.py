@@ -91,10 +91,13 @@ def test_statistics_are_those_of_all_vectors(dtype, block, monkeypatch):
     monkeypatch.setattr("emomm.features.sequences._BLOCK", block)
     rows = [100 + 3 * row for row in plain([4, 0, 9, 1, 3], 5, dtype)]
     pieces = Sequences.concatenate([stored(rows[:2]), stored(rows[2:])]).take(np.array([4, 1, 0, 2, 3, 2]))
-    mean, std = pieces.statistics()
+    found = pieces.statistics()
     vectors = np.concatenate([rows[4], rows[0], rows[2], rows[3], rows[2]]).astype(np.float64)
-    np.testing.assert_allclose(mean, vectors.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(std, vectors.std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(found.mean, vectors.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.std, vectors.std(axis=0), rtol=1e-9)
+    means = np.stack([rows[row].astype(np.float64).mean(axis=0) for row in (4, 0, 2, 3, 2)])
+    assert found.spread == pytest.approx(np.sqrt(np.mean((means.std(axis=0) / vectors.std(axis=0)) ** 2)))
+    assert 0 < found.spread < 1 and pieces.pooled("mean").statistics().spread == 1
 
 
 def test_dimensions_without_variation_are_left_as_they_are():
@@ -102,9 +105,11 @@ def test_dimensions_without_variation_are_left_as_they_are():
     values = RANDOM.standard_normal((50, 4)).astype(np.float32)
     values[:, 1], values[:, 2] = 7.0, 1e4 * (1 + 1e-7 * RANDOM.standard_normal(50))
     values[:, 3] *= 1e-5
-    mean, std = stored(list(values[:, None])).statistics()
-    np.testing.assert_allclose(mean, values.astype(np.float64).mean(axis=0))
-    assert std[1:].tolist() == [1, 1, 1] and std[0] == pytest.approx(values[:, 0].std())
+    found = stored(list(values[:, None])).statistics()
+    np.testing.assert_allclose(found.mean, values.astype(np.float64).mean(axis=0))
+    assert found.std[1:].tolist() == [1, 1, 1] and found.std[0] == pytest.approx(values[:, 0].std())
+    assert found.spread == 1
+    assert stored([np.full((3, 2), 7.0, np.float32)]).statistics().spread == 1  # nothing varies
     with pytest.raises(ValueError, match="no row has a vector"):
         stored(list(values[:, None])).take(np.array([], int)).statistics()
 
