@@ -11,6 +11,7 @@ from .errors import nearest
 from .files import read_json
 
 RESULTS = "results.json"
+PREDICTIONS = "predictions.parquet"
 SETTINGS = "settings.json"
 """In an experiment's folder: its settings, with the paths of this machine."""
 
@@ -85,4 +86,7 @@ def slug_of(name: str) -> str:
     return f"{slug[: _LONGEST_SLUG - 9].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-__all__ = ["RESULTS", "SETTINGS", "check_finished", "find_experiment", "job_results", "readable_results", "slug_of"]
+__all__ = [
+    "PREDICTIONS", "RESULTS", "SETTINGS", "check_finished", "find_experiment", "job_results", "readable_results",
+    "slug_of",
+]  # fmt: skip

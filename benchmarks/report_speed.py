@@ -15,10 +15,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parent.parent
+if "emomm" not in sys.modules:
+    sys.path.insert(0, str(ROOT))
+    import run_emomm  # noqa: F401 makes this checkout the package `emomm`
+from emomm.evaluation.predictions import Predictions  # noqa: E402
+from emomm.evaluation.predictions import write_predictions  # noqa: E402
+
 LABELS = ["neutral", "happy", "sad", "anger"]
 EPOCHS = 30
 
@@ -69,21 +73,19 @@ def _run(place: Path, seed: int, fold: int, skill: int, labels, difficulty, rows
     logits = rng.normal(0, 1, (rows, len(LABELS))).astype(np.float32)
     logits[np.arange(rows), labels[chosen]] += 1 + 0.1 * skill - difficulty[chosen]
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    names = np.array(LABELS)
-    columns = {
-        "utterance_id": [f"utterance-{row:07d}" for row in chosen],
-        "corpus": ["fabricated"] * rows,
-        "speaker": [f"fabricated/{fold + folds * (row % (speakers // folds))}" for row in chosen],
-        "session": [str(fold)] * rows,
-        "label": names[labels[chosen]],
-        "prediction": names[probabilities.argmax(1)],
-        "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(LABELS)),
-        "difficulty": difficulty[chosen],
-    }
+    predictions = Predictions.of(
+        LABELS,
+        utterance_id=np.array([f"utterance-{row:07d}" for row in chosen]),
+        corpus=np.full(rows, "fabricated"),
+        speaker=np.array([f"fabricated/{fold + folds * (row % (speakers // folds))}" for row in chosen]),
+        session=np.full(rows, str(fold)),
+        label=np.array(LABELS)[labels[chosen]],
+        probabilities=probabilities,
+        difficulty=difficulty[chosen],
+    )
     folder = place / f"seed-{seed}" / f"session-{fold}"
     folder.mkdir(parents=True)
-    table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(LABELS)})
-    pq.write_table(table, folder / "predictions.parquet")
+    write_predictions(folder / "predictions.parquet", [predictions])
     (folder / "run.json").write_text(json.dumps({"settings": {"evaluation_mode": "loso", "validation": "session"}}))
     history = []
     for epoch in range(EPOCHS):

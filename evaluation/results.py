@@ -1,47 +1,26 @@
 """What results.json says of a job as a whole: intervals, calibration and comparisons, from its runs' predictions."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from ..job_folder import PREDICTIONS
 from ..job_folder import RESULTS
 from ..job_folder import SETTINGS
 from ..job_folder import readable_results
 from ..job_folder import slug_of
-from .experiment_statistics import PooledRows
-from .experiment_statistics import RunPredictions
-from .experiment_statistics import compare_experiments
-from .experiment_statistics import experiment_statistics
-from .experiment_statistics import pool_runs
+from .comparisons import compare_experiments
 from .metrics import SCALARS
+from .predictions import PooledRows
+from .predictions import RunPredictions
+from .predictions import pool_runs
+from .predictions import read_predictions
 from .selection import choices
+from .summaries import experiment_statistics
 
 logger = logging.getLogger(__name__)
 
 Pooled = dict[str, PooledRows]
-
-PREDICTIONS = "predictions.parquet"
-"""In a run's folder: its test rows, with the classes' names in the file's metadata."""
-_COLUMNS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")
-
-
-def read_predictions(path: Path) -> pa.Table:
-    """A predictions.parquet. Raises ValueError, which says why, where it is gone, torn, or another file."""
-    try:
-        table = pq.read_table(path)
-        labels = json.loads((table.schema.metadata or {}).get(b"labels", b"null"))
-    except FileNotFoundError:
-        raise ValueError("is gone") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"can't be read ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
-    lacking = [name for name in _COLUMNS if name not in table.column_names]
-    if lacking or not isinstance(labels, list):
-        raise ValueError(f"has no {lacking[0]}" if lacking else "doesn't say its classes")
-    return table
 
 
 def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
@@ -98,6 +77,4 @@ def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
     return []
 
 
-__all__ = [
-    "PREDICTIONS", "add_statistics", "earlier_experiments", "pooled_predictions", "read_predictions",
-]  # fmt: skip
+__all__ = ["add_statistics", "earlier_experiments", "pooled_predictions"]

@@ -67,7 +67,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     metrics = {each.metric for each in candidates}
     metric = scored_by(metrics.pop() if len(metrics) == 1 else "uar")
     by_key = [{(run["seed"], run["fold"]): run for run in each.runs if run.get("validation")} for each in candidates]
-    common = set.intersection(*(set(runs) for runs in by_key)) if by_key else set()
+    common = sorted(set.intersection(*(set(runs) for runs in by_key))) if by_key else []
     names = [each.name for each in candidates]
     rules = {each.rule for each in candidates}
     if not common or len(rules) > 1 or any(len({_rows(runs[key]) for runs in by_key}) > 1 for key in common):

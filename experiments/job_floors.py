@@ -40,7 +40,7 @@ from ..floors.store import RunKey
 from ..interruption import heed
 from ..processes import main_process_first
 from .run import Run
-from .scoring import prediction_table
+from .scoring import predictions_of
 from .training import Experiment
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def _fit(unit: _Unit, vectors: Sequence[np.ndarray]) -> FoldFloor:
         for modality, of_modality in zip(_MODALITIES[unit.features], vectors, strict=True)
     }
     choice = {**floor.choice, "rows_without": {name: count for name, count in lacking.items() if count}}
-    predictions = prediction_table(unit.experiment.data, test, *floor.predict(features[test]))
+    predictions = predictions_of(unit.experiment.data, test, *floor.predict(features[test]))
     return FoldFloor(unit.features, unit.fold.name, unit.key, choice, predictions)
 
 
@@ -281,7 +281,7 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     data = experiment.data
     counts = np.bincount(data.label_ids[data.rows(fold.train)], minlength=len(data.labels))
     test = data.rows(fold.test)
-    predictions = prediction_table(data, test, np.tile(counts / counts.sum(), (len(test), 1)))
+    predictions = predictions_of(data, test, np.tile(counts / counts.sum(), (len(test), 1)))
     choice = {"class": data.labels[int(counts.argmax())], "rows": {"train": int(counts.sum())}}
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 

@@ -16,11 +16,11 @@ import numpy as np
 from ..curriculum_trainer import BEST_WEIGHTS
 from ..errors import InputError
 from ..errors import show
-from ..evaluation.results import PREDICTIONS
-from ..evaluation.results import read_predictions
+from ..evaluation.predictions import read_predictions
 from ..files import read_json
 from ..files import remove_temporary
 from ..files import write_json
+from ..job_folder import PREDICTIONS
 from ..resuming.resume_states import resume_states
 
 if TYPE_CHECKING:
@@ -67,20 +67,13 @@ def _fault(run: "Run", outcome: dict[str, Any]) -> str | None:
 
 def _other_predictions(run: "Run", outcome: dict[str, Any]) -> str | None:
     """Whether the predictions are others than those that metrics.json counts."""
-    table = read_predictions(run.folder / PREDICTIONS)
-    labels = json.loads(table.schema.metadata[b"labels"])
-    corpora = table["corpus"].to_numpy(zero_copy_only=False)
-    if set(corpora) != outcome["test"].keys():
+    rows = read_predictions(run.folder / PREDICTIONS)
+    by_corpus, classes = rows.by_corpus(), len(rows.labels)
+    if by_corpus.keys() != outcome["test"].keys():
         return f"its {PREDICTIONS} is of other corpora"
-    place = {name: i for i, name in enumerate(labels)}
-    try:
-        true, predicted = (np.array([place[name] for name in table[c].to_pylist()]) for c in ("label", "prediction"))
-    except KeyError as error:
-        return f"its {PREDICTIONS} holds the class {error}"
     for name, scores in outcome["test"].items():
-        rows = corpora == name
-        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-        np.add.at(counts, (true[rows], predicted[rows]), 1)
+        counts = np.zeros((classes, classes), dtype=np.int64)
+        np.add.at(counts, (by_corpus[name].references, by_corpus[name].predictions), 1)
         if counts.tolist() != scores.get("confusion_matrix"):
             return f"its {PREDICTIONS} and {METRICS} don't belong together"
     return None

@@ -1,20 +1,18 @@
-"""What a trained model makes of rows: its scores, and the table of its predictions."""
+"""What a trained model makes of rows: its scores, and its predictions."""
 
-import json
 import math
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from transformers import EvalPrediction
 
 from ..curriculum_trainer import CurriculumTrainer
 from ..curriculum_trainer import logits_of
-from ..evaluation.metrics import RATINGS
 from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import scalar_scores
 from ..evaluation.metrics import vad_scores
+from ..evaluation.predictions import Predictions
 from .data import ExperimentData
 from .inputs import Inputs
 from .run import RunFailed
@@ -48,14 +46,14 @@ def predict(
     return scores, probabilities, vad
 
 
-def prediction_table(
+def predictions_of(
     data: ExperimentData,
     rows: np.ndarray,
     probabilities: np.ndarray,
     vad: np.ndarray | None = None,
     difficulty: np.ndarray | None = None,
-) -> pa.Table:
-    """predictions.parquet: what is known of some rows, and what was made of them.
+) -> Predictions:
+    """What is known of some rows, and what was made of them.
 
     Args:
         data: the corpora.
@@ -64,23 +62,18 @@ def prediction_table(
         vad: (n, 3) predicted ratings, of what gives them.
         difficulty: of *all* rows.
     """
-    names = np.array(data.labels, dtype=object)
-    flat = pa.array(probabilities.astype(np.float32).reshape(-1))
-    hard = np.full(len(rows), np.nan) if difficulty is None else difficulty[rows]
-    columns = {
-        "utterance_id": data.utterance_ids[rows],
-        "corpus": data.corpus_names[rows],
-        "speaker": data.speakers[rows],
-        "session": data.sessions[rows],
-        "label": names[data.label_ids[rows]],
-        "prediction": names[probabilities.argmax(-1)],
-        "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(names)),
-        "difficulty": hard.astype(np.float32),
-    }
-    if vad is not None:
-        columns |= {name: data.vad[rows, i] for i, name in enumerate(RATINGS)}
-        columns |= {f"predicted_{name}": vad[:, i].astype(np.float32) for i, name in enumerate(RATINGS)}
-    return pa.table(columns).replace_schema_metadata({"labels": json.dumps(data.labels)})
+    return Predictions.of(
+        data.labels,
+        utterance_id=data.utterance_ids[rows],
+        corpus=data.corpus_names[rows],
+        speaker=data.speakers[rows],
+        session=data.sessions[rows],
+        label=np.array(data.labels, dtype=object)[data.label_ids[rows]],
+        probabilities=probabilities,
+        difficulty=np.full(len(rows), np.nan) if difficulty is None else difficulty[rows],
+        ratings=None if vad is None else data.vad[rows],
+        predicted_ratings=vad,
+    )
 
 
-__all__ = ["predict", "prediction_table", "validation_scores"]
+__all__ = ["predict", "predictions_of", "validation_scores"]

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import TrainerCallback
 from transformers import set_seed
@@ -22,12 +20,14 @@ from ..curriculum_trainer import CurriculumTrainer
 from ..curriculum_trainer import CurriculumTrainingArguments
 from ..data_collator import EmoMMDataCollator
 from ..evaluation.learning_checks import RunRecord
+from ..evaluation.predictions import Predictions
+from ..evaluation.predictions import write_predictions
 from ..exporting import export_model
 from ..features.text_encoders import load_encoder
 from ..features.text_encoders import public_name
 from ..files import write_json
 from ..files import write_text
-from ..files import write_whole
+from ..job_folder import PREDICTIONS
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.consistency import curriculum_notes
 from ..tracking.tracker import Tracker
@@ -46,7 +46,7 @@ from .own_fusion import try_fusion
 from .run import Run
 from .run import RunFailed
 from .scoring import predict
-from .scoring import prediction_table
+from .scoring import predictions_of
 from .scoring import validation_scores
 from .text_encoder import Encoders
 from .text_encoder import TextEncoder
@@ -140,13 +140,13 @@ class Experiment:
         seconds = trainer.seconds
         _load_chosen(trainer, watch)
         result = self._result(run, trainer, unrated, seconds)
-        tables = self._test(run, trainer, difficulty, result)
+        predictions = self._test(run, trainer, difficulty, result)
         scores = {"validation rows": result["validation"]} if run.fold.validation else {}
         scores |= {f"test rows of {corpus}": found for corpus, found in result["test"].items()}
         result["warnings"] = watch.warnings(trainer.state.log_history, best_epoch=trainer.best_epoch, scores=scores)
         if trainer.args.should_save:
-            self._write(run, trainer, pa.concat_tables(tables) if tables else None)
-            tracker.finished(result, tables, run.folder / "model")
+            self._write(run, trainer, predictions)
+            tracker.finished(result, predictions, run.folder / "model")
             # Last, since it says that the run is done.
             write_json(run.folder / "metrics.json", result)
         _tidy_up(trainer)
@@ -219,24 +219,24 @@ class Experiment:
 
     def _test(
         self, run: Run, trainer: CurriculumTrainer, difficulty: np.ndarray | None, result: dict[str, Any]
-    ) -> list[pa.Table]:
+    ) -> list[Predictions]:
         """Adds the scores of each tested corpus to the result, and gives its predictions."""
-        tables = []
+        predictions = []
         for part in run.fold.test:  # the test rows are read here for the first time
             rows = self.data.rows((part,))
             result["test"][part.corpus], probabilities, vad = predict(trainer, self.inputs, rows)
-            tables.append(prediction_table(self.data, rows, probabilities, vad, difficulty))
-        return tables
+            predictions.append(predictions_of(self.data, rows, probabilities, vad, difficulty))
+        return predictions
 
-    def _write(self, run: Run, trainer: CurriculumTrainer, predictions: pa.Table | None) -> None:
+    def _write(self, run: Run, trainer: CurriculumTrainer, predictions: list[Predictions]) -> None:
         """The run's files but `metrics.json`."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         tokenizer, weights = (
             (None, None) if self.encoder is None else (self.encoder.tokenizer, self.encoder.shared_weights)
         )
         export_model(model, run.folder / "model", tokenizer, weights)
-        if predictions is not None:
-            write_whole(run.folder / "predictions.parquet", lambda path: pq.write_table(predictions, path))
+        if predictions:
+            write_predictions(run.folder / PREDICTIONS, predictions)
         # A resume state has the keys sorted.
         history = [sorted(entry.items()) for entry in trainer.state.log_history]
         finite = [{key: _json_value(value) for key, value in entry} for entry in history]

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.experiment_statistics import PooledRows
-from ..evaluation.experiment_statistics import RunPredictions
-from ..evaluation.experiment_statistics import compare_experiments
-from ..evaluation.experiment_statistics import experiment_statistics
-from ..evaluation.experiment_statistics import pool_runs
+from ..evaluation.comparisons import compare_experiments
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import scalar_scores
+from ..evaluation.predictions import PooledRows
+from ..evaluation.predictions import RunPredictions
+from ..evaluation.predictions import pool_runs
+from ..evaluation.summaries import experiment_statistics
 from .store import MOST_FREQUENT
 from .store import FoldFloor
 from .store import RunFloors

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
-from ..evaluation.metrics import RATINGS
+from ..evaluation.predictions import Predictions
+from ..evaluation.predictions import predictions_file
+from ..evaluation.predictions import read_predictions
 from ..files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -37,14 +37,14 @@ class FoldFloor:
         fold: name of the fold that asked for it first.
         key: hash of all that shaped it.
         choice: of `fitting.Floor`.
-        predictions: of the test rows, as `experiments.scoring.prediction_table` gives them.
+        predictions: of the test rows.
     """
 
     features: str
     fold: str
     key: str
     choice: dict[str, Any]
-    predictions: pa.Table
+    predictions: Predictions
 
     @property
     def gives_ratings(self) -> bool:
@@ -53,9 +53,8 @@ class FoldFloor:
 
     def without_ratings(self) -> "FoldFloor":
         """The same, of the classes alone."""
-        columns = [name for name in self.predictions.column_names if name.removeprefix("predicted_") in RATINGS]
         choice = {key: value for key, value in self.choice.items() if key != "ridge"}
-        return FoldFloor(self.features, self.fold, self.key, choice, self.predictions.drop_columns(columns))
+        return FoldFloor(self.features, self.fold, self.key, choice, self.predictions.without_ratings())
 
 
 class FloorStore:
@@ -78,10 +77,7 @@ class FloorStore:
         """Keeps a floor. Raises OSError where that can't be done."""
         self.folder.mkdir(parents=True, exist_ok=True)
         said = json.dumps({"key": floor.key, "choice": floor.choice}).encode()
-        metadata = {**(floor.predictions.schema.metadata or {}), _METADATA: said}
-        sink = pa.BufferOutputStream()
-        pq.write_table(floor.predictions.replace_schema_metadata(metadata), sink)
-        content = sink.getvalue().to_pybytes()
+        content = predictions_file([floor.predictions], {_METADATA: said})
         name = f"{floor.fold}.{floor.features}.{floor.key[:16]}.{_digest(content)}.parquet"
         write_whole(self.folder / name, lambda temporary: Path(temporary).write_bytes(content))
 
@@ -99,9 +95,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = path.read_bytes()
         if path.name.split(".")[-2] != _digest(content):
             return None
-        table = pq.read_table(pa.BufferReader(content))
-        return {**json.loads(table.schema.metadata[_METADATA]), "predictions": table}
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        predictions = read_predictions(content)
+        return {**json.loads(predictions.table.schema.metadata[_METADATA]), "predictions": predictions}
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -1,17 +1,16 @@
 """A corpus, or recordings, predicted in batches with an exported model."""
 
+import contextlib
 import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.errors import StrictDataclassError
@@ -29,8 +28,9 @@ from ..corpora.loading import Corpus
 from ..corpora.loading import load_corpus
 from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
-from ..evaluation.metrics import RATINGS
-from ..files import write_whole
+from ..evaluation.predictions import Predictions
+from ..evaluation.predictions import write_predictions
+from ..files import write_text
 from ..hub_access import reach_hub
 from ..interruption import heed
 from ..modeling_emomm import EmoMMForEmotionClassification
@@ -73,20 +73,18 @@ def predict(
     _check_fit(loaded.config, processor, rows, model)
     probabilities, vad = _predictions(loaded, processor, rows, batch_size)
     labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
-    names = np.array(labels, dtype=object)
-    columns = {
-        "utterance_id": rows.utterance_ids,
-        "corpus": np.full(len(rows), rows.name, dtype=object),
-        "speaker": rows.speakers,
-        "session": rows.sessions,
-        "label": np.array(rows.labels, dtype=object)[rows.label_ids],
-        "prediction": names[probabilities.argmax(axis=1)],
-        "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.reshape(-1)), len(labels)),
-    }
-    if vad is not None:
-        columns |= {f"predicted_{name}": vad[:, i] for i, name in enumerate(RATINGS)}
-    table = pa.table(columns).replace_schema_metadata({"labels": json.dumps(labels)})
-    _write(Path(output), lambda path: pq.write_table(table, path))
+    predictions = Predictions.of(
+        labels,
+        utterance_id=rows.utterance_ids,
+        corpus=np.full(len(rows), rows.name, dtype=object),
+        speaker=rows.speakers,
+        session=rows.sessions,
+        label=np.array(rows.labels, dtype=object)[rows.label_ids],
+        probabilities=probabilities,
+        predicted_ratings=vad,
+    )
+    with _writing(Path(output)):
+        write_predictions(Path(output), [predictions])
     return len(rows)
 
 
@@ -101,9 +99,11 @@ def prepare_output(output: str | Path) -> None:
         raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
 
 
-def _write(output: Path, write: Callable[[Path], None]) -> None:
+@contextlib.contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Raises InputError where a file can't be written."""
     try:
-        write_whole(output, write)
+        yield
     except OSError as error:
         raise InputError(f"can't write {output} ({error.strerror or error}); give another --output") from error
 
@@ -218,7 +218,8 @@ def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
     """The results of `predict_recordings` as a JSON file, a list."""
     text = json.dumps(results, indent=2, ensure_ascii=False)
-    _write(Path(path), lambda temporary: Path(temporary).write_text(text + "\n", encoding="utf-8"))
+    with _writing(Path(path)):
+        write_text(Path(path), text + "\n")
 
 
 def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import stats
 
 from ..evaluation import significance
-from ..evaluation.experiment_statistics import PooledRows
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import brier_score
 from ..evaluation.metrics import calibration_error
 from ..evaluation.metrics import reliability
+from ..evaluation.predictions import PooledRows
 from ..evaluation.protocols import natural_key
 from .report_data import ReportData
 from .report_data import Tested

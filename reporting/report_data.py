@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..evaluation.experiment_statistics import PooledRows
-from ..evaluation.experiment_statistics import RunPredictions
-from ..evaluation.experiment_statistics import compare_experiments
-from ..evaluation.experiment_statistics import experiment_statistics
-from ..evaluation.experiment_statistics import pool_runs
+from ..evaluation.comparisons import compare_experiments
+from ..evaluation.predictions import PooledRows
+from ..evaluation.predictions import Predictions
+from ..evaluation.predictions import RunPredictions
+from ..evaluation.predictions import pool_runs
+from ..evaluation.predictions import read_predictions
+from ..evaluation.summaries import experiment_statistics
+from ..job_folder import PREDICTIONS
 from ..job_folder import slug_of
 
 
@@ -191,17 +191,17 @@ def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> Re
     runs = [run for run in entry["runs"] if run["status"] == "done"]
     failed = [f"seed {run['seed']}, {run['fold']}: {run['status']}" for run in entry["runs"] if run not in runs]
     places = [folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] for run in runs]
-    tables = [
-        RunPredictions(run["seed"], run["fold"], _predictions(place / "predictions.parquet"))
+    predicted = [
+        RunPredictions(run["seed"], run["fold"], _predictions(place / PREDICTIONS))
         for run, place in zip(runs, places, strict=True)
     ]
     try:
-        pooled = pool_runs(tables)
-    except (ValueError, KeyError) as error:
+        pooled = pool_runs(predicted)
+    except ValueError as error:
         raise InputError(f"{folder}, experiment {entry['name']!r}: {error}") from error
     statistics = experiment_statistics(pooled)
     tested = {
-        corpus: Tested(corpus, rows, _difficulty(corpus, rows, tables), statistics[corpus])
+        corpus: Tested(corpus, rows, _difficulty(corpus, rows, predicted), statistics[corpus])
         for corpus, rows in pooled.items()
     }
     settings = _settings(places[0] / "run.json")
@@ -227,25 +227,25 @@ def _history(path: Path) -> list[dict[str, Any]]:
     return history
 
 
-def _predictions(path: Path) -> pa.Table:
+def _predictions(path: Path) -> Predictions:
     try:
-        return pq.read_table(path, memory_map=True)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: can't be read ({error}); run the job's command again to complete it") from error
+        return read_predictions(path)
+    except ValueError as error:
+        raise InputError(f"{path} {error}; run the job's command again to complete it") from error
 
 
-def _difficulty(corpus: str, rows: PooledRows, tables: list[RunPredictions]) -> np.ndarray:
+def _difficulty(corpus: str, rows: PooledRows, runs: list[RunPredictions]) -> np.ndarray:
     """(n,) mean over runs: prototypes fitted to training rows differ from fold to fold."""
-    ids = pa.array(rows.utterance_ids)
-    total, count = np.zeros(len(ids)), np.zeros(len(ids))
-    for run in tables:
-        table = run.table.filter(pc.equal(run.table["corpus"], corpus))
-        place = pc.index_in(table["utterance_id"], ids).to_numpy()
-        values = table["difficulty"].to_numpy().astype(float)
-        known = ~np.isnan(values)
-        np.add.at(total, place[known], values[known])
+    total, count = np.zeros(len(rows.utterance_ids)), np.zeros(len(rows.utterance_ids))
+    for run in runs:
+        tested = run.predictions.by_corpus().get(corpus)
+        if tested is None:
+            continue
+        place = np.searchsorted(rows.utterance_ids, tested.utterance_ids)  # `rows` are ordered by id
+        known = ~np.isnan(tested.difficulty)
+        np.add.at(total, place[known], tested.difficulty[known])
         np.add.at(count, place[known], 1)
-    return np.divide(total, count, out=np.full(len(ids), np.nan), where=count > 0)
+    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def _curves(histories: list[list[dict[str, Any]]], best_epochs: list[float | None]) -> Curves:

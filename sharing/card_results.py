@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..corpora.builtin import CorpusSpec
-from ..evaluation.experiment_statistics import PooledRows
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import mean_and_std
+from ..evaluation.predictions import PooledRows
 from ..evaluation.selection import scored_by
 from ..floors.words import NAMES as FLOOR_NAMES
 from ..floors.words import SHORT

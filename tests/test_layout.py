@@ -6,6 +6,7 @@ packer, or one of a few ground files; everything else has a room.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def place_of(parts: tuple[str, ...]) -> str:
     return parts[0]
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
@@ -109,13 +111,15 @@ def imported(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                 yield node.lineno, base
 
 
-def arrows() -> Iterator[tuple[str, str, str]]:
+@cache
+def arrows() -> list[tuple[str, str, str]]:
     """(from, to, where) between different rooms."""
-    for path in FILES:
-        place = place_of(path.with_suffix("").parts)
-        for line, module in imported(path):
-            if place_of(module) != place:
-                yield place, place_of(module), f"{path}:{line} imports {'.'.join(module)}"
+    return [
+        (place_of(path.with_suffix("").parts), place_of(module), f"{path}:{line} imports {'.'.join(module)}")
+        for path in FILES
+        for line, module in imported(path)
+        if place_of(module) != place_of(path.with_suffix("").parts)
+    ]
 
 
 def test_root_holds_what_the_sentence_allows():
@@ -166,6 +170,18 @@ def test_fits(path):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             length = node.end_lineno - first + 1
             assert length <= LINES_OF_FUNCTION, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+def test_one_place_knows_the_predictions_file():
+    """The rows of a run come from evaluation/predictions.py: nobody else reads or writes parquet there."""
+    rooms = {"evaluation", "floors", "experiments", "reporting", "tracking", "inference", "sharing"}
+    reading = set()
+    for path in (path for path in FILES if path.parts[0] in rooms):
+        for node in ast.walk(tree_of(path)):
+            named = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            reading |= {str(path) for name in named if name.startswith("pyarrow.parquet")}
+    assert reading == {"evaluation/predictions.py"}
 
 
 def test_rooms_say_their_one_job():

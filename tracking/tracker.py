@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from transformers import TrainerCallback
 
 from ..errors import InputError
-from ..evaluation.experiment_statistics import RunPredictions
-from ..evaluation.experiment_statistics import pool_runs
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import scalar_scores
+from ..evaluation.predictions import Predictions
+from ..evaluation.predictions import RunPredictions
+from ..evaluation.predictions import pool_runs
 from ..features.text_encoders import public_name
 from ..interruption import heed
 from ..processes import process_state
@@ -155,7 +155,7 @@ class Tracker(TrainerCallback):
 
     # ---- the end ----
 
-    def finished(self, result: dict[str, Any], predictions: list[pa.Table], model: Path) -> None:
+    def finished(self, result: dict[str, Any], predictions: list[Predictions], model: Path) -> None:
         """Sends what a run ended with: scores, confusion matrix and accuracy by difficulty, the exported model.
 
         Args:
@@ -166,7 +166,7 @@ class Tracker(TrainerCallback):
         if self.sinks:
             softly(self.job_folder, "what a run ended with", lambda: self._finished(result, predictions, model))
 
-    def _finished(self, result: dict[str, Any], predictions: list[pa.Table], model: Path) -> None:
+    def _finished(self, result: dict[str, Any], predictions: list[Predictions], model: Path) -> None:
         validation = result["validation"]  # none of a final model
         ended = {f"best/{name}": value for name, value in scalar_scores(validation).items()} if validation else {}
         if result["best_epoch"] is not None:
@@ -176,8 +176,8 @@ class Tracker(TrainerCallback):
         self._send("its test scores", lambda sink: sink.scalars(ended, self._step))
         for corpus, scores in result["test"].items():
             self._confusion(f"test/{corpus}/confusion_matrix", scores)
-        for table in predictions:
-            self._draw(f"test/{table['corpus'][0].as_py()}/difficulty", lambda t=table: _difficulty_figure(t))
+        for tested in predictions:
+            self._draw(f"test/{tested.corpora[0]}/difficulty", lambda rows=tested: _difficulty_figure(rows))
         self._send("its model", lambda sink: sink.model(model))
 
     def _confusion(self, name: str, scores: dict[str, Any]) -> None:
@@ -292,15 +292,14 @@ def _confusion_figure(matrix: np.ndarray, labels: list[str]) -> "Figure":
     return confusion_figure(matrix, labels, shares=False)
 
 
-def _difficulty_figure(table: pa.Table) -> "Figure | None":
+def _difficulty_figure(predictions: Predictions) -> "Figure | None":
     """Accuracy by difficulty of the test rows of a corpus; None where too few of them have one."""
     from ..reporting.figures import difficulty_figure
     from ..reporting.findings import difficulty_curve
     from ..reporting.report_data import Tested
 
-    ((corpus, rows),) = pool_runs([RunPredictions(0, "", table)]).items()
-    ids = table["utterance_id"].to_numpy(zero_copy_only=False).astype(str)
-    by_id = table["difficulty"].to_numpy().astype(float)[np.argsort(ids)]  # `rows` are ordered so
+    ((corpus, rows),) = pool_runs([RunPredictions(0, "", predictions)]).items()
+    by_id = predictions.difficulty[np.argsort(predictions.utterance_ids)]  # `rows` are ordered so
     curve = difficulty_curve(Tested(corpus, rows, by_id, {}))
     return None if curve is None else difficulty_figure(curve)
 

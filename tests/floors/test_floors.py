@@ -12,22 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 from accelerate import PartialState
 from finished_job import write_corpus
+from made_runs import corpus_of
+from made_runs import loso
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 from small_jobs import write_recipe
-from test_experiment_statistics import corpus_of
-from test_experiment_statistics import loso
 from tiny_encoders import tiny_encoder
 
 from emomm.errors import InputError
-from emomm.evaluation.experiment_statistics import RunPredictions
-from emomm.evaluation.experiment_statistics import compare_experiments
-from emomm.evaluation.experiment_statistics import pool_runs
+from emomm.evaluation.comparisons import compare_experiments
 from emomm.evaluation.metrics import RATINGS
 from emomm.evaluation.metrics import concordance
+from emomm.evaluation.predictions import Predictions
+from emomm.evaluation.predictions import RunPredictions
+from emomm.evaluation.predictions import pool_runs
+from emomm.evaluation.predictions import read_predictions
 from emomm.evaluation.results import pooled_predictions
 from emomm.experiments import job_floors as floors
 from emomm.experiments.job import _prepare
@@ -306,12 +308,14 @@ def test_an_experiment_below_its_floor_is_marked(job):
     assert (said["test"], said["ci_units"]) == ("swapped speakers", "speakers")
     place = job.folder / "small" / "voice"
     runs = [
-        RunPredictions(each["seed"], each["fold"], pq.read_table(path))
+        RunPredictions(each["seed"], each["fold"], read_predictions(path))
         for each in entry["runs"]
         for path in [place / f"seed-{each['seed']}" / each["fold"] / "predictions.parquet"]
     ]
     floor = [
-        RunPredictions(i, fold, table) for fold, both in kept(job, "voice").items() for i, table in enumerate(both)
+        RunPredictions(i, fold, Predictions(table))
+        for fold, both in kept(job, "voice").items()
+        for i, table in enumerate(both)
     ]
     expected = compare_experiments({"voice": pool_runs(runs), "floor": pool_runs(floor)})["synthetic"][0]["uar"]
     assert [said["difference"], *said["ci95"], said["p"]] == pytest.approx(
@@ -460,7 +464,7 @@ def test_test_rows_never_shape_a_floor(tmp_path, monkeypatch):
         np.testing.assert_array_equal(first.ridges[0], second.ridges[0])
     for kind in ("voice", "words", "both"):  # other rows are predicted, and are found to be others
         assert floors_before[kind].key != floors_after[kind].key
-        assert not floors_before[kind].predictions.equals(floors_after[kind].predictions)
+        assert not floors_before[kind].predictions.table.equals(floors_after[kind].predictions.table)
 
 
 # ---- on disk --------------------------------------------------------------------------------------------------------

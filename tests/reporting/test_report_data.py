@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from emomm.errors import InputError
-from emomm.evaluation.experiment_statistics import PooledRows
 from emomm.evaluation.metrics import emotion_scores
+from emomm.evaluation.predictions import PooledRows
 from emomm.reporting import report_data as report_data
 from emomm.reporting.findings import confusion
 from emomm.reporting.report_data import read_report
@@ -91,8 +91,8 @@ def test_several_jobs_are_told_apart(job, tmp_path):
         (lambda job: (job / "results.json").unlink(), "holds no results.json"),
         (lambda job: (job / "results.json").write_text('{"recipe": '), "results.json: can't be read"),
         (lambda job: (job / "results.json").write_text("{}"), "is not of a job"),
-        (lambda job: _cut(next(job.glob("*/*/*/predictions.parquet"))), "predictions.parquet: can't be read"),
-        (lambda job: next(job.glob("*/*/*/predictions.parquet")).unlink(), "predictions.parquet: can't be read"),
+        (lambda job: _cut(next(job.glob("*/*/*/predictions.parquet"))), "predictions.parquet can't be read"),
+        (lambda job: next(job.glob("*/*/*/predictions.parquet")).unlink(), "predictions.parquet is gone"),
         (lambda job: next(job.glob("*/*/*/history.json")).unlink(), "history.json: can't be read"),
         (lambda job: next(job.glob("*/*/*/history.json")).write_text('{"epoch": 1}'), "history.json is torn, or not"),
         (lambda job: next(job.glob("*/*/*/history.json")).write_text('["epoch"]'), "history.json is torn, or not"),

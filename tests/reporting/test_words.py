@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_report_data import rows_in
 
-from emomm.evaluation.experiment_statistics import experiment_statistics
+from emomm.evaluation.summaries import experiment_statistics
 from emomm.reporting import report_data as report_data
 from emomm.reporting.report_data import ReportData
 from emomm.reporting.report_data import ReportedExperiment
