@@ -1,6 +1,6 @@
 """Emo-DB through `extract_features.py` and Whisper base, beside the frames that ship with the sample corpus.
 
-    python benchmarks/extraction.py --emodb ../shared/data/emodb --encoder ../shared/models/whisper-base \\
+    python benchmarks/extraction.py --emodb data/emodb --encoder openai/whisper-base \\
         --output /tmp/emodb-5hz [--limit 20] [--processes 2] [--json]
 
 Writes a manifest of the recordings in the schema, extracts frames at 5 Hz (again: continues), and says how fast, and

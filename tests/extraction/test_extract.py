@@ -643,7 +643,7 @@ def test_whisper_on_emodb(tmp_path):
     """Real recordings through the real encoder: the frames that ship with the sample corpus."""
     emodb, encoder = SHARED / "data" / "emodb", SHARED / "models" / "whisper-base"
     if not (emodb.is_dir() and encoder.is_dir()):
-        pytest.skip("Emo-DB's recordings and Whisper base lie in no ../shared here")
+        pytest.skip("Emo-DB's recordings and Whisper base are not beside the checkout")
     chosen = sorted((emodb / "flac").iterdir())[::27]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps({"path": str(path)}) + "\n" for path in chosen))
     arguments = ["--input", str(tmp_path / "list.jsonl"), "--encoder", str(encoder), "--frame_rate", "5"]
