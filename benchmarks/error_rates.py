@@ -22,20 +22,20 @@ from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+from emomm.evaluation.intervals import Resampled  # noqa: E402
+from emomm.evaluation.intervals import resample_tallies  # noqa: E402
+from emomm.evaluation.intervals import score_bounds  # noqa: E402
 from emomm.evaluation.metrics import SCALARS  # noqa: E402
 from emomm.evaluation.significance import SPEAKERS_FOR_SWAPS  # noqa: E402
-from emomm.evaluation.significance import Resampled  # noqa: E402
 from emomm.evaluation.significance import contributions  # noqa: E402
 from emomm.evaluation.significance import difference_bounds  # noqa: E402
-from emomm.evaluation.significance import resample_tallies  # noqa: E402
 from emomm.evaluation.significance import row_swap_test  # noqa: E402
-from emomm.evaluation.significance import score_bounds  # noqa: E402
-from emomm.evaluation.significance import scores_of_tallies  # noqa: E402
 from emomm.evaluation.significance import shares_of_units  # noqa: E402
 from emomm.evaluation.significance import swap_interval  # noqa: E402
 from emomm.evaluation.significance import swap_test  # noqa: E402
 from emomm.evaluation.significance import t_test  # noqa: E402
-from emomm.evaluation.significance import tally  # noqa: E402
+from emomm.evaluation.tallies import scores_of_tallies  # noqa: E402
+from emomm.evaluation.tallies import tally  # noqa: E402
 
 CLASSES = 4
 EASE = np.array([0.8, 0.3, 0.0, -0.6])  # log odds of being right, by class

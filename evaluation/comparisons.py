@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from . import significance
+from .intervals import Resampled
+from .intervals import resample
 from .metrics import SCALARS
 from .predictions import PooledRows
+from .tallies import tally
 
 TESTED = ("accuracy", "uar")
 
@@ -20,7 +23,7 @@ class _Tested:
     """What comparing an experiment needs, from the seeds that tested all rows alone."""
 
     rows: PooledRows
-    resampled: significance.Resampled
+    resampled: Resampled
     by_speaker: np.ndarray
     by_row: np.ndarray
     shares: np.ndarray
@@ -70,11 +73,11 @@ def _compare_corpus(pooled: dict[str, PooledRows]) -> list[dict[str, Any]]:
 def _tested(rows: PooledRows) -> _Tested:
     classes, predictions = len(rows.labels), rows.predictions[rows.complete]
     speakers = np.unique(rows.speakers, return_inverse=True)[1]
-    of_speakers = significance.tally(rows.references, predictions, speakers, classes)
-    of_rows = significance.tally(rows.references, predictions, np.arange(len(speakers)), classes)
+    of_speakers = tally(rows.references, predictions, speakers, classes)
+    of_rows = tally(rows.references, predictions, np.arange(len(speakers)), classes)
     return _Tested(
         rows,
-        significance.resample(rows.references, predictions, speakers, classes),
+        resample(rows.references, predictions, speakers, classes),
         significance.contributions(of_speakers),
         significance.contributions(of_rows),
         significance.shares_of_units(of_speakers),

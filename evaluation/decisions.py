@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from .intervals import ci_figures
+from .intervals import intervals_of
 from .intervals import recall_intervals
+from .intervals import resample_tallies
+from .intervals import units_of
 from .metrics import SCALARS
 from .metrics import spread_of
 from .metrics import std_of
-from .significance import ci_figures
-from .significance import intervals_of
-from .significance import resample_tallies
-from .significance import scores_of_tallies
-from .significance import tally
-from .significance import units_of
+from .tallies import scores_of_tallies
+from .tallies import tally
 
 
 def decisions(

@@ -1,21 +1,215 @@
-"""Intervals of what `significance.intervals` has none of: recall of each class, calibration, concordance of ratings.
+"""How far scores can be trusted: 95 % intervals that know that rows of one speaker are not independent.
 
-Each is a function of sums over rows, so speakers are resampled as there.
+Everything here is a function of sums over rows, of the scores, of each class' recall, of calibration and of the
+concordance of ratings; speakers are resampled as wholes. `benchmarks/error_rates.py` measures how often the intervals
+cover.
 """
 
+import functools
+from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
+from scipy import stats
 
 from .metrics import RATINGS
-from .significance import bounds_on
-from .significance import checked
-from .significance import interval_at
-from .significance import resample_sums
-from .significance import score_bounds
-from .significance import tally
-from .significance import units_of
+from .metrics import SCALARS
+from .tallies import checked
+from .tallies import mean_over_seeds
+from .tallies import scores_of_tallies
+from .tallies import tally
+
+RESAMPLES = 2000
+SPEAKERS_FOR_INTERVAL = 5
+SPEAKERS_FOR_BOOTSTRAP = 20
+
+
+# ---- resamples ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The scores of an experiment and how they vary when speakers come and go. M is `SCALARS`.
+
+    Two experiments tested on the same rows are resampled alike: the difference of their `values` is the resampled
+    difference.
+
+    Args:
+        estimate: (..., M) scores, each averaged over the seeds.
+        values: (..., B, M) the same on B resamples.
+        scale: (...,) the squared standard error is scale · Σ over resamples of (value - estimate)².
+        df: (...,) degrees of freedom of the t interval.
+        method: "jackknife" or "bootstrap".
+        units: "speakers" or "rows".
+    """
+
+    estimate: np.ndarray
+    values: np.ndarray
+    scale: np.ndarray
+    df: np.ndarray
+    method: str
+    units: str
+
+
+def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int) -> Resampled:
+    """Scores on resamples of speakers: bootstrap from 20 speakers on, jackknife from 5; under 5, of rows.
+
+    Seeds are not more data: a resample takes a speaker's rows in all seeds, and the score is averaged over the seeds
+    inside it. The same for the same arguments: the bootstrap's seed is fixed.
+
+    Args:
+        references: (n,) true class numbers.
+        predictions: (n,) or (seeds, n) predicted class numbers, -1 where a seed has not tested the row.
+        speakers: (n,) speaker names or numbers.
+        classes: how many classes there are.
+    """
+    references, predictions = checked(references, predictions, speakers, classes)
+    units, kind = units_of(speakers)
+    return resample_tallies(tally(references, predictions, units, classes), kind)
+
+
+def resample_tallies(tallies: np.ndarray, units: str = "speakers", f1_of_true_classes: bool = False) -> Resampled:
+    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
+    rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
+    score = functools.partial(scores_of_tallies, f1_of_true_classes=f1_of_true_classes)
+    return resample_sums(tallies, rows, score, units)
+
+
+def resample_sums(
+    sums: np.ndarray, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray], units: str = "speakers"
+) -> Resampled:
+    """`resample` for any scores of sums over rows: sums (..., seeds, units, a, b), rows (..., units) of each unit.
+
+    `score` takes sums (..., a, b) to scores (..., M), NaN where there is no row.
+
+    A bootstrap over S speakers varies too little: by (S - 1) / S in the variance where all have as many rows, by more
+    where not, since the long ones draw the score to themselves. Leaving a speaker out makes up for that: it divides a
+    deviation by 1 - share of the rows. The bootstrap's `scale` does the same; for even speakers it is S / (S - 1).
+    """
+    size = sums.shape[-3]
+    total = sums.sum(-3, keepdims=True)
+    estimate = mean_over_seeds(score(total))[..., 0, :]
+    effective = rows.sum(-1) ** 2 / np.maximum((rows**2).sum(-1), 1)
+    df = np.maximum(effective - 1, 1)
+    if units == "speakers" and size >= SPEAKERS_FOR_BOOTSTRAP:
+        flat = sums.reshape(*sums.shape[:-2], -1)
+        resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *sums.shape[-2:])
+        share = rows / rows.sum(-1, keepdims=True)
+        leverage = (share**2 / np.maximum(1 - share, 1e-9)).sum(-1) / (share**2).sum(-1)
+        scale, method = leverage / RESAMPLES, "bootstrap"
+    else:
+        scale = np.full_like(df, (size - 1) / size if size > 1 else np.nan)
+        resampled, method = total - sums, "jackknife"
+    return Resampled(estimate, mean_over_seeds(score(resampled)), scale, df, method, units)
+
+
+@functools.lru_cache(maxsize=1)
+def _bootstrap_weights(size: int) -> np.ndarray:
+    """(RESAMPLES, size) how often each speaker is drawn; kept, since a job's experiments share their speakers."""
+    return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
+
+
+# To a scale on which the error is even to both sides, back, and the slope there.
+_SCALES: dict[str, tuple[Callable, Callable, Callable]] = {
+    "logit": (special.logit, special.expit, lambda x: 1 / (x * (1 - x))),  # scores from 0 to 1
+    "fisher": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),  # correlations
+    "log": (np.log, np.exp, lambda x: 1 / x),
+    "as it is": (np.array, np.array, np.ones_like),
+}
+
+
+def bounds_on(resampled: Resampled, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M): estimate ± t · se on one of the scales (delta method), brought back.
+
+    The standard error is the resamples' (see `Resampled`). The degrees of freedom of t are the effective number of
+    speakers, (Σ n)² / Σ n² with n the rows of each (Kish 1965), less one, at least 1: where few speak most, they count
+    as few. Plain percentiles of the same resamples cover less (error_rates.py). NaN where there is a single unit, or
+    the scale has no slope at the estimate.
+    """
+    to, back, slope = _SCALES[scale]
+    estimate = resampled.estimate
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = standard_error(resampled.values - estimate[..., None, :], resampled.scale)
+        half = t_quantile(resampled) * error * slope(estimate)
+        return back(to(estimate) - half), back(to(estimate) + half)
+
+
+def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (..., M) of scores from 0 to 1, by `bounds_on` their logits.
+
+    Of a score of 0 or 1, which no resample tells anything of, the bounds of Clopper and Pearson (1934) for as many
+    trials as there are effective speakers, none or all of which succeeded.
+    """
+    low, high = bounds_on(resampled, "logit")
+    with np.errstate(invalid="ignore"):
+        far = 0.025 ** (1 / (resampled.df[..., None] + 1))
+    known = ~np.isnan(resampled.scale)[..., None]
+    none, all_ = (known & (resampled.estimate == end) for end in (0, 1))
+    low, high = np.where(none, 0.0, low), np.where(none, 1 - far, high)
+    return np.where(all_, far, low), np.where(all_, 1.0, high)
+
+
+def standard_error(deviations: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(..., M) from the deviations (..., B, M) of resamples from the estimate, and the `scale` of `Resampled`."""
+    return np.sqrt(scale[..., None] * (deviations**2).sum(-2))
+
+
+def t_quantile(resampled: Resampled) -> np.ndarray:
+    """(..., 1) how many standard errors a 95 % interval reaches to either side."""
+    return stats.t.ppf(0.975, resampled.df)[..., None]
+
+
+def intervals(
+    references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
+) -> dict[str, dict[str, Any]]:
+    """95 % intervals of accuracy, uar, f1_macro and f1_weighted for speakers like these. Arguments as in `resample`.
+
+    Returns:
+        {metric: {"low", "high", "method", "units"}}. `units` is "speakers", or "rows" with fewer than five speakers:
+        such an interval ignores dependence and is too narrow. `method` is "bootstrap", "jackknife", or of a score of 0
+        or 1 "exact". low and high are None where there is a single unit.
+
+    Raises:
+        ValueError: no rows, unequal lengths, or class numbers outside 0 to classes - 1.
+    """
+    return intervals_of(resample(references, predictions, speakers, classes))
+
+
+def intervals_of(resampled: Resampled) -> dict[str, dict[str, Any]]:
+    """`intervals` of scores that are resampled already: the four `SCALARS`."""
+    low, high = score_bounds(resampled)
+    return {metric: interval_at(resampled, low, high, i) for i, metric in enumerate(SCALARS)}
+
+
+def units_of(speakers: np.ndarray) -> tuple[np.ndarray, str]:
+    """(n,) numbers of the units that are resampled, and what they are."""
+    names, units = np.unique(speakers, return_inverse=True)
+    return (np.arange(len(units)), "rows") if len(names) < SPEAKERS_FOR_INTERVAL else (units, "speakers")
+
+
+def interval_at(resampled: Resampled, low: np.ndarray, high: np.ndarray, i: int) -> dict[str, Any]:
+    exact = not np.isnan(low[i]) and resampled.estimate[i] in (0, 1) and low[i] != high[i]
+    return {
+        **_bounds(low[i], high[i]),
+        "method": "exact" if exact else resampled.method,
+        "units": resampled.units,
+    }
+
+
+def ci_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """An interval of `intervals` as results.json has it: {"ci95": [low, high] or None, "ci_method", "ci_units"}."""
+    bounds = None if found["low"] is None else [found["low"], found["high"]]
+    return {"ci95": bounds, "ci_method": found["method"], "ci_units": found["units"]}
+
+
+def _bounds(low: float, high: float) -> dict[str, float | None]:
+    return {"low": None, "high": None} if np.isnan(low) else {"low": float(low), "high": float(high)}
+
+
+# ---- recall and calibration -----------------------------------------------------------------------------------------
 
 
 def recall_intervals(
@@ -144,4 +338,8 @@ def concordance_intervals(
     }
 
 
-__all__ = ["calibration_intervals", "concordance_intervals", "concordances", "moments", "recall_intervals"]
+__all__ = [
+    "Resampled", "bounds_on", "calibration_intervals", "ci_figures", "concordance_intervals", "concordances",
+    "interval_at", "intervals", "intervals_of", "moments", "recall_intervals", "resample", "resample_sums",
+    "resample_tallies", "score_bounds", "standard_error", "t_quantile", "units_of",
+]  # fmt: skip

@@ -1,208 +1,25 @@
-"""How far scores can be trusted: intervals and paired tests that know that rows of one speaker are not independent.
+"""Whether two experiments differ: paired tests on the same rows, which know that a speaker's rows are not independent.
 
-Everything here is a function of arrays. Rows are first counted by speaker; what follows, resampling and swapping whole
-speakers, is done on those counts with matrix products. `benchmarks/error_rates.py` measures how often the intervals
-cover and the tests reject.
+Everything here is a function of `tallies` and of what `intervals` resamples. `benchmarks/error_rates.py` measures how
+often the tests reject.
 """
 
-import functools
-from collections.abc import Callable
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import special
 from scipy import stats
 
-from .metrics import SCALARS
+from .intervals import Resampled
+from .intervals import standard_error
+from .intervals import t_quantile
 
-RESAMPLES = 2000
 SWAPS = 10_000
 ENUMERATE_UP_TO = 12  # units: 2^12 swaps are fewer than SWAPS
-SPEAKERS_FOR_INTERVAL = 5
-SPEAKERS_FOR_BOOTSTRAP = 20
 SPEAKERS_FOR_SWAPS = 6  # 2 / 2^5 = .0625 is the least p that five speakers can give
 IGNORES_DEPENDENCE = "ignores dependence"
 
 
-# ---- counts ---------------------------------------------------------------------------------------------------------
-
-
-def tally(references: np.ndarray, predictions: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
-    """What the scores need to know of each unit (a speaker, a session, a row).
-
-    Args:
-        references: (n,) true class numbers.
-        predictions: (seeds, n) predicted class numbers, -1 where a seed has not tested the row.
-        units: (n,) number of the unit that a row belongs to, from 0.
-        classes: how many classes there are.
-
-    Returns:
-        (seeds, units, 3, classes) float64 counts: rows right, rows of the class, rows predicted to be of it.
-    """
-    references, units = np.asarray(references, np.int64), np.asarray(units, np.int64)
-    size = int(units.max()) + 1
-    counts = np.empty((len(predictions), size, 3, classes))
-    for seed, predicted in enumerate(np.asarray(predictions, np.int64)):
-        tested = predicted >= 0
-        unit, true, guess = units[tested], references[tested], predicted[tested]
-        for kind, (owner, label) in enumerate(
-            ((unit[guess == true], true[guess == true]), (unit, true), (unit, guess))
-        ):
-            cells = np.bincount(owner * classes + label, minlength=size * classes)
-            counts[seed, :, kind] = cells.reshape(size, classes)
-    return counts
-
-
-def scores_of_tallies(tallies: np.ndarray, f1_of_true_classes: bool = False) -> np.ndarray:
-    """The four `SCALARS`, as `emotion_scores` has them: tallies (..., 3, C) to (..., 4), NaN where there is no row.
-
-    `f1_of_true_classes`: the macro F1 is over the classes that occur in the references, as UAR is; else also over
-    those that are only predicted, whose F1 is 0.
-    """
-    right, true, predicted = tallies[..., 0, :], tallies[..., 1, :], tallies[..., 2, :]
-    rows = true.sum(-1)
-    f1 = 2 * right / np.maximum(true + predicted, 1)
-    averaged = true > 0 if f1_of_true_classes else true + predicted > 0
-    scores = (
-        right.sum(-1) / np.maximum(rows, 1),
-        (right / np.maximum(true, 1)).sum(-1) / np.maximum((true > 0).sum(-1), 1),
-        (f1 * averaged).sum(-1) / np.maximum(averaged.sum(-1), 1),
-        (f1 * true).sum(-1) / np.maximum(rows, 1),
-    )
-    return np.where((rows > 0)[..., None], np.stack(scores, axis=-1), np.nan)
-
-
-def mean_over_seeds(scores: np.ndarray) -> np.ndarray:
-    """Scores (..., seeds, units, M) averaged over the seeds that tested the unit: (..., units, M)."""
-    tested = ~np.isnan(scores)
-    return np.where(tested, scores, 0).sum(-3) / np.maximum(tested.sum(-3), 1)
-
-
-# ---- intervals ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """The scores of an experiment and how they vary when speakers come and go. M is `SCALARS`.
-
-    Two experiments tested on the same rows are resampled alike: the difference of their `values` is the resampled
-    difference.
-
-    Args:
-        estimate: (..., M) scores, each averaged over the seeds.
-        values: (..., B, M) the same on B resamples.
-        scale: (...,) the squared standard error is scale · Σ over resamples of (value - estimate)².
-        df: (...,) degrees of freedom of the t interval.
-        method: "jackknife" or "bootstrap".
-        units: "speakers" or "rows".
-    """
-
-    estimate: np.ndarray
-    values: np.ndarray
-    scale: np.ndarray
-    df: np.ndarray
-    method: str
-    units: str
-
-
-def resample(references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int) -> Resampled:
-    """Scores on resamples of speakers: bootstrap from 20 speakers on, jackknife from 5; under 5, of rows.
-
-    Seeds are not more data: a resample takes a speaker's rows in all seeds, and the score is averaged over the seeds
-    inside it. The same for the same arguments: the bootstrap's seed is fixed.
-
-    Args:
-        references: (n,) true class numbers.
-        predictions: (n,) or (seeds, n) predicted class numbers, -1 where a seed has not tested the row.
-        speakers: (n,) speaker names or numbers.
-        classes: how many classes there are.
-    """
-    references, predictions = checked(references, predictions, speakers, classes)
-    units, kind = units_of(speakers)
-    return resample_tallies(tally(references, predictions, units, classes), kind)
-
-
-def resample_tallies(tallies: np.ndarray, units: str = "speakers", f1_of_true_classes: bool = False) -> Resampled:
-    """`resample` from tallies (..., seeds, units, 3, C); leading axes are independent data sets."""
-    rows = tallies[..., 1, :].sum(-1).mean(-2)  # (..., units): rows of each, averaged over the seeds
-    score = functools.partial(scores_of_tallies, f1_of_true_classes=f1_of_true_classes)
-    return resample_sums(tallies, rows, score, units)
-
-
-def resample_sums(
-    sums: np.ndarray, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray], units: str = "speakers"
-) -> Resampled:
-    """`resample` for any scores of sums over rows: sums (..., seeds, units, a, b), rows (..., units) of each unit.
-
-    `score` takes sums (..., a, b) to scores (..., M), NaN where there is no row.
-
-    A bootstrap over S speakers varies too little: by (S - 1) / S in the variance where all have as many rows, by more
-    where not, since the long ones draw the score to themselves. Leaving a speaker out makes up for that: it divides a
-    deviation by 1 - share of the rows. The bootstrap's `scale` does the same; for even speakers it is S / (S - 1).
-    """
-    size = sums.shape[-3]
-    total = sums.sum(-3, keepdims=True)
-    estimate = mean_over_seeds(score(total))[..., 0, :]
-    effective = rows.sum(-1) ** 2 / np.maximum((rows**2).sum(-1), 1)
-    df = np.maximum(effective - 1, 1)
-    if units == "speakers" and size >= SPEAKERS_FOR_BOOTSTRAP:
-        flat = sums.reshape(*sums.shape[:-2], -1)
-        resampled = (_bootstrap_weights(size) @ flat).reshape(*flat.shape[:-2], RESAMPLES, *sums.shape[-2:])
-        share = rows / rows.sum(-1, keepdims=True)
-        leverage = (share**2 / np.maximum(1 - share, 1e-9)).sum(-1) / (share**2).sum(-1)
-        scale, method = leverage / RESAMPLES, "bootstrap"
-    else:
-        scale = np.full_like(df, (size - 1) / size if size > 1 else np.nan)
-        resampled, method = total - sums, "jackknife"
-    return Resampled(estimate, mean_over_seeds(score(resampled)), scale, df, method, units)
-
-
-@functools.lru_cache(maxsize=1)
-def _bootstrap_weights(size: int) -> np.ndarray:
-    """(RESAMPLES, size) how often each speaker is drawn; kept, since a job's experiments share their speakers."""
-    return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES).astype(float)
-
-
-# To a scale on which the error is even to both sides, back, and the slope there.
-_SCALES: dict[str, tuple[Callable, Callable, Callable]] = {
-    "logit": (special.logit, special.expit, lambda x: 1 / (x * (1 - x))),  # scores from 0 to 1
-    "fisher": (np.arctanh, np.tanh, lambda x: 1 / (1 - x**2)),  # correlations
-    "log": (np.log, np.exp, lambda x: 1 / x),
-    "as it is": (np.array, np.array, np.ones_like),
-}
-
-
-def bounds_on(resampled: Resampled, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bounds (..., M): estimate ± t · se on one of the scales (delta method), brought back.
-
-    The standard error is the resamples' (see `Resampled`). The degrees of freedom of t are the effective number of
-    speakers, (Σ n)² / Σ n² with n the rows of each (Kish 1965), less one, at least 1: where few speak most, they count
-    as few. Plain percentiles of the same resamples cover less (error_rates.py). NaN where there is a single unit, or
-    the scale has no slope at the estimate.
-    """
-    to, back, slope = _SCALES[scale]
-    estimate = resampled.estimate
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = _standard_error(resampled.values - estimate[..., None, :], resampled.scale)
-        half = _quantile(resampled) * error * slope(estimate)
-        return back(to(estimate) - half), back(to(estimate) + half)
-
-
-def score_bounds(resampled: Resampled) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bounds (..., M) of scores from 0 to 1, by `bounds_on` their logits.
-
-    Of a score of 0 or 1, which no resample tells anything of, the bounds of Clopper and Pearson (1934) for as many
-    trials as there are effective speakers, none or all of which succeeded.
-    """
-    low, high = bounds_on(resampled, "logit")
-    with np.errstate(invalid="ignore"):
-        far = 0.025 ** (1 / (resampled.df[..., None] + 1))
-    known = ~np.isnan(resampled.scale)[..., None]
-    none, all_ = (known & (resampled.estimate == end) for end in (0, 1))
-    low, high = np.where(none, 0.0, low), np.where(none, 1 - far, high)
-    return np.where(all_, far, low), np.where(all_, 1.0, high)
+# ---- few speakers: t over them --------------------------------------------------------------------------------------
 
 
 def difference_bounds(first: Resampled, second: Resampled) -> tuple[np.ndarray, np.ndarray]:
@@ -211,8 +28,8 @@ def difference_bounds(first: Resampled, second: Resampled) -> tuple[np.ndarray, 
     For under six speakers; from there on, `swap_test` has an interval of its own. NaN as in `t_test`.
     """
     difference = first.estimate - second.estimate
-    error = _standard_error(first.values - second.values - difference[..., None, :], first.scale)
-    half = _quantile(first) * np.where((error > 1e-12) | (difference == 0), error, np.nan)
+    error = standard_error(first.values - second.values - difference[..., None, :], first.scale)
+    half = t_quantile(first) * np.where((error > 1e-12) | (difference == 0), error, np.nan)
     return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
 
 
@@ -222,68 +39,13 @@ def t_test(first: Resampled, second: Resampled) -> np.ndarray:
     NaN where all speakers differ by exactly as much: there is nothing to tell the error from.
     """
     difference = first.estimate - second.estimate
-    error = _standard_error(first.values - second.values - difference[..., None, :], first.scale)
+    error = standard_error(first.values - second.values - difference[..., None, :], first.scale)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(difference) / np.where(error > 1e-12, error, np.nan), first.df[..., None])
     return np.where(difference == 0, 1.0, p)
 
 
-def _standard_error(deviations: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return np.sqrt(scale[..., None] * (deviations**2).sum(-2))
-
-
-def _quantile(resampled: Resampled) -> np.ndarray:
-    return stats.t.ppf(0.975, resampled.df)[..., None]
-
-
-def intervals(
-    references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
-) -> dict[str, dict[str, Any]]:
-    """95 % intervals of accuracy, uar, f1_macro and f1_weighted for speakers like these. Arguments as in `resample`.
-
-    Returns:
-        {metric: {"low", "high", "method", "units"}}. `units` is "speakers", or "rows" with fewer than five speakers:
-        such an interval ignores dependence and is too narrow. `method` is "bootstrap", "jackknife", or of a score of 0
-        or 1 "exact". low and high are None where there is a single unit.
-
-    Raises:
-        ValueError: no rows, unequal lengths, or class numbers outside 0 to classes - 1.
-    """
-    return intervals_of(resample(references, predictions, speakers, classes))
-
-
-def intervals_of(resampled: Resampled) -> dict[str, dict[str, Any]]:
-    """`intervals` of scores that are resampled already: the four `SCALARS`."""
-    low, high = score_bounds(resampled)
-    return {metric: interval_at(resampled, low, high, i) for i, metric in enumerate(SCALARS)}
-
-
-def units_of(speakers: np.ndarray) -> tuple[np.ndarray, str]:
-    """(n,) numbers of the units that are resampled, and what they are."""
-    names, units = np.unique(speakers, return_inverse=True)
-    return (np.arange(len(units)), "rows") if len(names) < SPEAKERS_FOR_INTERVAL else (units, "speakers")
-
-
-def interval_at(resampled: Resampled, low: np.ndarray, high: np.ndarray, i: int) -> dict[str, Any]:
-    exact = not np.isnan(low[i]) and resampled.estimate[i] in (0, 1) and low[i] != high[i]
-    return {
-        **_bounds(low[i], high[i]),
-        "method": "exact" if exact else resampled.method,
-        "units": resampled.units,
-    }
-
-
-def ci_figures(found: dict[str, Any]) -> dict[str, Any]:
-    """An interval of `intervals` as results.json has it: {"ci95": [low, high] or None, "ci_method", "ci_units"}."""
-    bounds = None if found["low"] is None else [found["low"], found["high"]]
-    return {"ci95": bounds, "ci_method": found["method"], "ci_units": found["units"]}
-
-
-def _bounds(low: float, high: float) -> dict[str, float | None]:
-    return {"low": None, "high": None} if np.isnan(low) else {"low": float(low), "high": float(high)}
-
-
-# ---- paired tests ---------------------------------------------------------------------------------------------------
+# ---- swaps ----------------------------------------------------------------------------------------------------------
 
 
 def contributions(tallies: np.ndarray) -> np.ndarray:
@@ -402,20 +164,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return multipletests(p, method="holm")[1].tolist() if len(p) else []
 
 
-def checked(
-    references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    references, predictions = np.asarray(references), np.atleast_2d(predictions)
-    if not len(references):
-        raise ValueError("there are no rows to score")
-    if predictions.shape[1:] != references.shape or len(speakers) != len(references):
-        raise ValueError(
-            f"references {references.shape} need predictions (seeds, {len(references)}) and as many speakers, "
-            f"got {predictions.shape} and {len(speakers)}"
-        )
-    for what, values, least in (("references", references, 0), ("predictions", predictions, -1)):
-        if values.min() < least or values.max() >= classes:
-            raise ValueError(
-                f"{what} reach from {values.min()} to {values.max()}, there are classes 0 to {classes - 1}"
-            )
-    return references, predictions
+__all__ = [
+    "IGNORES_DEPENDENCE", "SPEAKERS_FOR_SWAPS", "contributions", "difference_bounds", "holm", "mcnemar_test",
+    "row_swap_test", "shares_of_units", "swap_interval", "swap_test", "t_test",
+]  # fmt: skip

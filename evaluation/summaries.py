@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from . import significance
 from .decisions import decisions
 from .intervals import calibration_intervals
+from .intervals import ci_figures
 from .intervals import concordance_intervals
+from .intervals import intervals
 from .intervals import recall_intervals
 from .metrics import RATINGS
 from .metrics import SCALARS
@@ -20,6 +21,9 @@ from .metrics import summarise
 from .metrics import vad_scores
 from .predictions import PooledRows
 from .protocols import natural_key
+from .tallies import mean_over_seeds
+from .tallies import scores_of_tallies
+from .tallies import tally
 
 
 def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[str, Any]]:
@@ -32,7 +36,7 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
         "decisions"}}, for each metric of `SCALARS`.
 
         `mean` and `std` are over runs (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds,
-        all as in `summarise`. `ci95` is [low, high] around `pooled` (not `mean`), from `significance`; None where that
+        all as in `summarise`. `ci95` is [low, high] around `pooled` (not `mean`), from `intervals`; None where that
         has none. `ece` and `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric:
         score averaged over seeds}}, in natural order. `folds_lacking_classes` is {fold: [class, ...]} of the folds
         without a row of a class that the corpus has: their UAR averages fewer recalls, so that `mean` mixes UARs of
@@ -46,7 +50,7 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
 def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
     spread = summarise(_runs(corpus, rows))[corpus]
     given = rows.references, rows.predictions, rows.speakers
-    bounds = significance.intervals(*given, len(rows.labels))
+    bounds = intervals(*given, len(rows.labels))
     recalls = recall_intervals(*given, rows.labels)
     calibrated = calibration_intervals(rows.references, rows.probabilities, rows.speakers)
     calibration = []
@@ -56,15 +60,15 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         calibration.append((calibration_error(*given), brier_score(*given)))
     ece, brier = np.mean(calibration, axis=0)
     return {
-        **{metric: {**spread[metric], **significance.ci_figures(bounds[metric])} for metric in SCALARS},
+        **{metric: {**spread[metric], **ci_figures(bounds[metric])} for metric in SCALARS},
         "recall": {
-            name: None if found is None else {"pooled": found["pooled"], **significance.ci_figures(found)}
+            name: None if found is None else {"pooled": found["pooled"], **ci_figures(found)}
             for name, found in recalls.items()
         },
         "ece": float(ece),
-        "ece_ci95": significance.ci_figures(calibrated["ece"])["ci95"],
+        "ece_ci95": ci_figures(calibrated["ece"])["ci95"],
         "brier": float(brier),
-        "brier_ci95": significance.ci_figures(calibrated["brier"])["ci95"],
+        "brier_ci95": ci_figures(calibrated["brier"])["ci95"],
         "rows": len(rows.references),
         "seeds": len(rows.seeds),
         "speakers": len(np.unique(rows.speakers)),
@@ -110,7 +114,7 @@ def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:
                 **spread_of(values, keys),
                 "pooled": float(np.mean([seed[name][score] for seed in seeds if seed[name]["n"]])),
             }
-        found[name]["ccc"] |= significance.ci_figures(bounds[name])
+        found[name]["ccc"] |= ci_figures(bounds[name])
     return found
 
 
@@ -127,8 +131,8 @@ def _runs(corpus: str, rows: PooledRows) -> list[dict[str, Any]]:
 
 def _by(groups: np.ndarray, rows: PooledRows) -> dict[str, dict[str, Any]]:
     names, units = np.unique(groups, return_inverse=True)
-    tallies = significance.tally(rows.references, rows.predictions, units, len(rows.labels))
-    scores = significance.mean_over_seeds(significance.scores_of_tallies(tallies))
+    tallies = tally(rows.references, rows.predictions, units, len(rows.labels))
+    scores = mean_over_seeds(scores_of_tallies(tallies))
     of_each = zip(names.tolist(), np.bincount(units).tolist(), scores.tolist(), strict=True)
     found = {name: {"n": n, **dict(zip(SCALARS, of_name, strict=True))} for name, n, of_name in of_each}
     return {name: found[name] for name in sorted(found, key=natural_key)}

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ..evaluation import significance
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import brier_score
 from ..evaluation.metrics import calibration_error
 from ..evaluation.metrics import reliability
 from ..evaluation.predictions import PooledRows
 from ..evaluation.protocols import natural_key
+from ..evaluation.tallies import mean_over_seeds
+from ..evaluation.tallies import scores_of_tallies
+from ..evaluation.tallies import tally
 from .report_data import ReportData
 from .report_data import Tested
 
@@ -70,10 +72,8 @@ def difficulty_curve(tested: Tested, buckets: int = BUCKETS) -> DifficultyCurve 
     place = np.empty(len(known), int)
     place[np.argsort(difficulty, kind="stable")] = np.arange(len(known)) * buckets // len(known)
     count = np.bincount(place)
-    tallies = significance.tally(
-        tested.rows.references[known], tested.rows.predictions[:, known], place, len(tested.rows.labels)
-    )
-    scores = significance.mean_over_seeds(significance.scores_of_tallies(tallies))
+    tallies = tally(tested.rows.references[known], tested.rows.predictions[:, known], place, len(tested.rows.labels))
+    scores = mean_over_seeds(scores_of_tallies(tallies))
     classes = tested.rows.references[known]
     everywhere = np.zeros(len(known), int)
     return DifficultyCurve(

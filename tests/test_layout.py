@@ -65,11 +65,13 @@ def package_files() -> list[Path]:
 
 
 FILES = package_files()
+ROOMS = {path.parent.parts for path in FILES if path.name == "__init__.py" and len(path.parts) > 1}
+MODULES = {path.with_suffix("").parts for path in FILES} | ROOMS
 
 
 def place_of(parts: tuple[str, ...]) -> str:
     """`settings/values.py` or `settings.values` -> the room, or what a flat file is."""
-    if len(parts) > 1 or (ROOT / parts[0] / "__init__.py").is_file():
+    if len(parts) > 1 or parts in ROOMS:
         return parts[0]
     for place, names in (("doors", DOORS), ("travels", TRAVELS), ("ground", GROUND)):
         if parts[0] in names:
@@ -104,8 +106,7 @@ def imported(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
             continue
         for alias in node.names:
             module = (*base, alias.name)
-            place = ROOT.joinpath(*module)
-            if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
+            if module in MODULES:
                 yield node.lineno, module
             elif base:
                 yield node.lineno, base

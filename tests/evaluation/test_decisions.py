@@ -6,8 +6,8 @@ from sklearn.metrics import f1_score
 from sklearn.metrics import recall_score
 
 from emomm.evaluation.decisions import decisions
+from emomm.evaluation.intervals import intervals
 from emomm.evaluation.metrics import SCALARS
-from emomm.evaluation.significance import intervals
 
 LABELS = ["neutral", "happy", "sad", "anger"]
 

@@ -2,18 +2,171 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
+from made_runs import FOUR as LABELS
+from made_runs import rows_of
+from made_runs import scores_of as scores
+from scipy import special
 from scipy import stats
 
 from emomm.evaluation.intervals import calibration_intervals
 from emomm.evaluation.intervals import concordance_intervals
 from emomm.evaluation.intervals import concordances
+from emomm.evaluation.intervals import intervals
 from emomm.evaluation.intervals import moments
 from emomm.evaluation.intervals import recall_intervals
+from emomm.evaluation.intervals import resample
+from emomm.evaluation.intervals import resample_tallies
+from emomm.evaluation.intervals import score_bounds
+from emomm.evaluation.metrics import SCALARS
 from emomm.evaluation.metrics import brier_score
 from emomm.evaluation.metrics import calibration_error
 from emomm.evaluation.metrics import concordance
 from emomm.evaluation.metrics import emotion_scores
-from emomm.evaluation.significance import intervals
+from emomm.evaluation.tallies import tally
+
+
+@pytest.mark.parametrize("speakers", [5, 12])
+def test_jackknife_leaves_out_a_speaker_at_a_time(speakers):
+    references, predictions, owner = rows_of(speakers, seeds=2)
+    found = resample(references, predictions, owner, 4)
+    assert (found.method, found.units) == ("jackknife", "speakers")
+    left_out = [
+        np.mean([scores(references[owner != out], each[owner != out]) for each in predictions], axis=0)
+        for out in range(speakers)
+    ]
+    estimate = np.mean([scores(references, each) for each in predictions], axis=0)
+    assert found.values == pytest.approx(np.array(left_out))
+    assert found.estimate == pytest.approx(estimate)
+    error = np.sqrt((speakers - 1) / speakers * ((np.array(left_out) - estimate) ** 2).sum(0))
+    sizes = np.bincount(owner)
+    half = stats.t.ppf(0.975, sizes.sum() ** 2 / (sizes**2).sum() - 1) * error / (estimate * (1 - estimate))
+    given = intervals(references, predictions, owner, 4)
+    for i, metric in enumerate(SCALARS):
+        bounds = special.expit([special.logit(estimate[i]) - half[i], special.logit(estimate[i]) + half[i]])
+        assert [given[metric]["low"], given[metric]["high"]] == pytest.approx(bounds.tolist())
+        assert given[metric]["method"] == "jackknife" and given[metric]["units"] == "speakers"
+
+
+def test_standard_errors_agree_with_cluster_robust_regression():
+    references, predictions, owner = rows_of(30)
+    right = (predictions[0] == references).astype(float)
+    fit = sm.OLS(right, np.ones(len(right))).fit(cov_type="cluster", cov_kwds={"groups": owner})
+    found = resample(references, predictions, owner, 4)
+    error = np.sqrt(found.scale * ((found.values - found.estimate) ** 2).sum(0))
+    assert error[0] == pytest.approx(fit.bse[0], rel=0.06)
+    by_jackknife = resample_tallies(tally(references, predictions, owner, 4), units="left out in turn")
+    assert np.sqrt(by_jackknife.scale * ((by_jackknife.values - by_jackknife.estimate) ** 2).sum(0)) == pytest.approx(
+        error, rel=0.08
+    )
+
+
+def test_bootstrap_over_speakers_agrees_with_scipy():
+    references, predictions, owner = rows_of(25)
+    found = resample(references, predictions, owner, 4)
+    assert (found.method, found.units) == ("bootstrap", "speakers")
+    assert found.values.shape == (2000, 4)
+
+    def uar(chosen):
+        rows = np.concatenate([np.flatnonzero(owner == speaker) for speaker in chosen])
+        return emotion_scores(references[rows], predictions[0, rows], LABELS)["uar"]
+
+    theirs = stats.bootstrap(
+        (np.arange(25),), uar, n_resamples=1000, vectorized=False, method="percentile", rng=np.random.default_rng(5)
+    )
+    assert found.values[:, 1].std() == pytest.approx(theirs.standard_error, rel=0.07)
+    assert np.quantile(found.values[:, 1], [0.025, 0.975]) == pytest.approx(theirs.confidence_interval, abs=0.007)
+    low, high = score_bounds(found)
+    assert low[1] < theirs.confidence_interval.low + 0.01 and high[1] > theirs.confidence_interval.high - 0.01
+
+
+def test_the_bootstrap_begins_at_twenty_speakers():
+    for speakers, method in ((19, "jackknife"), (20, "bootstrap")):
+        references, predictions, owner = rows_of(speakers)
+        assert resample(references, predictions, owner, 4).method == method
+
+
+def test_a_speaker_with_most_of_the_rows_does_not_break_the_bootstrap():
+    """As a jackknife of the same rows: both make up for the pull of the long one, neither beyond measure."""
+    rng = np.random.default_rng(0)
+    owner = np.concatenate([np.zeros(2000, int), np.repeat(np.arange(1, 25), 20)])
+    references = rng.integers(0, 4, len(owner))
+    ease = rng.normal(1.2, 0.4, 25)[owner]
+    predictions = np.where(rng.random(len(owner)) < special.expit(ease), references, (references + 1) % 4)
+    wide = intervals(references, predictions, owner, 4)["uar"]
+    by_jackknife = resample_tallies(tally(references, predictions[None], owner, 4), units="left out in turn")
+    low, high = score_bounds(by_jackknife)
+    assert wide["method"] == "bootstrap"
+    assert 0.4 < (wide["high"] - wide["low"]) / (high[1] - low[1]) < 1.6
+
+
+@pytest.mark.parametrize("speakers", [20, 50])
+def test_intervals_cover_where_few_speakers_have_most_rows(speakers):
+    """Zipf: the k-th speaker has 1 / k of the first one's rows. Without the share in `scale` it covers less."""
+    rng = np.random.default_rng(speakers)
+    counts = np.maximum(600 / np.arange(1, speakers + 1), 8).astype(int)
+    ease = rng.normal(0.8, 0.6, (1000, speakers))
+    right = rng.binomial(counts, special.expit(ease))
+    tallies = np.zeros((1000, 1, speakers, 3, 2))
+    tallies[:, 0, :, 0, 0], tallies[:, 0, :, 1, 0] = right, counts
+    tallies[:, 0, :, 2] = np.stack([right, counts - right], axis=-1)
+    truth = special.expit(rng.normal(0.8, 0.6, 10**6)).mean()
+    low, high = score_bounds(resample_tallies(tallies))
+    inside = ((low[:, 0] <= truth) & (truth <= high[:, 0])).mean()
+    assert 0.93 < inside < 0.97
+
+
+def test_under_five_speakers_rows_are_the_units():
+    references, predictions, owner = rows_of(4)
+    accuracy = intervals(references, predictions, owner, 4)["accuracy"]
+    assert (accuracy["method"], accuracy["units"]) == ("jackknife", "rows")
+    n, share = len(references), (predictions[0] == references).mean()
+    half = stats.t.ppf(0.975, n - 1) * np.sqrt(1 / (share * (1 - share) * (n - 1)))  # on the scale of log odds
+    assert accuracy["low"] == pytest.approx(special.expit(special.logit(share) - half))
+    assert intervals(references, predictions, np.arange(len(references)) % 5, 4)["uar"]["units"] == "speakers"
+
+
+@pytest.mark.parametrize("speakers", [3, 8, 25])
+def test_the_same_predictions_again_as_another_seed_change_nothing(speakers):
+    references, predictions, owner = rows_of(speakers)
+    once = intervals(references, predictions[0], owner, 4)
+    twice = intervals(references, predictions[[0, 0]], owner, 4)
+    assert all(twice[metric]["low"] == pytest.approx(once[metric]["low"]) for metric in SCALARS)
+
+
+def test_speaker_names_and_the_order_of_rows_do_not_matter():
+    references, predictions, owner = rows_of(8)
+    names = np.array([f"IEMO/{'hbcadgfe'[number]}" for number in owner])
+    order = np.random.default_rng(0).permutation(len(owner))
+    found = intervals(references[order], predictions[:, order], names[order], 4)
+    expected = intervals(references, predictions, owner, 4)
+    assert all(found[metric]["high"] == pytest.approx(expected[metric]["high"]) for metric in SCALARS)
+
+
+def test_where_nothing_varies():
+    owner = np.repeat(np.arange(6), 4)
+    references = np.tile([0, 1, 2, 3], 6)
+    perfect = intervals(references, references, owner, 4)
+    least = pytest.approx(0.025 ** (1 / 6))
+    assert all((perfect[metric]["low"], perfect[metric]["high"]) == (least, 1.0) for metric in SCALARS)
+    constant = intervals(references, np.zeros(24, int), owner, 4)["uar"]
+    assert (constant["low"], constant["high"]) == (pytest.approx(0.25), pytest.approx(0.25))
+    assert intervals([0], [1], ["a"], 4)["uar"]["low"] is None
+
+
+@pytest.mark.parametrize(
+    ("references", "predictions", "speakers", "message"),
+    [
+        ([], [], [], "no rows"),
+        ([0, 1], [0], ["a", "b"], "need predictions"),
+        ([0, 1], [0, 1], ["a"], "as many speakers"),
+        ([0, 4], [0, 1], ["a", "b"], "references reach from 0 to 4"),
+        ([0, 1], [0, -2], ["a", "b"], "predictions reach from -2"),
+    ],
+)
+def test_intervals_refuse(references, predictions, speakers, message):
+    with pytest.raises(ValueError, match=message):
+        intervals(references, predictions, speakers, 4)
 
 
 def predicted(speakers, seed, sets=1, certain=1.5):

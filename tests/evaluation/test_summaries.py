@@ -9,6 +9,7 @@ from made_runs import corpus_of
 from made_runs import loso
 from made_runs import run
 
+from emomm.evaluation.intervals import intervals
 from emomm.evaluation.metrics import SCALARS
 from emomm.evaluation.metrics import brier_score
 from emomm.evaluation.metrics import calibration_error
@@ -16,7 +17,6 @@ from emomm.evaluation.metrics import concordance
 from emomm.evaluation.metrics import emotion_scores
 from emomm.evaluation.metrics import summarise
 from emomm.evaluation.predictions import pool_runs
-from emomm.evaluation.significance import intervals
 from emomm.evaluation.summaries import experiment_statistics
 
 
