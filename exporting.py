@@ -25,6 +25,7 @@ from .files import link_or_copy
 from .files import whole_folder
 from .files import write_whole
 from .fusions import get_fusion
+from .job_folder import JobFolder
 from .modeling_emomm import EmoMMForEmotionClassification
 from .modeling_emomm import without_pooler
 from .processing_emomm import EmoMMProcessor
@@ -52,7 +53,7 @@ def shared_encoder_weights(job_folder: Path, key: str, load: Callable[[], PreTra
         key: what tells this encoder from others.
         load: gives it.
     """
-    folder, shared = job_folder / "encoders", []
+    folder, shared = JobFolder(job_folder).encoders, []
     for path in sorted(folder.glob(f"{key}-*.safetensors")):
         if path.stem == f"{key}-{content_hash(path)}":
             return path

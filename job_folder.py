@@ -1,8 +1,24 @@
-"""What lies in a job's folder, read for commands that refuse at once: with the standard library alone."""
+"""What lies where in a job's folder, and its results.json, read for commands that refuse at once.
+
+    JOB                    a `JobFolder`
+        results.json       what the job found
+        report             a `ReportFolder`
+        floors             predictions of floors, made once
+        encoders           weights of frozen encoders, which exports share
+        EXPERIMENT         an `ExperimentFolder`
+            settings.json  of the experiment, with the paths of this machine
+            seed-1
+                FOLD       a `RunFolder`
+            final          a `RunFolder` of the model that is trained on all sessions
+            hub            what was pushed
+
+No other place names these files: tests/test_layout.py looks.
+"""
 
 import hashlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +26,161 @@ from .errors import InputError
 from .errors import nearest
 from .files import read_json
 
-RESULTS = "results.json"
-PREDICTIONS = "predictions.parquet"
-SETTINGS = "settings.json"
-"""In an experiment's folder: its settings, with the paths of this machine."""
-
 _KEYS = ("recipe", "protocol", "environment", "experiments")
 _OF_EXPERIMENT = {"name", "labels", "corpora", "runs", "summary"}
 _OF_RUN = {"seed", "fold", "status"}
+_LONGEST_SLUG = 100  # of an experiment's folder, below which others lie
 
 
-# Of an experiment's folder, below which others lie.
-_LONGEST_SLUG = 100
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """Of which settings and data it is; written before it is trained."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Its scores. Written last: where it is, the run is done."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Its test rows and what was made of them, see `evaluation.predictions`; none of a final model."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def history(self) -> Path:
+        """What the Trainer logged, a list."""
+        return self.path / "history.json"
+
+    @property
+    def model(self) -> Path:
+        """The exported model, a folder."""
+        return self.path / "model"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and hardware, of a final model alone: else results.json says them."""
+        return self.path / "environment.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, a folder."""
+        return self.path / "tensorboard"
+
+
+@dataclass(frozen=True)
+class ExperimentFolder:
+    """The files of one experiment.
+
+    Args:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """Its settings, with the paths of this machine."""
+        return self.path / "settings.json"
+
+    @property
+    def final(self) -> RunFolder:
+        """The model that is trained once more, on all sessions."""
+        return RunFolder(self.path / "final")
+
+    @property
+    def hub(self) -> Path:
+        """What was pushed, a folder."""
+        return self.path / "hub"
+
+    def run(self, seed: int, fold: str) -> RunFolder:
+        """The run of a seed and a fold."""
+        return RunFolder(self.path / f"seed-{seed}" / fold)
+
+
+@dataclass(frozen=True)
+class ReportFolder:
+    """A report and what it is made of.
+
+    Args:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def page(self) -> Path:
+        """The report itself."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """Its figures, a folder."""
+        return self.path / "figures"
+
+    @property
+    def tables(self) -> Path:
+        """Its tables, a folder."""
+        return self.path / "tables"
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The files of a job.
+
+    Args:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        """What the job found."""
+        return self.path / "results.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by who writes into the folder."""
+        return self.path / ".lock"
+
+    @property
+    def floors(self) -> Path:
+        """Predictions of floors, a folder."""
+        return self.path / "floors"
+
+    @property
+    def encoders(self) -> Path:
+        """Weights of frozen encoders, which the exports share, a folder."""
+        return self.path / "encoders"
+
+    @property
+    def report(self) -> ReportFolder:
+        """The report, where no other place is given."""
+        return ReportFolder(self.path / "report")
+
+    def experiment(self, name: str) -> ExperimentFolder:
+        """The folder of an experiment, by its name or its folder's."""
+        return ExperimentFolder(self.path / slug_of(name))
+
+    def experiments(self) -> set[str]:
+        """The names of the folders of all experiments that began here."""
+        return {found.parent.name for found in self.path.glob(f"*/{ExperimentFolder(self.path).settings.name}")}
 
 
 def readable_results(folder: Path) -> dict[str, Any] | None:
     """The results.json of a job; None where there is none, or it is torn or another file."""
-    found = read_json(folder / RESULTS, *_KEYS)
+    found = read_json(JobFolder(folder).results, *_KEYS)
     if found is None or not isinstance(found["experiments"], list):
         return None
     for entry in found["experiments"]:
@@ -39,9 +193,9 @@ def readable_results(folder: Path) -> dict[str, Any] | None:
 
 def job_results(folder: str | Path) -> dict[str, Any]:
     """The results.json of a job. Raises InputError where there is none, or it can't be read."""
-    path = Path(folder) / RESULTS
+    path = JobFolder(Path(folder)).results
     if not os.path.isfile(path):  # unlike Path's, it doesn't raise for a name that is too long
-        raise InputError(f"{folder} holds no results.json: give the folder of a job, such as runs/quickstart")
+        raise InputError(f"{folder} holds no {path.name}: give the folder of a job, such as runs/quickstart")
     found = readable_results(Path(folder))
     if found is None:
         raise InputError(
@@ -62,7 +216,7 @@ def find_experiment(folder: str | Path, name: str) -> tuple[dict[str, Any], dict
             return results, entry
     names = [entry["name"] for entry in results["experiments"]]
     raise InputError(
-        f"{Path(folder) / RESULTS}: there is no experiment {name!r}.{nearest(name, names)} There are: "
+        f"{JobFolder(Path(folder)).results}: there is no experiment {name!r}.{nearest(name, names)} There are: "
         f"{', '.join(names)}"
     )
 
@@ -73,8 +227,8 @@ def check_finished(folder: str | Path, entry: dict[str, Any]) -> None:
     unfinished = [said for said in unfinished if not said.endswith(": done")] or ["none is there"] * (not unfinished)
     if unfinished:
         raise InputError(
-            f"{Path(folder) / RESULTS}: not all runs of {entry['name']!r} are done ({unfinished[0]}): run the job "
-            "again, then push"
+            f"{JobFolder(Path(folder)).results}: not all runs of {entry['name']!r} are done ({unfinished[0]}): "
+            "run the job again, then push"
         )
 
 
@@ -87,6 +241,6 @@ def slug_of(name: str) -> str:
 
 
 __all__ = [
-    "PREDICTIONS", "RESULTS", "SETTINGS", "check_finished", "find_experiment", "job_results", "readable_results",
-    "slug_of",
+    "ExperimentFolder", "JobFolder", "ReportFolder", "RunFolder", "check_finished", "find_experiment", "job_results",
+    "readable_results", "slug_of",
 ]  # fmt: skip

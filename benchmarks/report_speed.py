@@ -22,6 +22,8 @@ if "emomm" not in sys.modules:
     import run_emomm  # noqa: F401 makes this checkout the package `emomm`
 from emomm.evaluation.predictions import Predictions  # noqa: E402
 from emomm.evaluation.predictions import write_predictions  # noqa: E402
+from emomm.job_folder import ExperimentFolder  # noqa: E402
+from emomm.job_folder import JobFolder  # noqa: E402
 
 LABELS = ["neutral", "happy", "sad", "anger"]
 EPOCHS = 30
@@ -64,7 +66,7 @@ def fabricate(folder: Path, experiments: int, seeds: int, folds: int, rows: int,
         entries.append({**about, "runs": runs, "summary": {}})
     environment = {"python": "3", "packages": {}, "accelerators": [], "processes": 1, "threads": 1, "commit": None}
     results = {"recipe": "fabricated", "protocol": ["made up"], "environment": environment, "experiments": entries}
-    (folder / "results.json").write_text(json.dumps(results))
+    JobFolder(folder).results.write_text(json.dumps(results))
 
 
 def _run(place: Path, seed: int, fold: int, skill: int, labels, difficulty, rows: int, speakers: int, folds: int):
@@ -83,17 +85,17 @@ def _run(place: Path, seed: int, fold: int, skill: int, labels, difficulty, rows
         probabilities=probabilities,
         difficulty=difficulty[chosen],
     )
-    folder = place / f"seed-{seed}" / f"session-{fold}"
-    folder.mkdir(parents=True)
-    write_predictions(folder / "predictions.parquet", [predictions])
-    (folder / "run.json").write_text(json.dumps({"settings": {"evaluation_mode": "loso", "validation": "session"}}))
+    run = ExperimentFolder(place).run(seed, f"session-{fold}")
+    run.path.mkdir(parents=True)
+    write_predictions(run.predictions, [predictions])
+    run.record.write_text(json.dumps({"settings": {"evaluation_mode": "loso", "validation": "session"}}))
     history = []
     for epoch in range(EPOCHS):
         pool = {"curriculum/pool_fraction": min(1, 0.3 + epoch / 20), "curriculum/mean_difficulty": 0.5}
         pool |= {f"curriculum/class_{i}": 0.25 for i in range(len(LABELS))}
         history += [{**pool, "epoch": epoch}, {"loss": 1 / (epoch + 1), "epoch": epoch + 1.0}]
         history.append({"eval_loss": 1.1 / (epoch + 1), "eval_uar": 1 - 1 / (epoch + 2), "epoch": epoch + 1.0})
-    (folder / "history.json").write_text(json.dumps(history))
+    run.history.write_text(json.dumps(history))
     part = {"rows": rows, "corpora": ["fabricated"], "speakers": [], "speaker_count": 8, "classes": {}}
     return {
         "seed": seed,
@@ -120,7 +122,7 @@ def main() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - started
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        size = (Path(folder) / "report" / "report.html").stat().st_size
+        size = JobFolder(Path(folder)).report.page.stat().st_size
     runs = options.experiments * options.seeds * options.folds
     print(
         f"{runs} runs × {options.rows} rows in {options.experiments} experiments: {seconds:.1f} s "

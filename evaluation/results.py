@@ -4,9 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..job_folder import PREDICTIONS
-from ..job_folder import RESULTS
-from ..job_folder import SETTINGS
+from ..job_folder import JobFolder
 from ..job_folder import readable_results
 from ..job_folder import slug_of
 from .comparisons import compare_experiments
@@ -30,9 +28,9 @@ def pooled_predictions(entry: dict[str, Any], folder: Path) -> Pooled:
         entry: the experiment in results.json.
         folder: of the job.
     """
-    runs = []
+    runs, place = [], JobFolder(folder).experiment(entry["name"])
     for run in entry["runs"]:
-        path = folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] / PREDICTIONS
+        path = place.run(run["seed"], run["fold"]).predictions
         if run["status"] != "done":
             continue
         try:
@@ -70,10 +68,11 @@ def earlier_experiments(folder: Path, names: set[str]) -> list[dict[str, Any]]:
     before = readable_results(folder)
     if before is not None:
         return [entry for entry in before["experiments"] if entry["name"] not in names]
-    if (folder / RESULTS).exists():
-        others = {path.parent.name for path in folder.glob(f"*/{SETTINGS}")} - {slug_of(name) for name in names}
+    job = JobFolder(folder)
+    if job.results.exists():
+        others = job.experiments() - {slug_of(name) for name in names}
         rest = f"; run {', '.join(sorted(others))} again to have it there, which trains nothing" if others else ""
-        logger.warning("%s is torn, or not ours: it is made again%s", folder / RESULTS, rest)
+        logger.warning("%s is torn, or not ours: it is made again%s", job.results, rest)
     return []
 
 

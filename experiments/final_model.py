@@ -15,12 +15,12 @@ from ..evaluation.protocols import Fold
 from ..evaluation.protocols import Part
 from ..files import read_json
 from ..files import write_json
+from ..job_folder import JobFolder
+from ..job_folder import RunFolder
 from ..processes import process_state
 from .job import environment
 from .run import Run
 from .run import RunFailed
-from .run_folder import METRICS
-from .run_folder import RUN
 from .run_folder import begin_run
 from .run_folder import changed_runs
 from .run_folder import keep_run
@@ -30,8 +30,6 @@ from .run_folder import tidy
 from .training import Experiment
 
 logger = logging.getLogger(__name__)
-
-FINAL = "final"
 
 
 def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
@@ -70,7 +68,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
         return run.folder
     if state.is_main_process:
         begin_run(run)
-        write_json(run.folder / "environment.json", environment())
+        write_json(run.files.environment, environment())
     state.wait_for_everyone()
     logger.info("%s: training on all sessions for %d steps", run, run.stop_after_epoch * run.epoch_steps)
     try:
@@ -84,7 +82,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
 
 def fault_of_model(folder: Path) -> str | None:
     """Why the exported model in a run's folder can't be handed on; None where it can."""
-    model = folder / "model"
+    model = RunFolder(folder).model
     if not model.is_dir():
         return f"{model} is gone"
     try:
@@ -98,14 +96,14 @@ def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
     """What the runs' `metrics.json` say. Raises InputError where one is missing or was made from something else."""
     found = []
     for run in runs:
-        path = run.folder / METRICS
+        path = run.files.metrics
         said = read_json(path, "identity", "best_epoch")
         if said is None:
             what = "torn" if path.exists() else "missing"
             raise InputError(f"{run} is not finished ({path} is {what}): the job's command continues it")
         found.append(said)
         if said["identity"] != run.identity:
-            before = read_json(run.folder / RUN, "processes")
+            before = read_json(run.files.record, "processes")
             if before is not None and before["processes"] != run.inputs["processes"]:
                 raise InputError(
                     f"{run} was trained by {before['processes']} processes, and now there are "
@@ -131,6 +129,7 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
     sizes = {corpus.name: len(corpus) for corpus in data.corpora}
     train = tuple(Part(corpus.name, np.arange(sizes[corpus.name], dtype=np.int64)) for corpus in data.train)
     names = " + ".join(part.corpus for part in train)
+    place = JobFolder(experiment.job_folder).experiment(settings.name).final.path
     description = (
         f"trained on all sessions of {names} for {total} steps, the median of those that validation chose in "
         f"{len(chosen)} runs: {epochs} of {settings.num_epochs} epochs of {epoch_steps} steps; no rows held out, "
@@ -139,8 +138,8 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
     return Run(
         settings,
         settings.seeds[0],
-        Fold(FINAL, train, (), (), description),
-        runs[0].folder.parent.parent / FINAL,
+        Fold(place.name, train, (), (), description),
+        place,
         {**runs[0].inputs, "stop_after_epoch": epochs, "epoch_steps": epoch_steps},
         stop_after_epoch=epochs,
         epoch_steps=epoch_steps,
@@ -153,4 +152,4 @@ def _epoch_steps(experiment: Experiment, runs: list[Run]) -> list[int]:
     return [experiment.steps(run, processes) // experiment.settings.num_epochs for run in runs]
 
 
-__all__ = ["FINAL", "fault_of_model", "finished_runs", "train_final_model"]
+__all__ = ["fault_of_model", "finished_runs", "train_final_model"]

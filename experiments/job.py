@@ -32,8 +32,7 @@ from ..files import is_of_the_disk
 from ..files import remove_temporary
 from ..files import write_json
 from ..floors.results import floors_entry
-from ..job_folder import RESULTS
-from ..job_folder import SETTINGS
+from ..job_folder import JobFolder
 from ..processes import process_state
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
@@ -104,7 +103,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     _say_notes(recipe, loaded, experiments)
     if dry_run:
         return Outcome(_plan_table(experiments, plans, state.num_processes), [])
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(JobFolder(folder).lock)
     try:
         if state.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -113,9 +112,9 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
             for run_folder in changed:
                 remove_run(run_folder)
             for experiment in experiments:  # for `emomm push`
-                place = folder / experiment.settings.slug
-                place.mkdir(exist_ok=True)
-                write_json(place / SETTINGS, dataclasses.asdict(experiment.settings))
+                place = JobFolder(folder).experiment(experiment.settings.name)
+                place.path.mkdir(exist_ok=True)
+                write_json(place.settings, dataclasses.asdict(experiment.settings))
     except Timeout as error:
         raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
     except OSError as error:
@@ -202,7 +201,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         if seed == settings.seeds[0]:  # what is tested and what is not is the same for all
             data.note_shared(folds)
         for fold in folds:
-            place = folder / settings.slug / f"seed-{seed}" / fold.name
+            place = JobFolder(folder).experiment(settings.name).run(seed, fold.name).path
             planned = Run(settings, seed, fold, place, inputs)
             experiment.check(planned)
             runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
@@ -255,16 +254,16 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
                 entry["runs"].append(_public(outcome))
                 entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
                 if state.is_main_process:
-                    write_json(recipe.output_dir / RESULTS, results)
+                    write_json(JobFolder(recipe.output_dir).results, results)
     if state.is_main_process:
         pooled = add_statistics(results, recipe.output_dir)
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
             said = floors_entry(experiment.settings.modality, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
         summarise_job(results, recipe.experiments, recipe.output_dir)
-        write_json(recipe.output_dir / RESULTS, results)
+        write_json(JobFolder(recipe.output_dir).results, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
-    return Outcome("\n".join([*lines, str(recipe.output_dir / RESULTS)]), failed)
+    return Outcome("\n".join([*lines, str(JobFolder(recipe.output_dir).results)]), failed)
 
 
 def _shown(experiment: Experiment, planned: Run, state: PartialState, progress: JobProgress) -> dict[str, Any]:

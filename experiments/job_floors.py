@@ -38,6 +38,7 @@ from ..floors.store import FoldFloor
 from ..floors.store import RunFloors
 from ..floors.store import RunKey
 from ..interruption import heed
+from ..job_folder import JobFolder
 from ..processes import main_process_first
 from .run import Run
 from .scoring import predictions_of
@@ -45,7 +46,6 @@ from .training import Experiment
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "floors"
 """In a job's folder: its floors."""
 FEATURES = {"audio": ("voice",), "text": ("words",), "both": ("voice", "words", "both")}
 """What the floors of an experiment of each modality are fitted to."""
@@ -93,11 +93,12 @@ def job_floors(
     planned = list(zip(experiments, plans, strict=True))
     if not any(experiment.settings.floors for experiment in experiments):
         return [{} for _ in experiments]
-    with main_process_first(state, folder / f".{FOLDER}.lock"):
+    kept = JobFolder(folder).floors
+    with main_process_first(state, kept.with_name(f".{kept.name}.lock")):
         if not state.is_main_process:
             return [{} for _ in experiments]
         wanted = [_units(*each) for each in planned]
-        found = _found(_distinct(wanted), FloorStore(folder / FOLDER), state.num_processes)
+        found = _found(_distinct(wanted), FloorStore(kept), state.num_processes)
     return [_of_runs(*each, units, found) for each, units in zip(planned, wanted, strict=True)]
 
 
@@ -286,4 +287,4 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 
 
-__all__ = ["FEATURES", "FOLDER", "job_floors", "mean_vectors"]
+__all__ = ["FEATURES", "job_floors", "mean_vectors"]

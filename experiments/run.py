@@ -9,6 +9,7 @@ from typing import Any
 
 from ..evaluation.learning_checks import Warnings
 from ..evaluation.protocols import Fold
+from ..job_folder import RunFolder
 from ..settings.settings import Settings
 
 
@@ -47,6 +48,11 @@ class Run:
     inputs: dict[str, Any]
     stop_after_epoch: int | None = None
     epoch_steps: int | None = None
+
+    @property
+    def files(self) -> RunFolder:
+        """What its folder holds."""
+        return RunFolder(self.folder)
 
     @cached_property
     def identity(self) -> str:

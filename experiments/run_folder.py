@@ -20,7 +20,7 @@ from ..evaluation.predictions import read_predictions
 from ..files import read_json
 from ..files import remove_temporary
 from ..files import write_json
-from ..job_folder import PREDICTIONS
+from ..job_folder import RunFolder
 from ..resuming.resume_states import resume_states
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METRICS, RUN, HISTORY = "metrics.json", "run.json", "history.json"
-
 _SAID = ("identity", "seed", "fold", "status", "steps", "best_epoch", "train_seconds", "validation", "test", "parts")
+
+
 # ---- one run --------------------------------------------------------------------------------------------------------
 
 
@@ -39,10 +39,10 @@ def outcome_of(run: "Run") -> dict[str, Any] | None:
 
     The latter is said.
     """
-    if not (run.folder / METRICS).exists():
+    if not run.files.metrics.exists():
         return None
-    outcome = read_json(run.folder / METRICS, *_SAID)
-    reason = f"its {METRICS} is torn" if outcome is None else _fault(run, outcome)
+    outcome = read_json(run.files.metrics, *_SAID)
+    reason = f"its {run.files.metrics.name} is torn" if outcome is None else _fault(run, outcome)
     if reason is None:
         return outcome
     logger.warning("%s: %s; it is trained again", run, reason)
@@ -52,30 +52,30 @@ def outcome_of(run: "Run") -> dict[str, Any] | None:
 def _fault(run: "Run", outcome: dict[str, Any]) -> str | None:
     """Why the files of a run can't be relied on; None where they can."""
     if outcome["identity"] != run.identity:
-        return f"its {METRICS} is of another run"
+        return f"its {run.files.metrics.name} is of another run"
     try:
-        history = json.loads((run.folder / HISTORY).read_text(encoding="utf-8"))
+        history = json.loads(run.files.history.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         history = None
     if not (isinstance(history, list) and all(isinstance(entry, dict) for entry in history)):
-        return f"its {HISTORY} is torn or gone"
+        return f"its {run.files.history.name} is torn or gone"
     try:
         return _other_predictions(run, outcome) if run.fold.test else None
     except ValueError as error:
-        return f"its {PREDICTIONS} {error}"
+        return f"its {run.files.predictions.name} {error}"
 
 
 def _other_predictions(run: "Run", outcome: dict[str, Any]) -> str | None:
     """Whether the predictions are others than those that metrics.json counts."""
-    rows = read_predictions(run.folder / PREDICTIONS)
+    rows = read_predictions(run.files.predictions)
     by_corpus, classes = rows.by_corpus(), len(rows.labels)
     if by_corpus.keys() != outcome["test"].keys():
-        return f"its {PREDICTIONS} is of other corpora"
+        return f"its {run.files.predictions.name} is of other corpora"
     for name, scores in outcome["test"].items():
         counts = np.zeros((classes, classes), dtype=np.int64)
         np.add.at(counts, (by_corpus[name].references, by_corpus[name].predictions), 1)
         if counts.tolist() != scores.get("confusion_matrix"):
-            return f"its {PREDICTIONS} and {METRICS} don't belong together"
+            return f"its {run.files.predictions.name} and {run.files.metrics.name} don't belong together"
     return None
 
 
@@ -83,14 +83,14 @@ def begin_run(run: "Run") -> None:
     """Makes the folder of a run, and writes of which settings it is."""
     run.folder.mkdir(parents=True, exist_ok=True)
     about = {"identity": run.identity, "experiment": run.settings.name, **run.inputs}
-    write_json(run.folder / RUN, json.loads(json.dumps(about, default=str)))
+    write_json(run.files.record, json.loads(json.dumps(about, default=str)))
 
 
 def keep_run(run: "Run") -> None:
     """Of a finished run: takes away what only an interrupted one needs, and mends a torn run.json."""
     tidy(run.folder)
-    if read_json(run.folder / RUN, "identity", "settings", "processes", "corpora") is None:
-        logger.warning("%s: its %s is torn or gone; it is written again", run, RUN)
+    if read_json(run.files.record, "identity", "settings", "processes", "corpora") is None:
+        logger.warning("%s: its %s is torn or gone; it is written again", run, run.files.record.name)
         begin_run(run)
 
 
@@ -101,7 +101,7 @@ def remove_run(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != RUN:
+        elif path != RunFolder(folder).record:
             path.unlink()
     shutil.rmtree(folder)
 
@@ -135,14 +135,14 @@ def changed_runs(runs: list["Run"], overwrite: bool) -> list[Path]:
 
 def _before(folder: Path) -> dict[str, Any] | None:
     """What the run in a folder was made from; None where nothing there says it."""
-    said = read_json(folder / RUN, "identity", "settings", "processes", "corpora")
-    return said if said is not None else read_json(folder / METRICS, "identity")
+    said = read_json(RunFolder(folder).record, "identity", "settings", "processes", "corpora")
+    return said if said is not None else read_json(RunFolder(folder).metrics, "identity")
 
 
 def _difference(before: dict[str, Any], run: "Run") -> str:
     """What is not as it was, in words."""
     if "settings" not in before:
-        return f"which ones, its {RUN} no longer says"
+        return f"which ones, its {run.files.record.name} no longer says"
     inputs = json.loads(json.dumps(run.inputs, default=str))
     old, new = (
         {**each["settings"], "processes": each["processes"], **each.get("own", {})} for each in (before, inputs)
@@ -154,6 +154,4 @@ def _difference(before: dict[str, Any], run: "Run") -> str:
     return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
 
 
-__all__ = [
-    "HISTORY", "METRICS", "RUN", "begin_run", "changed_runs", "keep_run", "outcome_of", "remove_run", "tidy",
-]  # fmt: skip
+__all__ = ["begin_run", "changed_runs", "keep_run", "outcome_of", "remove_run", "tidy"]

@@ -27,7 +27,6 @@ from ..features.text_encoders import load_encoder
 from ..features.text_encoders import public_name
 from ..files import write_json
 from ..files import write_text
-from ..job_folder import PREDICTIONS
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.consistency import curriculum_notes
 from ..tracking.tracker import Tracker
@@ -146,9 +145,9 @@ class Experiment:
         result["warnings"] = watch.warnings(trainer.state.log_history, best_epoch=trainer.best_epoch, scores=scores)
         if trainer.args.should_save:
             self._write(run, trainer, predictions)
-            tracker.finished(result, predictions, run.folder / "model")
+            tracker.finished(result, predictions, run.files.model)
             # Last, since it says that the run is done.
-            write_json(run.folder / "metrics.json", result)
+            write_json(run.files.metrics, result)
         _tidy_up(trainer)
         return result
 
@@ -234,13 +233,13 @@ class Experiment:
         tokenizer, weights = (
             (None, None) if self.encoder is None else (self.encoder.tokenizer, self.encoder.shared_weights)
         )
-        export_model(model, run.folder / "model", tokenizer, weights)
+        export_model(model, run.files.model, tokenizer, weights)
         if predictions:
-            write_predictions(run.folder / PREDICTIONS, predictions)
+            write_predictions(run.files.predictions, predictions)
         # A resume state has the keys sorted.
         history = [sorted(entry.items()) for entry in trainer.state.log_history]
         finite = [{key: _json_value(value) for key, value in entry} for entry in history]
-        write_text(run.folder / "history.json", json.dumps(finite))
+        write_text(run.files.history, json.dumps(finite))
 
     def card(self) -> dict[str, Any]:
         """What results.json says of the experiment besides its runs."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from .. import __version__
 from ..errors import InputError
 from ..files import staging
+from ..job_folder import JobFolder
+from ..job_folder import ReportFolder
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _NEEDED = ("matplotlib", "jinja2")
-_PARTS = ("figures", "tables", "report.html")  # the page last: it says that the others are there
 
 
 def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
@@ -35,7 +36,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     twice = [str(folder) for i, folder in enumerate(folders) if _same(folder, folders[:i])]
     if twice:
         raise InputError(f"{twice[0]} is given twice")
-    output = Path(folders[0]) / "report" if output is None else Path(output)
+    output = JobFolder(Path(folders[0])).report.path if output is None else Path(output)
     if output.exists() and not (output.is_dir() and _ours(output)):
         raise InputError(f"{output} holds something other than a report: give another --output")
     from .report_data import read_report
@@ -45,21 +46,22 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
 
     try:
         with staging(output) as draft:
-            for part in ("figures", "tables"):
-                (draft / part).mkdir()
-            page = build_page(data, draft / "figures")
+            made = ReportFolder(draft)
+            made.figures.mkdir()
+            made.tables.mkdir()
+            page = build_page(data, made.figures)
             for name, table in page.files.items():
                 for ending, text in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
-                    (draft / "tables" / f"{name}.{ending}").write_text(text, encoding="utf-8")
-            (draft / "report.html").write_text(render(page), encoding="utf-8")
+                    (made.tables / f"{name}.{ending}").write_text(text, encoding="utf-8")
+            made.page.write_text(render(page), encoding="utf-8")
             output.mkdir(parents=True, exist_ok=True)
-            (output / "report.html").unlink(missing_ok=True)
-            for part in _PARTS:
-                shutil.rmtree(output / part, ignore_errors=True)
-                (draft / part).rename(output / part)
+            ReportFolder(output).page.unlink(missing_ok=True)
+            for part in _parts(made):
+                shutil.rmtree(output / part.name, ignore_errors=True)
+                part.rename(output / part.name)
     except OSError as error:
         raise InputError(f"can't write the report into {output} ({error}); give another --output") from error
-    return output / "report.html"
+    return ReportFolder(output).page
 
 
 def render(page) -> str:
@@ -71,16 +73,21 @@ def render(page) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("report.html").render(page=page, version=__version__, shown=shown)
+    return environment.get_template("page.html").render(page=page, version=__version__, shown=shown)
 
 
 def _same(folder: str | Path, others: Sequence[str | Path]) -> bool:
     return Path(folder).resolve() in [Path(other).resolve() for other in others]
 
 
+def _parts(report: ReportFolder) -> tuple[Path, ...]:
+    """What a report is made of, the page last: it says that the others are there."""
+    return report.figures, report.tables, report.page
+
+
 def _ours(folder: Path) -> bool:
     """Whether the folder holds nothing but a report, or part of one."""
-    return {path.name for path in folder.iterdir()} <= set(_PARTS)
+    return set(folder.iterdir()) <= set(_parts(ReportFolder(folder)))
 
 
 __all__ = ["render", "write_report"]

@@ -19,7 +19,8 @@ from ..evaluation.predictions import RunPredictions
 from ..evaluation.predictions import pool_runs
 from ..evaluation.predictions import read_predictions
 from ..evaluation.summaries import experiment_statistics
-from ..job_folder import PREDICTIONS
+from ..job_folder import JobFolder
+from ..job_folder import job_results
 from ..job_folder import slug_of
 
 
@@ -128,7 +129,7 @@ def read_report(folders: Sequence[str | Path]) -> ReportData:
     Raises:
         InputError: a folder without results.json, a job without any finished run, a file that is missing or torn.
     """
-    results = [_results(Path(folder)) for folder in folders]
+    results = [job_results(folder) for folder in folders]
     labels = _job_labels([each["recipe"] for each in results], [Path(folder).resolve().name for folder in folders])
     read: list[ReportedExperiment] = []
     entries = [
@@ -152,15 +153,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: can't be read ({error}); run the job's command again to complete it") from error
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    if not (folder / "results.json").is_file():
-        raise InputError(f"{folder} holds no results.json: give the folder of a job, such as runs/quickstart")
-    results = _json(folder / "results.json")
-    if not isinstance(results, dict) or not {"recipe", "protocol", "environment", "experiments"} <= results.keys():
-        raise InputError(f"{folder / 'results.json'} is not of a job of emomm")
-    return results
 
 
 def _job_labels(recipes: list[str], folders: list[str]) -> list[str]:
@@ -190,9 +182,10 @@ def _free_slug(name: str, read: list["ReportedExperiment"]) -> str:
 def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> ReportedExperiment:
     runs = [run for run in entry["runs"] if run["status"] == "done"]
     failed = [f"seed {run['seed']}, {run['fold']}: {run['status']}" for run in entry["runs"] if run not in runs]
-    places = [folder / slug_of(entry["name"]) / f"seed-{run['seed']}" / run["fold"] for run in runs]
+    files = JobFolder(folder).experiment(entry["name"])
+    places = [files.run(run["seed"], run["fold"]) for run in runs]
     predicted = [
-        RunPredictions(run["seed"], run["fold"], _predictions(place / PREDICTIONS))
+        RunPredictions(run["seed"], run["fold"], _predictions(place.predictions))
         for run, place in zip(runs, places, strict=True)
     ]
     try:
@@ -204,10 +197,10 @@ def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> Re
         corpus: Tested(corpus, rows, _difficulty(corpus, rows, predicted), statistics[corpus])
         for corpus, rows in pooled.items()
     }
-    settings = _settings(places[0] / "run.json")
+    settings = _settings(places[0].record)
     if "text_model_name" in settings:  # a hash or a place there
         settings["text_model_name"] = (entry["text_encoder"] or {}).get("name")
-    curves = _curves([_history(place / "history.json") for place in places], [run.get("best_epoch") for run in runs])
+    curves = _curves([_history(place.history) for place in places], [run.get("best_epoch") for run in runs])
     return ReportedExperiment(name, slug, entry, runs, failed, settings, curves, tested)
 
 

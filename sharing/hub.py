@@ -28,16 +28,15 @@ from ..evaluation.selection import scored_by
 from ..experiments.final_model import fault_of_model
 from ..experiments.final_model import train_final_model
 from ..experiments.job import plan_experiment
-from ..experiments.run_folder import HISTORY
-from ..experiments.run_folder import METRICS
-from ..experiments.run_folder import RUN
 from ..exporting import CODE
 from ..files import is_of_the_disk
 from ..files import link_or_copy
 from ..files import read_json
 from ..files import remove_temporary
 from ..files import whole_folder
-from ..job_folder import SETTINGS
+from ..job_folder import ExperimentFolder
+from ..job_folder import JobFolder
+from ..job_folder import RunFolder
 from ..job_folder import check_finished
 from ..job_folder import find_experiment
 from ..job_folder import slug_of
@@ -83,11 +82,11 @@ def push(wanted: Push) -> str:
     Returns the address of the model. Raises InputError where the job is not as it must be, or the Hub did not take it.
     """
     check_destination(wanted.hub_model_id)
-    state, lock = process_state(), FileLock(wanted.folder / ".lock")
+    state, lock = process_state(), FileLock(JobFolder(wanted.folder).lock)
     try:
         if state.is_main_process and wanted.folder.is_dir():
             lock.acquire(timeout=0)
-            remove_temporary(wanted.place)  # of a push that was killed
+            remove_temporary(wanted.files.path)  # of a push that was killed
         model = model_folder(wanted)
         folder = gather(wanted, model) if state.is_main_process else None
     except Timeout as error:
@@ -96,7 +95,7 @@ def push(wanted: Push) -> str:
         if not is_of_the_disk(error):
             raise
         raise InputError(
-            f"{wanted.place} could not be prepared ({error}); once that is mended: {wanted.command}"
+            f"{wanted.files.path} could not be prepared ({error}); once that is mended: {wanted.command}"
         ) from error
     finally:
         lock.release()
@@ -112,49 +111,48 @@ def model_folder(wanted: Push) -> Path:
     results, entry = _entry(wanted)
     warn_of_choice(entry["name"], job_choices(results))
     if wanted.final_model:
-        return train_final_model(*plan_experiment(_settings(wanted.place), wanted.folder))
-    metric = scored_by(_settings(wanted.place).metric_for_best_model)
+        return train_final_model(*plan_experiment(_settings(wanted.files), wanted.folder))
+    metric = scored_by(_settings(wanted.files).metric_for_best_model)
     best = max(entry["runs"], key=lambda run: run["validation"][metric])
-    folder = wanted.place / f"seed-{best['seed']}" / best["fold"]
-    fault = fault_of_model(folder)
+    run = wanted.files.run(best["seed"], best["fold"])
+    fault = fault_of_model(run.path)
     if fault is not None:
         raise InputError(
-            f"nothing is pushed: {fault}. To have it again, delete {folder / METRICS} and give the job's command: it "
+            f"nothing is pushed: {fault}. To have it again, delete {run.metrics} and give the job's command: it "
             "trains that run alone, to the same numbers"
         )
-    return folder
+    return run.path
 
 
-def gather(wanted: Push, source: Path) -> Path:
+def gather(wanted: Push, folder: Path) -> Path:
     """Writes the folder that is pushed, `<experiment>/hub`: model, code, processor, card, results and figures.
 
     Args:
-        source: from `model_folder`.
+        folder: from `model_folder`.
     """
     results, entry = _entry(wanted)
-    place, settings = wanted.place, _settings(wanted.place)
+    source, settings = RunFolder(folder), _settings(wanted.files)
     specs = resolve_specs(settings.corpora, settings.corpus)
     known = {corpus["name"]: specs[corpus["name"]] for corpus in entry["corpora"]}
-    environment = source / "environment.json"
-    with whole_folder(place / "hub") as staging:
-        _link_files(source / "model", staging)
+    with whole_folder(wanted.files.hub) as staging:
+        _link_files(source.model, staging)
         pooled = pooled_predictions(entry, wanted.folder)
         if pooled.keys() != entry["statistics"].keys():
-            raise InputError(f"{place}: predictions of its runs are gone: run the job again, then push")
+            raise InputError(f"{wanted.files.path}: predictions of its runs are gone: run the job again, then push")
         alone = _has_sessions_of_one(pooled)
         figures = _figures(wanted.folder, entry, staging, alone)
-        model, run = _object(source / METRICS), _object(source / RUN)
+        metrics, run = _object(source.metrics), _object(source.record)
         facts = CardFacts(
             hub_model_id=wanted.hub_model_id,
             entry=entry,
             settings=settings,
             specs=known,
             pooled=pooled,
-            pool_size=_last_pool(source / HISTORY),
+            pool_size=_last_pool(source.history),
             license=wanted.license,
-            model={**model, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
+            model={**metrics, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
             config=_object(staging / "config.json"),
-            environment=_object(environment) if environment.exists() else results["environment"],
+            environment=_object(source.environment) if source.environment.exists() else results["environment"],
             job_environment=results["environment"],
             genders={name: _genders(known[name]) for name in entry["statistics"]},
             figures=figures,
@@ -162,9 +160,10 @@ def gather(wanted: Push, source: Path) -> Path:
         )
         (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
         public = public_results(results, entry, alone)
-        (staging / "results.json").write_text(json.dumps(public, indent=2, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(public, indent=2, ensure_ascii=False)
+        JobFolder(staging).results.write_text(text, encoding="utf-8")
         refuse_private(staging, _private(wanted.folder, settings))
-    return place / "hub"
+    return wanted.files.hub
 
 
 def _has_sessions_of_one(pooled: Pooled) -> bool:
@@ -196,13 +195,13 @@ def _entry(wanted: Push) -> tuple[dict[str, Any], dict[str, Any]]:
     return results, found
 
 
-def _settings(place: Path) -> Settings:
-    path = place / SETTINGS
+def _settings(files: ExperimentFolder) -> Settings:
     try:
-        return Settings(**_object(path))
+        return Settings(**_object(files.settings))
     except (TypeError, InputError) as error:
         raise InputError(
-            f"{path} is missing or torn: the command that started the job writes it, and trains nothing again"
+            f"{files.settings} is missing or torn: the command that started the job writes it, and trains "
+            "nothing again"
         ) from error
 
 
@@ -237,7 +236,7 @@ def _figures(folder: Path, entry: dict[str, Any], staging: Path, alone: bool) ->
             continue
         for corpus in (None, *entry["statistics"]):
             stem = f"{kind}-{slug}" if corpus is None else f"{kind}-{file_stem(slug, corpus)}"
-            for path in sorted((folder / "report" / "figures").glob(f"{stem}.*")):
+            for path in sorted(JobFolder(folder).report.figures.glob(f"{stem}.*")):
                 name = f"figures/{path.name}"
                 if not FIGURES.fullmatch(name):
                     continue

@@ -24,7 +24,8 @@ from ..checksums import WEIGHTS
 from ..checksums import WORDS
 from ..errors import InputError
 from ..hub_access import patience
-from ..job_folder import slug_of
+from ..job_folder import ExperimentFolder
+from ..job_folder import JobFolder
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +63,9 @@ class Push:
     license: str | None = None
 
     @property
-    def place(self) -> Path:
-        """The experiment's folder."""
-        return self.folder / slug_of(self.experiment)
+    def files(self) -> ExperimentFolder:
+        """What the experiment's folder holds."""
+        return JobFolder(self.folder).experiment(self.experiment)
 
     @property
     def command(self) -> str:

@@ -5,6 +5,7 @@ packer, or one of a few ground files; everything else has a room.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -183,6 +184,31 @@ def test_one_place_knows_the_predictions_file():
             named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             reading |= {str(path) for name in named if name.startswith("pyarrow.parquet")}
     assert reading == {"evaluation/predictions.py"}
+
+
+# Beside a Space's app.py the page stands without the package.
+OUTSIDE = {"job_folder.py", "demo/page.py"}
+
+
+def names_in_a_job() -> set[str]:
+    """The names that job_folder.py gives to files."""
+    strings = {node.value for node in ast.walk(tree_of(Path("job_folder.py"))) if isinstance(node, ast.Constant)}
+    return {name for name in strings if isinstance(name, str) and re.fullmatch(r"\w+\.[a-z]+", name)}
+
+
+def test_what_lies_where_in_a_job_is_said_once():
+    """No other file spells the name of a job's file, nor that of a seed's folder."""
+    names, wrong = names_in_a_job(), []
+    assert names >= {"results.json", "settings.json", "run.json", "metrics.json", "predictions.parquet"}
+    for path in FILES:
+        for node in ast.walk(tree_of(path)) if str(path) not in OUTSIDE else ():
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.JoinedStr):
+                first = node.right.values[0]
+                if isinstance(first, ast.Constant) and str(first.value).startswith("seed-"):
+                    wrong.append(f"{path}:{node.lineno} spells the folder of a seed")
+            elif isinstance(node, ast.Constant) and node.value in names:
+                wrong.append(f"{path}:{node.lineno} spells {node.value}")
+    assert not wrong, "\n".join([*wrong, "see job_folder.py"])
 
 
 def test_rooms_say_their_one_job():

@@ -234,7 +234,7 @@ def tracked(run: "Run", job_folder: Path) -> Iterator[Tracker]:
     """
     openers = {
         "wandb": lambda: _wandb_run(run, job_folder),
-        "tensorboard": lambda: TensorBoard(run.folder / "tensorboard"),
+        "tensorboard": lambda: TensorBoard(run.files.tensorboard),
     }
     sinks = []
     if process_state().is_main_process:  # it alone reports

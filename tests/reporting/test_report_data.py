@@ -89,8 +89,8 @@ def test_several_jobs_are_told_apart(job, tmp_path):
     "spoil, message",
     [
         (lambda job: (job / "results.json").unlink(), "holds no results.json"),
-        (lambda job: (job / "results.json").write_text('{"recipe": '), "results.json: can't be read"),
-        (lambda job: (job / "results.json").write_text("{}"), "is not of a job"),
+        (lambda job: (job / "results.json").write_text('{"recipe": '), "results.json is torn, or not of a job"),
+        (lambda job: (job / "results.json").write_text("{}"), "is torn, or not of a job"),
         (lambda job: _cut(next(job.glob("*/*/*/predictions.parquet"))), "predictions.parquet can't be read"),
         (lambda job: next(job.glob("*/*/*/predictions.parquet")).unlink(), "predictions.parquet is gone"),
         (lambda job: next(job.glob("*/*/*/history.json")).unlink(), "history.json: can't be read"),

@@ -17,7 +17,6 @@ from huggingface_hub import ModelCard
 from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.contamination import contamination
 from emomm.corpora.reading import read_genders
-from emomm.job_folder import SETTINGS
 from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
 from emomm.settings.settings import settings_identity
@@ -279,7 +278,7 @@ def test_its_settings_are_a_recipe_that_runs(pushed, tmp_path):
     assert again.name == before.name and again.seeds == before.seeds
     expected = {**settings_identity(before), "text_model_name": "encoder"}
     assert settings_identity(again) == expected
-    own = {**json.loads((place.parent / SETTINGS).read_text()), "modality": "both"}
+    own = {**json.loads((place.parent / "settings.json").read_text()), "modality": "both"}
     own |= {
         "training_arguments": {"warmup_steps": 2, "deepspeed": "/etc/deep/speed.json"},
         "fusion_module": "/x/own.py",
