@@ -26,7 +26,7 @@ import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 PRELOADED = [
     "conftest",  # finds the package
     "emomm.inference.predicting", "emomm.reporting.page", "emomm.reporting.report", "emomm.sharing.hub",
-    "emomm.extraction.extract", "emomm.cli.commands", "jinja2", "matplotlib.backends.backend_svg",
+    "emomm.extraction.extract", "emomm.cli.predict", "jinja2", "matplotlib.backends.backend_svg",
     "sklearn.linear_model", "preloaded",
 ]  # fmt: skip
 COMMANDS = ("run", "report", "push", "predict", "extraction")

@@ -6,11 +6,15 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 from typing import Any
 from typing import NoReturn
 
 from ..errors import InputError
+
+# A user's or an organisation's name, and that of a model of theirs.
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 class Parser(argparse.ArgumentParser):
@@ -148,10 +152,21 @@ def seconds(text: str) -> float:
     return number
 
 
+def check_model(name: str) -> None:
+    """Raises InputError for what is neither a folder nor a Hub id, before the seconds that loading libraries takes."""
+    if not os.path.isdir(name) and not _HUB_ID.fullmatch(name):
+        kind = "is a file" if os.path.exists(name) else "is not there"
+        raise InputError(
+            f"model {name!r} {kind}: give the folder of an exported model, such as the model/ of a run of a job, or "
+            "its Hub id, user/name"
+        )
+
+
 __all__ = [
     "Parser",
     "add_corpus",
     "boolean",
+    "check_model",
     "corpus_paths",
     "is_first_process",
     "positive",

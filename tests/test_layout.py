@@ -211,6 +211,18 @@ def test_what_lies_where_in_a_job_is_said_once():
     assert not wrong, "\n".join([*wrong, "see job_folder.py"])
 
 
+def test_a_command_is_a_module():
+    """`emomm NAME` is `command` of cli/NAME.py; cli/main.py names each, and imports it only when it is given."""
+    from emomm.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        functions = {
+            node.name for node in tree_of(Path("cli") / f"{name}.py").body if isinstance(node, ast.FunctionDef)
+        }
+        assert "command" in functions, name
+    assert not {module[1] for _, module in imported(Path("cli/main.py")) if module[0] == "cli"} & COMMANDS.keys()
+
+
 def test_rooms_say_their_one_job():
     """An `__init__.py` is a line of text, so that importing a room imports nothing."""
     for room in sorted({path.parent for path in FILES if len(path.parts) > 1}):

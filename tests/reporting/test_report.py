@@ -315,7 +315,7 @@ def test_a_report_that_fails_ends_no_job(tmp_path, monkeypatch, capsys):
         raise RuntimeError("no\nfonts")
 
     monkeypatch.setattr("emomm.reporting.report.write_report", broken)
-    monkeypatch.setattr("emomm.cli.main._share", lambda *given: pushed.append(given))
+    monkeypatch.setattr("emomm.cli.run.share", lambda *given: pushed.append(given))
     monkeypatch.setattr("emomm.sharing.uploading.check_destination", lambda name: None)
     assert main(["run", str(recipe), "--push_to_hub", "--hub_model_id", "user/name"]) == 0
     said = capsys.readouterr().err

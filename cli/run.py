@@ -1,0 +1,202 @@
+"""`emomm run`: train and evaluate the experiments of a recipe. Each field of its settings is an option."""
+
+import argparse
+import json
+import logging
+from dataclasses import MISSING
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FromText
+from ..errors import InputError
+from ..interruption import heed
+from ..settings.recipe import ALIASES
+from ..settings.recipe import RUN_OPTIONS
+from ..settings.recipe import Recipe
+from ..settings.recipe import load_recipe
+from ..settings.settings import FIELDS
+from ..settings.settings import check_setting
+from ..settings.values import describe
+from ..settings.values import takes_list
+from .parsing import Parser
+from .parsing import add_corpus
+from .parsing import corpus_paths
+from .parsing import is_first_process
+from .parsing import say_at_once
+from .parsing import show
+from .parsing import speak
+from .push import add_hub
+from .push import share
+
+# Fields with an option of their own kind, or that belong to one experiment, or that are given as themselves.
+_NO_OPTION = ("name", "description", "seeds", "corpus", "training_arguments")
+_GROUPS = {
+    "data": "data",
+    "model": "model",
+    "loss": "loss",
+    "curriculum": "curriculum",
+    "training": "training (any other field of transformers.TrainingArguments is an option too)",
+    "job": "job",
+}
+
+
+def command(argv: list[str]) -> int:
+    """Runs it with the arguments that follow its name; gives the exit code."""
+    parser = _parser()
+    named = (FIELDS.keys() | ALIASES.keys()) - set(_NO_OPTION)
+    known, other = _split_unknown(argv, {"help", "seeds", "corpus", *RUN_OPTIONS, *named})
+    options = vars(parser.parse_args(known))
+    overrides = {key: options[key] for key in named if key in options} | other
+    if options["corpora_paths"]:
+        overrides["corpus"] = json.dumps(corpus_paths(options["corpora_paths"]))
+    seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
+    recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
+    _check_push(options, recipe)
+    say_at_once(f"{recipe.name}: loading")
+    speak()
+    from ..experiments.job import run
+
+    outcome = run(recipe, dry_run=options["dry_run"], overwrite=options["overwrite"])
+    show(outcome.text)
+    for failed in outcome.failed:
+        show(f"failed: {failed}", error=True)
+    if not (options["no_report"] or options["dry_run"]) and is_first_process():
+        _report_job(recipe.output_dir)
+    if options["push_to_hub"] and not options["dry_run"]:
+        if outcome.failed:
+            raise InputError("nothing is pushed, since runs failed: the same command again continues the job")
+        share(recipe.output_dir, recipe.experiments[0].name, options)
+    return 1 if outcome.failed else 0
+
+
+def _report_job(folder: Path) -> None:
+    """The report at the end of a job, which is done with or without it."""
+    from ..reporting.report import write_report
+
+    try:
+        show(str(write_report([folder])))
+    except InputError as error:
+        heed()
+        show(f"no report: {error}", error=True)
+    except Exception as error:  # noqa: BLE001 the job is done, and worth more than its report
+        heed()
+        logging.getLogger(__name__).debug("the report", exc_info=True)
+        said = " ".join(str(error).split())
+        show(f"no report: {type(error).__name__}: {said} (`emomm report {folder}` tells more)", error=True)
+
+
+def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
+    """Raises InputError, before anything is trained, for a push that can't be."""
+    if not options["push_to_hub"]:
+        names = ("hub_model_id", "hub_private", "hub_license", "final_model")
+        given = [name for name in names if options[name] is not None]
+        if given:
+            raise InputError(f"--{given[0]} goes with --push_to_hub.")
+        return
+    if options["hub_model_id"] is None:
+        raise InputError("--push_to_hub needs --hub_model_id user/name.")
+    if len(recipe.experiments) > 1:
+        names = ", ".join(settings.name for settings in recipe.experiments)
+        raise InputError(f"--push_to_hub shares one model: choose an --experiment. There are: {names}.")
+    from ..sharing.uploading import check_destination
+
+    check_destination(options["hub_model_id"])
+    if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
+        raise InputError(
+            "lr_scheduler is plateau, which follows validation, and the model that is pushed is trained on all "
+            "sessions: give --final_model false"
+        )
+
+
+def _parser() -> Parser:
+    """The parser of `run`: its own options, and one for each field of Settings."""
+    parser = Parser(
+        prog="emomm run",
+        usage="emomm run RECIPE [--experiment NAME | --all] [--seeds N ...] [--corpus NAME=PATH ...] [--dry_run]\n"
+        "                 [--overwrite] [--FIELD VALUE ...]",
+        description="Train and evaluate the experiments of a recipe. The same command again continues where it "
+        "stopped. `run_emomm.py RECIPE ...`, by python, accelerate or torchrun, is the same.",
+        epilog="Lists are given as a,b,c or a b c; objects as JSON; null as none.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="file (.json or .yaml), or the name of a packaged recipe")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--experiment", metavar="NAME", help="run one experiment: its name, or its number from 0")
+    which.add_argument("--all", action="store_true", help="run all experiments (the default)")
+    parser.add_argument("--seeds", nargs="+", metavar="N", help=_field_help(FIELDS["seeds"]))
+    add_corpus(parser)
+    parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
+    parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
+    parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
+    sharing = parser.add_argument_group("sharing")
+    sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
+    add_hub(sharing)
+    for group, title in _GROUPS.items():
+        options = parser.add_argument_group(title)
+        for field in FIELDS.values():
+            if field.metadata["group"] == group and field.name not in _NO_OPTION:
+                names = [field.name, *(alias for alias, name in ALIASES.items() if name == field.name)]
+                for name in names:
+                    options.add_argument(
+                        f"--{name}",
+                        nargs="*" if takes_list(field.type) else "?",
+                        action=_Once,
+                        default=argparse.SUPPRESS,
+                        metavar="VALUE",
+                        help=_field_help(field) if name == field.name else argparse.SUPPRESS,
+                    )
+    return parser
+
+
+class _Once(argparse.Action):
+    """Keeps the text of an option: several values as a JSON list, none as None.
+
+    An option that is given twice is refused, not silently replaced.
+    """
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            parser.error(f"{option} is given twice")
+        several = isinstance(values, list) and len(values) > 1
+        setattr(namespace, self.dest, json.dumps(values) if several else "".join(values or ()) or None)
+
+
+def _field_help(field: Field) -> str:
+    """Help, what is allowed, and the default of a field."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    allowed = describe(field.type, field.metadata)
+    return f"{field.metadata['help']} ({allowed}; default {json.dumps(default)})".replace("%", "%%")
+
+
+def _split_unknown(argv: list[str], known: set[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Takes `--name value` of names that the parser doesn't know (fields of TrainingArguments) out of `argv`.
+
+    `--some-name` is `--some_name`, known or not.
+    """
+    rest: list[str] = []
+    other: dict[str, str | None] = {}
+    open_name = None  # of an option that may still take a value
+    for argument in argv:
+        if not argument.startswith("--") or argument == "--":
+            if open_name is None:
+                rest.append(argument)
+            else:
+                other[open_name] = argument
+            open_name = None
+            continue
+        option, equals, value = argument.partition("=")
+        name, open_name = option[2:].replace("-", "_"), None
+        if name in known:
+            rest.append(f"--{name}{equals}{value}")
+        elif name in other:
+            raise InputError(f"--{name} is given twice.")
+        else:
+            other[name] = value if equals else None
+            open_name = None if equals else name
+    return rest, other
+
+
+__all__ = ["command"]
