@@ -26,6 +26,7 @@ _MODULES = {
     "curriculum.sampling": ("CurriculumSampler",),
     "corpora.loading": ("CorpusSpec", "load_corpus"),
     "evaluation.metrics": ("EmotionMetric",),
+    "evaluation.protocols": ("ProtocolRows", "Split", "register_protocol"),
     "errors": ("InputError",),
     "settings.settings": ("Settings",),
     "settings.recipe": ("load_recipe",),

@@ -12,6 +12,8 @@ CURRICULUM_TYPES = (
     "preset_order",
 )
 PACINGS = ("linear", "sqrt", "log", "exponential")
+EVALUATION_MODES = ("loso", "cross_corpus", "both")
+VALIDATION_RULES = ("session", "speakers", "random", "random_unstratified")
 DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
 
 

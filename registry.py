@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -17,7 +19,7 @@ class Entry:
 
     Args:
         function: what was registered.
-        needs: what it is to be given besides what every function of its table gets.
+        needs: what it is to be given, or allowed, besides what every function of its table is.
         file: where it is from; None for EmoMM's own.
     """
 
@@ -112,6 +114,13 @@ def load_own(path: str | Path, again: bool = True) -> None:
     _HASHES[path] = hashlib.sha256(content).hexdigest()
 
 
+def read_only(values: np.ndarray) -> np.ndarray:
+    """The same values, as an array that a user's function can't write to."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 def in_a_line(error: Exception, file: str | None) -> str:
     """An error in a line: of code in a user's `file` with line and type, else its message."""
     message = " ".join(str(error).split())
@@ -121,4 +130,4 @@ def in_a_line(error: Exception, file: str | None) -> str:
     return f"{file}, line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
 
 
-__all__ = ["Entry", "Registry", "in_a_line", "load_own"]
+__all__ = ["Entry", "Registry", "in_a_line", "load_own", "read_only"]

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 from emomm.corpora.builtin import resolve_specs  # noqa: E402
 from emomm.corpora.loading import load_corpus  # noqa: E402
-from emomm.evaluation.protocols import plan_folds  # noqa: E402
+from emomm.evaluation.folds import plan_folds  # noqa: E402
 from emomm.experiments import job_floors as floors  # noqa: E402
 from emomm.experiments.data import ExperimentData  # noqa: E402
 from emomm.experiments.run import Run  # noqa: E402

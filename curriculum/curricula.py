@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..registry import Registry
+from ..registry import read_only
 
 SCORES = ("difficulty", "confidence", "preset_order")
 
@@ -130,13 +131,6 @@ def checked_pool(where: str, given: object, rows: int) -> np.ndarray:
     if len(again):
         raise InputError(f"{where} gave row {pool[again[0]]} more than once: {right}")
     return pool.astype(np.int64)
-
-
-def read_only(values: np.ndarray) -> np.ndarray:
-    """The same numbers, as an array that can't be written to."""
-    view = values.view()
-    view.flags.writeable = False
-    return view
 
 
 # ---- EmoMM's own ----------------------------------------------------------------------------------------------------

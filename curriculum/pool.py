@@ -14,11 +14,11 @@ from ..errors import InputError
 from ..registry import Entry
 from ..registry import in_a_line
 from ..registry import load_own
+from ..registry import read_only
 from .curricula import CURRICULA
 from .curricula import EpochRows
 from .curricula import checked_pool
 from .curricula import checked_scores
-from .curricula import read_only
 
 
 def pacing_fraction(pacing: str, epoch: int, curriculum_epochs: int) -> float:

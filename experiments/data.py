@@ -1,5 +1,6 @@
 """The corpora of an experiment side by side, as arrays: what its runs take their rows from."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,9 +16,9 @@ from ..curriculum.difficulty import fill_unrated
 from ..curriculum.difficulty import fit_prototypes
 from ..curriculum.difficulty import vad_difficulty
 from ..errors import InputError
-from ..evaluation.protocols import Fold
-from ..evaluation.protocols import Part
-from ..evaluation.protocols import Table
+from ..evaluation.folds import Fold
+from ..evaluation.folds import Part
+from ..evaluation.folds import Table
 from ..features.sequences import Sequences
 from ..processing_emomm import is_missing
 from ..settings.settings import Settings
@@ -205,6 +206,8 @@ class ExperimentData:
                 found[corpus.name].sessions,
                 tuple(self.labels),
                 corpus.spec.test_only,
+                found[corpus.name].utterance_ids,
+                np.array(found[corpus.name].transcripts, dtype=object),
             )
             for corpus in corpora
         ]
@@ -219,12 +222,14 @@ class ExperimentData:
         return np.bincount(self.label_ids[rows], minlength=len(self.labels))
 
     def part_cards(self, fold: Fold) -> dict[str, dict[str, Any]]:
-        """What is in each part. `speakers_trained_on`: of the validation speakers, those that are trained on too;
-        None where not all are known."""
+        """What is in each part. `speakers_trained_on`: of the validation speakers, those that are trained on too, and
+        of a user's own protocol the tested ones; None where not all are known."""
         cards = {part: self._part_card(getattr(fold, part)) for part in ("train", "validation", "test")}
         trained, validated = (set(self.speakers[self.rows(part)]) for part in (fold.train, fold.validation))
         known = not any(name.endswith(f"/{UNKNOWN}") for name in trained | validated)
         cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
+        if fold.own is not None:
+            cards["test"]["speakers_trained_on"] = fold.speakers_trained_on
         return cards
 
     def _part_card(self, parts: tuple[Part, ...]) -> dict[str, Any]:
@@ -283,7 +288,12 @@ class ExperimentData:
 
     def note_shared(self, folds: list[Fold]) -> None:
         """Finds out what test rows share with training and validation rows: recordings, and for models that read them,
-        words; a line for each tested corpus, kept as `shared_rows`, and noted where it is any."""
+        words; a line for each tested corpus, kept as `shared_rows`, and noted where it is any.
+
+        Args:
+            folds: of all seeds; those with the same test rows and the same others count once.
+        """
+        folds = list({self._sides(fold): fold for fold in reversed(folds)}.values())[::-1]
         content = _content(tuple(self.corpora))
         asked = {} if self.settings.modality == "audio" else {"their words": content.words}
         if any(corpus.has_audio for corpus in self.corpora):
@@ -299,6 +309,11 @@ class ExperimentData:
             line = f"{name}: {shared_in_words(pairs, shared)}"
             self.shared_rows.append(line)
             self.notes += [line] if any(map(any, shared.values())) else []
+
+    def _sides(self, fold: Fold) -> tuple[bytes, ...]:
+        """What tells folds apart by their test rows and the other ones."""
+        sides = np.sort(self.rows((*fold.train, *fold.validation))), self.rows(fold.test)
+        return tuple(hashlib.sha256(rows.tobytes()).digest() for rows in sides)
 
     def words(self, may_be_missing: bool) -> list[str | None]:
         """Transcripts as the model reads them: None for missing words where the fusion deals with that."""

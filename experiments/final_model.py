@@ -11,8 +11,8 @@ from accelerate.utils import broadcast_object_list
 from ..checksums import ChangedFiles
 from ..checksums import refuse_changed_export
 from ..errors import InputError
-from ..evaluation.protocols import Fold
-from ..evaluation.protocols import Part
+from ..evaluation.folds import Fold
+from ..evaluation.folds import Part
 from ..files import read_json
 from ..files import write_json
 from ..job_folder import JobFolder
@@ -115,7 +115,7 @@ def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def _plan(experiment: Experiment, runs: list[Run]) -> Run:
-    settings, data = experiment.settings, experiment.data
+    settings = experiment.settings
     if settings.lr_scheduler == "plateau":
         raise InputError(
             f"experiment {settings.name!r}: lr_scheduler is plateau, which follows validation, and a model that is "
@@ -126,12 +126,12 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
         for outcome, steps in zip(finished_runs(runs), _epoch_steps(experiment, runs), strict=True)
     ]
     total, epochs, epoch_steps = statistics.median_low(chosen)
-    sizes = {corpus.name: len(corpus) for corpus in data.corpora}
-    train = tuple(Part(corpus.name, np.arange(sizes[corpus.name], dtype=np.int64)) for corpus in data.train)
+    train, own = _all_rows(experiment, runs), runs[0].fold.own
     names = " + ".join(part.corpus for part in train)
     place = JobFolder(experiment.job_folder).experiment(settings.name).final.path
+    what = "all sessions" if own is None else f"all rows that the protocol {own.name} uses"
     description = (
-        f"trained on all sessions of {names} for {total} steps, the median of those that validation chose in "
+        f"trained on {what} of {names} for {total} steps, the median of those that validation chose in "
         f"{len(chosen)} runs: {epochs} of {settings.num_epochs} epochs of {epoch_steps} steps; no rows held out, "
         "nothing selected, not tested"
     )
@@ -144,6 +144,22 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
         stop_after_epoch=epochs,
         epoch_steps=epoch_steps,
     )
+
+
+def _all_rows(experiment: Experiment, runs: list[Run]) -> tuple[Part, ...]:
+    """All rows of the training corpora; of a user's own protocol, those that any of its folds uses."""
+    sizes = {corpus.name: len(corpus) for corpus in experiment.data.corpora}
+    if runs[0].fold.own is None:
+        return tuple(Part(corpus.name, np.arange(sizes[corpus.name])) for corpus in experiment.data.train)
+    found = []
+    for corpus in experiment.data.train:
+        used = np.zeros(sizes[corpus.name], dtype=bool)
+        for run in runs:
+            for part in (*run.fold.train, *run.fold.validation, *run.fold.test):
+                if part.corpus == corpus.name:
+                    used[part.rows] = True
+        found += [Part(corpus.name, np.flatnonzero(used))] if used.any() else []
+    return tuple(found)
 
 
 def _epoch_steps(experiment: Experiment, runs: list[Run]) -> list[int]:

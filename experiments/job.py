@@ -23,9 +23,9 @@ from ..corpora.loading import load_corpus
 from ..corpora.places import NotThere
 from ..errors import InputError
 from ..errors import nearest
+from ..evaluation.folds import plan_folds
 from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
-from ..evaluation.protocols import plan_folds
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
 from ..files import is_of_the_disk
@@ -47,6 +47,7 @@ from .job_floors import job_floors
 from .own_modules import check_agreement
 from .own_modules import load_own_modules
 from .own_modules import own_inputs
+from .own_modules import with_own_protocol
 from .progress import JobProgress
 from .run import Run
 from .run import RunFailed
@@ -188,7 +189,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         del inputs["settings"]["text_model_name"]
     elif experiment.encoder.config is not None:  # by its content: where it lies does not matter
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
-    runs = []
+    runs, every = [], []
     for seed in settings.seeds:
         folds = plan_folds(
             data.tables(data.train),
@@ -197,14 +198,15 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             settings.validation,
             settings.validation_fraction,
             seed,
+            settings.protocol_module,
         )
-        if seed == settings.seeds[0]:  # what is tested and what is not is the same for all
-            data.note_shared(folds)
+        every += folds
         for fold in folds:
             place = JobFolder(folder).experiment(settings.name).run(seed, fold.name).path
             planned = Run(settings, seed, fold, place, inputs)
             experiment.check(planned)
             runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
+    data.note_shared(every)
     return runs
 
 
@@ -232,7 +234,10 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
 
 
 def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
-    entries = [{**experiment.card(), "runs": [], "summary": {}} for experiment in experiments]
+    entries = [
+        {**with_own_protocol(experiment.card(), runs), "runs": [], "summary": {}}
+        for experiment, runs in zip(experiments, plans, strict=True)
+    ]
     results = {
         "recipe": recipe.name,
         "protocol": _protocol(experiments, plans),

@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ..evaluation.protocols import Fold
+from ..evaluation.folds import Fold
 from ..features.sequences import Sequences
 from ..features.text_states import TextStateStore
 from ..floors.fitting import ALPHA_GRID

@@ -1,6 +1,8 @@
-"""A user's own curriculum: loaded and tried before anything trains, and part of what identifies a run."""
+"""A user's own curriculum and protocol: loaded and tried before anything trains, and part of what identifies a run."""
 
+import dataclasses
 import hashlib
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from ..curriculum.pool import Curriculum
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
+from ..evaluation.folds import fold_rows
+from ..evaluation.protocols import PROTOCOLS
 from ..registry import Registry
 from ..registry import in_a_line
 from ..registry import load_own
@@ -19,7 +23,10 @@ from ..settings.settings import Settings
 from .run import Run
 from .training import Experiment
 
-_TABLES: tuple[tuple[str, str, Registry], ...] = (("curriculum_type", "curriculum_module", CURRICULA),)
+_TABLES: tuple[tuple[str, str, Registry], ...] = (
+    ("curriculum_type", "curriculum_module", CURRICULA),
+    ("evaluation_mode", "protocol_module", PROTOCOLS),
+)
 
 
 def load_own_modules(settings: Settings) -> None:
@@ -43,13 +50,15 @@ def load_own_modules(settings: Settings) -> None:
 
 
 def own_inputs(experiment: Experiment, run: Run) -> dict[str, Any]:
-    """What a user's own curriculum gives to a run, as what else can change its result: hashes of the rows. So a file
-    that it reads counts, too.
+    """What a user's own curriculum and protocol give to a run, as what else can change its result: hashes of the rows.
+    So a file that they read counts, too.
 
-    Raises InputError where it fails, gives what are no rows, or gives others when asked again.
+    Raises InputError where a curriculum fails, gives what are no rows, or gives others when asked again.
     """
     found = {}
     settings = experiment.settings
+    if run.fold.own is not None:
+        found["rows of protocol_module"] = fold_rows(run.fold)
     if settings.use_curriculum_learning and settings.curriculum_type not in CURRICULA.names():
         try:
             found["rows of curriculum_module"] = _pools(experiment, run)
@@ -81,7 +90,7 @@ def check_agreement(runs: list[Run], state: PartialState) -> None:
     """
     of_each = gather_object([[run.identity for run in runs]]) if state.num_processes > 1 else []
     for number, own in enumerate(of_each):
-        for run, one, other in zip(runs, of_each[0], own, strict=True):
+        for run, one, other in zip_longest(runs, of_each[0], own, fillvalue=runs[-1]):
             if one != other and "own" in run.inputs:
                 files = ", ".join(file for _, module, _ in _TABLES if (file := getattr(run.settings, module)))
                 raise InputError(
@@ -91,6 +100,17 @@ def check_agreement(runs: list[Run], state: PartialState) -> None:
                 )
 
 
+def with_own_protocol(card: dict[str, Any], runs: list[Run]) -> dict[str, Any]:
+    """What results.json says of an experiment, with what it says of a user's own protocol, if it has one."""
+    own = runs[0].fold.own
+    if own is None:
+        return card
+    selection = card["selection"]
+    if own.names_validation:
+        selection = {**selection, "validation": f"protocol {own.name}", "fraction": None}
+    return {**card, "selection": selection, "protocol": dataclasses.asdict(own)}
+
+
 def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
     return (
         f"curriculum {curriculum.type!r} gave other rows when it was asked a second time in epoch {epoch} "
@@ -98,4 +118,4 @@ def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
     )
 
 
-__all__ = ["check_agreement", "load_own_modules", "own_inputs"]
+__all__ = ["check_agreement", "load_own_modules", "own_inputs", "with_own_protocol"]

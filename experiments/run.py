@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.folds import Fold
 from ..evaluation.learning_checks import Warnings
-from ..evaluation.protocols import Fold
 from ..job_folder import RunFolder
 from ..settings.settings import Settings
 

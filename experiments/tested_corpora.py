@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 
+from ..choices import EVALUATION_MODES
 from ..corpora.builtin import BUILTIN
 from ..corpora.builtin import CorpusSpec
 from ..corpora.loading import Corpus
@@ -18,7 +19,8 @@ def tested_corpora(
 
     `test_datasets` where it names any. Where it is null, the other corpora that the recipe (or `--corpus`) names;
     where those are none, and only corpora of the Hub that are built in are trained on, the others of them. Of these,
-    what can't be reached is left out, and said: the licensed ones are not everybody's.
+    what can't be reached is left out, and said: the licensed ones are not everybody's. A user's own protocol gets
+    those that `test_datasets` names alone.
 
     Args:
         settings: the experiment.
@@ -28,7 +30,8 @@ def tested_corpora(
     Raises:
         InputError: of a corpus that is there and can't be used; none is named, or none can be reached.
     """
-    if settings.evaluation_mode == "loso":
+    is_own = settings.evaluation_mode not in EVALUATION_MODES  # such a protocol may well do without
+    if settings.evaluation_mode == "loso" or (is_own and settings.test_datasets is None):
         return [], []
     if settings.test_datasets is not None:
         return [load(name) for name in settings.test_datasets], []

@@ -14,6 +14,8 @@ from .floor_tables import NOTE as FLOOR_NOTE
 from .floor_tables import PLAIN_COLUMNS as FLOOR_PLAIN_COLUMNS
 from .floor_tables import floor_cells
 from .floor_tables import has_floors
+from .protocol_words import known_speakers
+from .protocol_words import own_protocol
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .report_data import Tested
@@ -127,6 +129,8 @@ def _results_note(data: ReportData) -> str:
         note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
     if any(experiment_warnings(each.entry["runs"]) for each in data.experiments):
         note += " !: some or all of its runs learned nothing, or not every class; see the top of the report."
+    for words in (own_protocol, known_speakers):
+        note += "".join(f" {each.name}: {line}." for each in data.experiments if (line := words(each.entry)))
     said = [(t.corpus, t.statistics) for each in data.experiments for t in each.tested.values()]
     if any(found["uar"]["ci_units"] == "rows" for _, found in said):
         note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."

@@ -12,6 +12,8 @@ from ..floors.words import below_mark
 from .findings import BUCKETS
 from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
+from .protocol_words import known_speakers
+from .protocol_words import own_protocol
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .score_words import METRIC_NAMES
@@ -55,9 +57,12 @@ def _lead_of(corpus: str, rows: str, having: list[ReportedExperiment]) -> str:
 
 def _candidate(each: ReportedExperiment, corpus: str) -> Candidate:
     runs = [run for run in each.runs if corpus in run["test"]]
-    return Candidate(
-        each.name, runs, each.settings.get("metric_for_best_model", "uar"), each.settings.get("validation")
-    )
+    return Candidate(each.name, runs, each.settings.get("metric_for_best_model", "uar"), _validation(each))
+
+
+def _validation(each: ReportedExperiment) -> str | None:
+    """Which rows chose the epochs: the setting, or `protocol NAME` where a user's own names them."""
+    return each.entry.get("selection", {}).get("validation", each.settings.get("validation"))
 
 
 def _uar(each: ReportedExperiment, corpus: str) -> str:
@@ -79,6 +84,7 @@ def _uar(each: ReportedExperiment, corpus: str) -> str:
 def caveats(data: ReportData) -> list[str]:
     """What a reader must know first."""
     found = [f"{each.name}: {line}" for each in data.experiments if (line := experiment_line(each.entry["runs"]))]
+    found += [f"{each.name}: {line}." for each in data.experiments if (line := known_speakers(each.entry))]
     for each in data.experiments:  # those of which it is clear; the others are marked in the table
         below = (corpus for corpus in each.tested if below_mark(each.entry, corpus) == "below")
         found += [f"{each.name} is {below_line(each.entry, corpus)}." for corpus in below]
@@ -123,9 +129,10 @@ def _number(count: int, one: str, many: str | None = None) -> str:
 def protocol_text(data: ReportData) -> list[str]:
     """How the numbers came about."""
     text = []
-    for mode in dict.fromkeys(each.settings.get("evaluation_mode") for each in data.experiments):
-        of_mode = [each for each in data.experiments if each.settings.get("evaluation_mode") == mode]
-        text.append(_mode_words(mode, of_mode))
+    modes: dict[tuple, list[ReportedExperiment]] = {}
+    for each in data.experiments:
+        modes.setdefault((each.settings.get("evaluation_mode"), own_protocol(each.entry)), []).append(each)
+    text += [_mode_words(mode, of_mode) for (mode, _), of_mode in modes.items()]
     text += _selection_text(data)
     text.append(
         "Scores are computed over the rows of all folds together (pooled) for each seed, then averaged over seeds; "
@@ -138,17 +145,20 @@ def _selection_text(data: ReportData) -> list[str]:
     """How the epochs were chosen, on which rows, and what that leaves out of account."""
     text, how = [], {}
     for each in data.experiments:
-        key = each.settings.get("metric_for_best_model"), each.settings.get("validation")
+        key = each.settings.get("metric_for_best_model"), _validation(each)
         how.setdefault(key, []).extend(each.runs)
     for (metric, validation), runs in sorted(how.items(), key=lambda item: str(item[0])):
+        name = str(validation).removeprefix("protocol ")
         part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
             str(validation).removesuffix("_unstratified"), validation
         )
+        rows = f"a validation part, {part} of the training rows"
+        if name != str(validation):
+            rows = f"the validation rows that the protocol {name} names"
         best = "lowest loss" if metric == "loss" else f"highest {METRIC_NAMES.get(metric, metric)}"
         text.append(
-            f"The weights kept are those of the epoch with the {best} on a validation part, {part} of the training "
-            f"rows, set aside before training.{_shared_speakers(validation, runs)}{ties_note(runs)} Test rows are "
-            "read once, after training."
+            f"The weights kept are those of the epoch with the {best} on {rows}, set aside before training."
+            f"{_shared_speakers(validation, runs)}{ties_note(runs)} Test rows are read once, after training."
         )
     return text
 
@@ -163,7 +173,9 @@ def _shared_speakers(validation: str | None, runs: list[dict[str, Any]]) -> str:
     counts = [(count, part["speaker_count"]) for count, part in zip(shared, parts, strict=True) if count is not None]
     if counts:
         said += f" ({sum(c for c, _ in counts)} of the {sum(n for _, n in counts)} validation speakers of all runs)"
-    return f"{said}: validation scores are higher than on speakers that were not trained on, such as the tested ones."
+    known = any(run["parts"]["test"].get("speakers_trained_on", 0) != 0 for run in runs)
+    tested = "" if known else ", such as the tested ones"
+    return f"{said}: validation scores are higher than on speakers that were not trained on{tested}."
 
 
 def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
@@ -174,6 +186,9 @@ def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
     if mode == "loso":
         return f"Leave one session out, {trained}: a model tests the one session that it has not seen. {size}."
     tested = ", ".join(dict.fromkeys(corpus for each in experiments for corpus in each.tested))
+    own = own_protocol(experiments[0].entry)
+    if own:
+        return f"By {own}. Trained on {trained}; tested on {tested}. {size}."
     both = "Leave one session out, and cross-corpus" if mode == "both" else "Cross-corpus"
     return (
         f"{both}: trained on {trained}; tested on {tested}, whose rows of classes that were not trained are left out. "

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from ..choices import CURRICULUM_TYPES
+from ..choices import EVALUATION_MODES
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
@@ -18,6 +19,7 @@ FUSION_TYPES = ("cross_attention", "concat", "gated", "adaptive")
 OWN = (
     ("fusion_type", FUSION_TYPES, "fusion_module"),
     ("curriculum_type", CURRICULUM_TYPES, "curriculum_module"),
+    ("evaluation_mode", EVALUATION_MODES, "protocol_module"),
 )
 
 _POSITIVE: tuple[Any, dict] = (float, {"above": 0})

@@ -10,7 +10,9 @@ from typing import Any
 
 from ..choices import CURRICULUM_TYPES
 from ..choices import DIFFICULTY_METHODS
+from ..choices import EVALUATION_MODES
 from ..choices import PACINGS
+from ..choices import VALIDATION_RULES
 from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
 from .consistency import OWN
@@ -58,12 +60,15 @@ class Settings:
     corpora: dict[str, dict] = _data({}, "Own corpora, and changes to built-in ones: fields of CorpusSpec by name.")
     corpus: dict[str, str] = _data({}, "Local copies of corpora: path by name.")
     evaluation_mode: str = _data(
-        "loso", "Leave one session out, test on other corpora, or both.", choices=("loso", "cross_corpus", "both")
+        "loso",
+        "Leave one session out, test on other corpora, or both; or a name that protocol_module registers.",
+        names=EVALUATION_MODES,
     )
+    protocol_module: str | None = _data(None, "Python file with an own protocol.")
     validation: str = _data(
         "session",
         "Which training rows choose the best epoch.",
-        choices=("session", "speakers", "random", "random_unstratified"),
+        choices=VALIDATION_RULES,
     )
     validation_fraction: float = _data(0.2, "Share of the speakers or rows that validates.", above=0, below=1)
     seeds: list[int] = _data([42, 123, 456], "One run for each seed and fold.", min=0, below=2**32)

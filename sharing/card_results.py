@@ -20,6 +20,8 @@ from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
+from ..reporting.protocol_words import known_speakers
+from ..reporting.protocol_words import own_protocol
 from ..reporting.score_words import METRIC_NAMES
 from ..reporting.score_words import ONE_SEED
 from ..reporting.score_words import decisions_note
@@ -98,13 +100,22 @@ def count(number: int, what: str) -> str:
 
 
 def protocol_of(facts: CardFacts, corpus: str) -> str:
+    own = facts.entry.get("protocol")
+    if own:
+        return f"own protocol {own['name']}"
     return "leave one session out" if corpus in facts.settings.training_corpora else "cross-corpus"
 
 
 def protocol(facts: CardFacts) -> list[str]:
     """How the numbers came about, in words: a line each."""
-    settings, lines = facts.settings, []
+    settings, lines, own = facts.settings, [], own_protocol(facts.entry)
     trained = in_words(settings.training_corpora)
+    if own:
+        folds = count(len({run["fold"] for run in facts.entry["runs"]}), "fold")
+        lines.append(
+            f"By {own}. Trained on rows of {trained}, tested on rows of {in_words(facts.tested)}: {folds}, with "
+            f"{count(len(settings.seeds), 'seed')}."
+        )
     if settings.evaluation_mode in ("loso", "both"):
         folds = len({run["fold"] for run in facts.entry["runs"]} - {"cross-corpus"})
         lines.append(
@@ -118,13 +129,22 @@ def protocol(facts: CardFacts) -> list[str]:
             f"{count(len(settings.seeds), 'seed')}."
         )
     held_out = _VALIDATION[settings.validation].format(settings.validation_fraction)
+    if own and facts.entry["protocol"]["names_validation"]:
+        held_out = "validation rows that the protocol names"
     known = all(_knows_speakers(said) for said in facts.entry["statistics"].values())
     metric = {"uar": "UAR", "loss": "loss"}.get(settings.metric_for_best_model, settings.metric_for_best_model)
     lines.append(
         f"The epoch is chosen by {metric} on {held_out}; test rows are read once, after training"
-        + (", and no tested speaker is trained on." if known else ".")
+        + (", and no tested speaker is trained on." if known and not known_speakers(facts.entry) else ".")
     )
     return lines + [f"{line}." for line in facts.entry.get("shared_rows", [])]
+
+
+def all_rows(facts: CardFacts) -> str:
+    """What the final model is trained on."""
+    corpora = in_words(facts.settings.training_corpora)
+    own = facts.entry.get("protocol")
+    return f"all rows of {corpora} that the protocol uses" if own else f"all sessions of {corpora}"
 
 
 def whose_numbers(facts: CardFacts) -> str:
@@ -137,7 +157,7 @@ def whose_numbers(facts: CardFacts) -> str:
     if facts.is_final:
         return (
             "These numbers come from the folds. The model here is none of those that were tested: it was trained once "
-            f"more, on all sessions of {in_words(facts.settings.training_corpora)}, and has not been tested itself."
+            f"more, on {all_rows(facts)}, and has not been tested itself."
         )
     return (
         f"The model here is one of {count(len(facts.entry['runs']), 'run')}: seed {facts.model['seed']}, fold "
@@ -200,6 +220,12 @@ def floor_warnings(facts: CardFacts) -> list[tuple[str, str]]:
     """Of an experiment that is clearly below its floor."""
     below = [below_line(facts.entry, corpus) for corpus in facts.tested if below_mark(facts.entry, corpus) == "below"]
     return [("A simpler model does better.", f"The experiment is {line}.") for line in below]
+
+
+def speaker_warnings(facts: CardFacts) -> list[tuple[str, str]]:
+    """Of a protocol that trains on tested speakers, or may."""
+    said = known_speakers(facts.entry)
+    return [("Known speakers.", f"{said[:1].upper()}{said[1:]}.")] if said else []
 
 
 def score_notes(facts: CardFacts) -> list[str]:
@@ -287,6 +313,7 @@ def by_gender(facts: CardFacts) -> list[list[str]]:
 
 __all__ = [
     "CardFacts",
+    "all_rows",
     "by_gender",
     "by_speaker",
     "count",
@@ -295,6 +322,7 @@ __all__ = [
     "protocol_of",
     "result_rows",
     "score_notes",
+    "speaker_warnings",
     "vad_rows",
     "whose_numbers",
 ]

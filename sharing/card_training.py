@@ -9,9 +9,9 @@ from .. import __version__
 from ..features.text_encoders import public_name
 from ..markup import Markdown
 from ..markup import code
-from ..reporting.score_words import in_words
 from ..settings.settings import Settings
 from .card_results import CardFacts
+from .card_results import all_rows
 from .card_results import count
 
 
@@ -22,7 +22,7 @@ def training(facts: CardFacts) -> str:
         runs = count(len(facts.entry["runs"]), "run")
         epochs = f"{facts.model['stop_after_epoch']} of {settings.num_epochs} epochs"
         return (
-            f"Trained on all sessions of {in_words(settings.training_corpora)} for {facts.model['steps']} steps: the "
+            f"Trained on {all_rows(facts)} for {facts.model['steps']} steps: the "
             f"median of those that validation chose in the {runs} above ({epochs} of {facts.model['epoch_steps']} "
             f"steps). Learning rate and curriculum follow the schedule of all epochs and stop there.{_reached(facts)} "
             "No rows were held out for validation, and nothing was selected."

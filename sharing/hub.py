@@ -41,6 +41,7 @@ from ..job_folder import check_finished
 from ..job_folder import find_experiment
 from ..job_folder import slug_of
 from ..processes import process_state
+from ..reporting.protocol_words import own_protocol
 from ..reporting.report_data import file_stem
 from ..settings.consistency import OWN
 from ..settings.settings import Settings
@@ -68,6 +69,7 @@ _FIGURES = {
     "session": None,
 }
 _TEXT = (".json", ".md", ".py", ".txt", ".svg")
+_ENTRY_KEYS = ("name", "labels", "text_encoder", "selection", "protocol")
 _RUN_KEYS = (
     "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "best_epoch_ties",
     "train_seconds", "validation", "test",
@@ -142,15 +144,20 @@ def gather(wanted: Push, folder: Path) -> Path:
         alone = _has_sessions_of_one(pooled)
         figures = _figures(wanted.folder, entry, staging, alone)
         metrics, run = _object(source.metrics), _object(source.record)
+        folds = numbered_folds(entry, alone)
         facts = CardFacts(
             hub_model_id=wanted.hub_model_id,
-            entry=entry,
+            entry={**entry, "statistics": _with_folds(entry["statistics"], folds)} if folds else entry,
             settings=settings,
             specs=known,
             pooled=pooled,
             pool_size=_last_pool(source.history),
             license=wanted.license,
-            model={**metrics, **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")}},
+            model={
+                **metrics,
+                "fold": folds.get(metrics["fold"], metrics["fold"]),
+                **{key: run.get(key) for key in ("stop_after_epoch", "epoch_steps")},
+            },
             config=_object(staging / "config.json"),
             environment=_object(source.environment) if source.environment.exists() else results["environment"],
             job_environment=results["environment"],
@@ -257,19 +264,36 @@ def _genders(spec: CorpusSpec) -> dict[str, str]:
         return {}
 
 
+def numbered_folds(entry: dict[str, Any], alone: bool) -> dict[str, str]:
+    """A number for each fold whose name may tell who a speaker is: of sessions that are speakers (`alone`), and of a
+    user's own protocol, which calls its folds what it likes. Else {}."""
+    if not (alone or "protocol" in entry):
+        return {}
+    names = dict.fromkeys(run["fold"] for run in entry["runs"])
+    return {name: f"fold-{number}" for number, name in enumerate(names, start=1)}
+
+
+def _with_folds(statistics: dict[str, Any], folds: dict[str, str]) -> dict[str, Any]:
+    """The statistics with other names of folds."""
+    lacking = {corpus: said.get("folds_lacking_classes", {}) for corpus, said in statistics.items()}
+    return {
+        corpus: {**said, "folds_lacking_classes": {folds[name]: found for name, found in lacking[corpus].items()}}
+        for corpus, said in statistics.items()
+    }
+
+
 def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool = False) -> dict[str, Any]:
     """results.json of one experiment as it is shared: numbers and protocol; no speaker is named, and no path.
 
     Args:
-        alone: sessions are speakers: they and their folds are numbered.
+        alone: sessions are speakers: they are numbered.
     """
     runs = [{key: run[key] for key in _RUN_KEYS if key in run} for run in entry["runs"]]
-    corpora = entry["corpora"]
+    corpora, folds = entry["corpora"], numbered_folds(entry, alone)
+    for run in runs if folds else ():
+        run["fold"] = folds[run["fold"]]
+        run["protocol"] = f"{run['fold']}: {own_protocol(entry) or 'one session left out'}"
     if alone:
-        folds = {name: f"fold-{i}" for i, name in enumerate(dict.fromkeys(run["fold"] for run in runs), start=1)}
-        for run in runs:
-            run["fold"] = folds[run["fold"]]
-            run["protocol"] = f"{run['fold']}: one session left out"
         corpora = [{**corpus, "sessions": len(corpus["sessions"])} for corpus in corpora]
     for run in runs:
         parts = run["parts"].items()
@@ -278,11 +302,9 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
         corpus: {**said, "by_speaker": sorted(said["by_speaker"].values(), key=lambda each: each["uar"])}
         for corpus, said in entry["statistics"].items()
     }
-    if alone:
-        for said in statistics.values():
-            said["by_session"] = sorted(said["by_session"].values(), key=lambda each: each["uar"])
-            lacking = said.get("folds_lacking_classes", {})
-            said["folds_lacking_classes"] = {folds[fold]: classes for fold, classes in lacking.items()}
+    for said in statistics.values() if alone else ():
+        said["by_session"] = sorted(said["by_session"].values(), key=lambda each: each["uar"])
+    statistics = _with_folds(statistics, folds) if folds else statistics
     floors = {key: value for key, value in (entry.get("floors") or {}).items() if key != "folds"}
     return {
         "recipe": results["recipe"],
@@ -290,7 +312,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
         "environment": results["environment"],
         "experiments": [
             {
-                **{key: entry[key] for key in ("name", "labels", "text_encoder", "selection") if key in entry},
+                **{key: entry[key] for key in _ENTRY_KEYS if key in entry},
                 "compared": public_choices(entry["name"], job_choices(results)),
                 "corpora": corpora,
                 "runs": runs,

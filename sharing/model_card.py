@@ -37,6 +37,7 @@ from .card_results import protocol
 from .card_results import protocol_of
 from .card_results import result_rows
 from .card_results import score_notes
+from .card_results import speaker_warnings
 from .card_results import vad_rows
 from .card_results import whose_numbers
 from .card_training import encoder_name
@@ -69,7 +70,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         reads=_READS[facts.settings.modality],
         input=_input(facts),
         labels=facts.entry["labels"],
-        warnings=[*_warnings(facts), *floor_warnings(facts)],
+        warnings=[*speaker_warnings(facts), *_warnings(facts), *floor_warnings(facts)],
         protocol=list(filter(None, [*protocol(facts), ties_note(facts.entry["runs"])])),
         whose_numbers=whose_numbers(facts),
         compared=compared(facts.entry["name"], facts.choices),

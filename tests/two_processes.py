@@ -38,7 +38,7 @@ ARGUMENTS = {
 }
 # With class weights, ratings that are missing and rows that weigh more or less: a step of 4 rows in all.
 WEIGHTED = {"weights": ARGUMENTS["weights"], "curriculum_type": "difficulty", "curriculum_epochs": 2}
-OWN = ["--use_curriculum_learning", "true", "--curriculum_type"]
+OWN = ["--curriculum_type", "of_a_process"], ["--evaluation_mode", "folds_of_a_process"]
 STOPPED_AFTER = 24  # in the middle of epoch 1; the newest resume state is that of step 20
 
 
@@ -96,7 +96,7 @@ def main(folder: Path, recipe: str) -> None:
     results = {"world": world, "terminated": terminated(recipe, rank)}
     results["states"] = sorted(path.name for path in Path(recipe).with_suffix("").rglob("checkpoint-*"))
     results["exit"] = cli.main(["run", recipe, "--no_report"])
-    results["disagreeing"] = cli.main(["run", recipe, "--experiment", "words", "--dry_run", *OWN, "of_a_process"])
+    results["disagreeing"] = [cli.main(["run", recipe, "--experiment", "words", "--dry_run", *each]) for each in OWN]
     results["whole"] = trained(folder, "whole")[1]
     results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
     own = {"curriculum_type": "odd_rows", "curriculum_module": str(folder / "mine.py")}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from emomm.errors import InputError
-from emomm.evaluation.protocols import Table
+from emomm.evaluation.folds import Table
+from emomm.evaluation.folds import plan_folds
+from emomm.evaluation.folds import speakers_in_both
 from emomm.evaluation.protocols import natural_key
-from emomm.evaluation.protocols import plan_folds
-from emomm.evaluation.protocols import speakers_in_both
 
 NAMES = ("neutral", "happy", "sad", "anger")
 

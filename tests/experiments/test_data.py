@@ -8,8 +8,8 @@ import pytest
 from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.loading import load_corpus
 from emomm.errors import InputError
-from emomm.evaluation.protocols import Fold
-from emomm.evaluation.protocols import Part
+from emomm.evaluation.folds import Fold
+from emomm.evaluation.folds import Part
 from emomm.experiments.data import ExperimentData
 from emomm.settings.settings import PROTOTYPES
 from emomm.settings.settings import Settings

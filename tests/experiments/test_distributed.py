@@ -31,11 +31,13 @@ from emomm.curriculum.pool import Curriculum
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-# A curriculum of a user's: rows of odd numbers by what the model is sure of; and one that no two processes agree on.
-OWN = {"curriculum_type": "odd_rows"}
+# A curriculum of a user's: rows of odd numbers by what the model is sure of; a protocol whose folds are those of
+# loso; and ones that no two processes agree on.
+OWN = {"curriculum_type": "odd_rows", "evaluation_mode": "sessions"}
 MINE = """
 import os
-from emomm import register_curriculum
+import numpy as np
+from emomm import Split, register_curriculum, register_protocol
 
 @register_curriculum("odd_rows", needs=["confidence"])
 def odd_rows(rows):
@@ -45,6 +47,17 @@ def odd_rows(rows):
 @register_curriculum("of_a_process")
 def of_a_process(rows):
     return [int(os.environ["RANK"])]
+
+@register_protocol("sessions")
+def sessions(rows):
+    "As loso does it."
+    for session in np.unique(rows.sessions):
+        yield Split(f"session-{session}", rows.sessions != session, rows.sessions == session)
+
+@register_protocol("folds_of_a_process")
+def folds_of_a_process(rows):
+    "Other folds in each process."
+    return list(sessions(rows))[: 1 + int(os.environ["RANK"])]
 """
 
 
@@ -57,6 +70,7 @@ def folder(tmp_path_factory):
         text_model_name=tiny_encoder(folder / "encoder", hidden=16),
         fusion_type="adaptive",
         curriculum_module="mine.py",
+        protocol_module="mine.py",
         experiments=[{"name": "both", "save_seconds": 0}, {"name": "words", "modality": "text", **OWN}],
     )
     (folder / "mine.py").write_text(MINE)
@@ -115,11 +129,11 @@ def test_both_ranks_draw_from_the_pools_of_a_users_own_curriculum(ranks):
     assert ranks[0]["own"]["weights"] == ranks[1]["own"]["weights"]
 
 
-def test_a_curriculum_that_differs_between_processes_is_refused(ranks, folder):
+def test_what_differs_between_processes_is_refused(ranks, folder):
     for rank in ranks:
-        assert rank["disagreeing"] == 2
+        assert rank["disagreeing"] == [2, 2]
     said = (folder / "stderr.txt").read_text()
-    assert "not the same in process 0 and process 1" in said and str(folder / "mine.py") in said
+    assert said.count("gives is not the same in process 0 and process 1") == 2 and str(folder / "mine.py") in said
 
 
 def test_speaker_batches_on_two_ranks(ranks):

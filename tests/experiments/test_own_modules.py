@@ -1,4 +1,4 @@
-"""A user's own curriculum, in a file of theirs: trained, gone on with, and refused by name before anything trains."""
+"""A user's own curriculum and protocol, in files of theirs: trained, gone on with, and refused before that."""
 
 import json
 
@@ -180,3 +180,128 @@ def test_two_files_can_have_the_same_name(recipe, tmp_path):
     labels = [json.loads((run / "run.json").read_text())["own"] for run in runs]
     assert labels[0] != labels[1]
     assert history(tmp_path / "a")[0]["curriculum/pool_size"] == 1
+
+
+# ---- protocols ------------------------------------------------------------------------------------------------------
+
+# Tests a session by another, and reads a list of rows that are left out. All speakers of SMALL: 0 and 1, 2 and 3.
+BY_LIST = """
+from pathlib import Path
+import numpy as np
+from emomm import Split, register_protocol
+
+@register_protocol("by_list"OPTIONS)
+def by_list(rows):
+    '''Two halves of the corpus without what is listed in left_out.txt.
+
+    Each is tested once.
+    '''
+    left_out = (Path(__file__).parent / "left_out.txt").read_text().split()
+    kept = ~np.isin(rows.utterance_ids, left_out)
+    for number, session in enumerate(np.unique(rows.sessions)):
+        train, test = kept & (rows.sessions != session), kept & (rows.sessions == session)
+        pass  # an edit
+        yield Split(f"half {number}", train, test, description=f"session {session} is tested")
+"""
+FOLDS = ("half-0-", "half-1-")  # and a hash: of a name that is no folder's
+
+
+def protocol(edit="pass", options=""):
+    return BY_LIST.replace("pass  # an edit", edit).replace("OPTIONS", options)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Writes a job of voice with the own protocol: `listed(name, **fields)`."""
+    (tmp_path / "split.py").write_text(protocol())
+    (tmp_path / "left_out.txt").write_text("row-0 row-1 row-47")
+
+    def write(name="a", **fields):
+        plain = {"modality": "audio", "floors": False, "use_curriculum_learning": False, "num_epochs": 2}
+        own = {"protocol_module": "split.py", "evaluation_mode": "by_list"}
+        return write_recipe(tmp_path, name, **{**plain, **own, **fields})
+
+    return write
+
+
+def folders(job_folder):
+    return sorted((job_folder / "small" / "seed-1").iterdir())
+
+
+def test_an_own_protocol_trains_and_goes_on_to_the_same(listed, tmp_path, monkeypatch):
+    outcome = job.run(load_recipe(listed()))
+    assert outcome.failed == []
+    words = "by_list, a protocol of its user's own: Two halves of the corpus without what is listed in left_out.txt"
+    assert f"small: {words}." in outcome.text.splitlines()
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    (entry,) = results["experiments"]
+    assert entry["protocol"]["about"] in words and not entry["protocol"]["names_validation"]
+    assert [run["fold"][:7] for run in entry["runs"]] == list(FOLDS)
+    assert sum(run["test"]["synthetic"]["n"] for run in entry["runs"]) == 45
+    assert all(run["parts"]["test"]["speakers_trained_on"] == 0 for run in entry["runs"])
+    assert any("fold half 1 (session 2 is tested): trained on" in line for line in results["protocol"])
+    step = CurriculumTrainer.training_step
+
+    def interrupted(trainer, *args):
+        if trainer.state.global_step == 5:
+            raise KeyboardInterrupt
+        return step(trainer, *args)
+
+    again = listed("b", save_seconds=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(CurriculumTrainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            job.run(load_recipe(again))
+    assert list((tmp_path / "b").rglob("checkpoint-*"))
+    assert job.run(load_recipe(again)).failed == []
+    for one, other in zip(folders(tmp_path / "a"), folders(tmp_path / "b"), strict=True):
+        assert_same_run(one, other)
+        assert not list((one / "model").glob("*split*"))  # an exported model needs no protocol
+
+
+def test_a_changed_protocol_is_another_run(listed, tmp_path):
+    """The own file, or one that it reads; to an experiment with a protocol of EmoMM's it is nothing."""
+    assert job.run(load_recipe(listed(num_epochs=1))).failed == []
+    (tmp_path / "split.py").write_text(f"{protocol()}\n")
+    with pytest.raises(InputError, match="other settings or data .protocol_module was .*, now "):
+        plan_again = load_recipe(listed(num_epochs=1))
+        job.run(plan_again)
+    (tmp_path / "split.py").write_text(protocol())
+    (tmp_path / "left_out.txt").write_text("row-0 row-1 row-46")
+    with pytest.raises(InputError, match="other settings or data .rows of protocol_module was .*, now "):
+        job.run(load_recipe(listed(num_epochs=1)))
+    loso = {"evaluation_mode": "loso", "num_epochs": 1}
+    assert job.run(load_recipe(listed("c", **loso))).failed == []
+    (tmp_path / "split.py").write_text(f"{protocol()}\n")
+    assert job.run(load_recipe(listed("c", **loso))).failed == []
+
+
+# A row of the tested session is trained on; and is not tested.
+TRAINED_ON = "train[np.flatnonzero(test)[:1]] = True"
+KNOWN_SPEAKER = f"{TRAINED_ON}; test = test & ~train"
+REFUSED = {
+    "a tested row that is trained on": (
+        protocol(TRAINED_ON),
+        ["fold 'half 0'", "('row-", "is in both training and test"],
+    ),
+    "a tested speaker that is trained on": (
+        protocol(KNOWN_SPEAKER),
+        ["speaker 'synthetic/", "is in both training and test", "shares_speakers=True"],
+    ),
+    "no docstring": (protocol().replace("    '''Two", "    f'''Two"), ["split.py, line 6", "no docstring"]),
+    "another name": (
+        protocol().replace('"by_list"', '"by_lost"'),
+        ['evaluation_mode is "by_list"', "it registers by_lost", "Did you mean 'by_lost'?"],
+    ),
+    "no file": (None, ["protocol_module is", "split.py", "Python file"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_protocol_is_one_message_before_training(listed, tmp_path, capsys, case):
+    text, said = REFUSED[case]
+    (tmp_path / "split.py").unlink() if text is None else (tmp_path / "split.py").write_text(text)
+    assert cli.main(["run", str(listed()), "--dry_run"]) == 2
+    err = capsys.readouterr().err
+    assert all(words in err for words in said), err
+    assert "Traceback" not in err and not (tmp_path / "a").exists()

@@ -10,6 +10,7 @@ from emomm.reporting.report_data import ReportData
 from emomm.reporting.report_data import ReportedExperiment
 from emomm.reporting.score_tables import comparisons_table
 from emomm.reporting.score_tables import results_table
+from emomm.reporting.words import caveats
 from emomm.reporting.words import difficulty_text
 from emomm.reporting.words import lead
 from emomm.reporting.words import protocol_text
@@ -164,3 +165,44 @@ def test_differences_say_which_p_their_interval_goes_with():
     assert table.columns[5:8] == ["95 % interval (before Holm)", "p (before Holm)", "p (after Holm)"]
     assert [cell.text for cell in table.rows[0][6:8]] == ["< .001", "< .001"]
     assert "not for other trainings: with one seed" in table.note
+
+
+OWN = {"name": "my_split", "about": "100% theirs", "names_validation": True, "shares_speakers": True}
+
+
+def own_experiment(known):
+    """By a protocol that trained on so many of five tested speakers in each of two runs."""
+    one = experiment("one", runs=[run(seed, shared=0) for seed in (1, 2)], evaluation_mode="my_split")
+    for each in one.runs:
+        each["parts"]["test"] = {**each["parts"]["test"], "speakers_trained_on": known}
+    one.entry.update(protocol=OWN, selection={"metric": "uar", "validation": "protocol my_split", "fraction": None})
+    return one
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (0, None),
+        (2, "tested speakers are trained on too (4 of the 10 tested speakers of all runs): the scores are of known"),
+        (None, "it is not known whether tested speakers are trained on"),
+    ],
+)
+def test_a_protocol_of_a_users_own_is_said_in_its_words(known, said):
+    one = own_experiment(known)
+    data = ReportData({}, [one], {})
+    text, table = protocol_text(data), results_table(data)
+    assert (
+        text[0]
+        == "By my_split, a protocol of its user's own: 100% theirs. Trained on A; tested on A. 2 seeds and 1 fold."
+    )
+    assert "on the validation rows that the protocol my_split names, set aside" in text[1]
+    assert "one: my_split, a protocol of its user's own: 100% theirs." in table.note
+    assert r"my\_split, a protocol of its user's own: 100\% theirs." in table.latex()
+    assert len(caveats(data)) == (said is not None)
+    assert all(line.startswith(f"one: {said}") for line in caveats(data))
+    assert ("known" in table.note) == (said is not None) and (said or "") in table.markdown()
+
+
+def test_other_protocols_validate_on_other_rows():
+    data = ReportData({}, [own_experiment(0), experiment("two", runs=[run(1), run(2)])], {})
+    assert "none of which is chosen: they were validated on different rows" in lead(data)

@@ -253,6 +253,36 @@ def test_speakers_that_are_sessions_are_not_named(pushed):
     assert _has_sessions_of_one({CORPUS: replace(rows, sessions=rows.speakers)})
 
 
+def test_a_protocol_of_a_users_own_is_said_in_its_words(pushed, tmp_path):
+    """Its folds are numbered, since speakers may be named in theirs; known speakers are what is said first."""
+    facts, _, folder = pushed
+    (tmp_path / "mine.py").write_text("")
+    settings = replace(facts.settings, evaluation_mode="my_split", protocol_module=str(tmp_path / "mine.py"))
+    entry = copy.deepcopy(facts.entry)
+    entry["protocol"] = {
+        "name": "my_split",
+        "about": "As *they* do",
+        "names_validation": True,
+        "shares_speakers": True,
+    }
+    for run in entry["runs"]:
+        run.update(fold=f"Maria-{run['fold']}", protocol="Maria is tested")
+        run["parts"]["test"]["speakers_trained_on"] = 1
+    card = card_of(facts, settings=settings, entry=entry)
+    assert "By my_split, a protocol of its user's own: As \\*they\\* do. Trained on rows of MELD, tested" in card
+    assert (
+        "2 folds, with 2 seeds." in card and "The epoch is chosen by UAR on validation rows that the protocol" in card
+    )
+    assert "> **Known speakers.** Tested speakers are trained on too (4 of the 8 tested speakers of all runs)" in card
+    assert "no tested speaker is trained on" not in card and "no tested speaker is trained on" in card_of(facts)
+    assert "(own protocol my_split, pooled)" in card and "eave one session out" not in card
+    assert "all rows of MELD that the protocol uses" in card and "all sessions" not in card
+    results = json.loads((folder / "job" / "results.json").read_text())
+    public = public_results(results, entry)
+    assert "Maria" not in json.dumps(public) and public["experiments"][0]["protocol"] == entry["protocol"]
+    assert public["protocol"][0] == "fold-1: my_split, a protocol of its user's own: As *they* do"
+
+
 def test_the_results_are_a_model_index(pushed):
     facts, place, _ = pushed
     card = ModelCard((place / "README.md").read_text(encoding="utf-8"))
