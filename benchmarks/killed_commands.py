@@ -45,7 +45,7 @@ PARTS = {
     },
     "predict": {
         "predicting": ("emomm.inference.predicting", "_predictions"),
-        "writing": ("emomm.inference.predicting", "_write"),
+        "writing": ("emomm.inference.predicting", "write_predictions"),
     },
     "extraction": {
         "extracting": ("emomm.extraction.extract", "_extract"),
