@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 from accelerate.utils import broadcast_object_list
 
-from ..checksums import ChangedFiles
-from ..checksums import refuse_changed_export
 from ..errors import InputError
 from ..evaluation.folds import Fold
 from ..evaluation.folds import Part
 from ..files import read_json
 from ..files import write_json
 from ..job_folder import JobFolder
-from ..job_folder import RunFolder
 from ..processes import process_state
 from .job import environment
 from .run import Run
@@ -24,6 +21,7 @@ from .run import RunFailed
 from .run_folder import begin_run
 from .run_folder import changed_runs
 from .run_folder import keep_run
+from .run_folder import model_is_gone
 from .run_folder import outcome_of
 from .run_folder import remove_run
 from .run_folder import tidy
@@ -56,11 +54,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     if state.is_main_process:
         for changed in changed_runs([run], overwrite=True):
             remove_run(changed)
-        done = [outcome_of(run) is not None]
-        fault = fault_of_model(run.folder) if done[0] else None
-        if fault is not None:
-            logger.warning("%s: %s; it is trained again", run, fault)
-            done = [False]
+        done = [outcome_of(run) is not None and not model_is_gone(run.files)]
     if broadcast_object_list(done)[0]:
         if state.is_main_process:
             keep_run(run)
@@ -78,18 +72,6 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
     if state.is_main_process:
         tidy(run.folder)
     return run.folder
-
-
-def fault_of_model(folder: Path) -> str | None:
-    """Why the exported model in a run's folder can't be handed on; None where it can."""
-    model = RunFolder(folder).model
-    if not model.is_dir():
-        return f"{model} is gone"
-    try:
-        refuse_changed_export(model)
-    except (ChangedFiles, OSError) as error:
-        return str(error)
-    return None
 
 
 def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
@@ -168,4 +150,4 @@ def _epoch_steps(experiment: Experiment, runs: list[Run]) -> list[int]:
     return [experiment.steps(run, processes) // experiment.settings.num_epochs for run in runs]
 
 
-__all__ = ["fault_of_model", "finished_runs", "train_final_model"]
+__all__ = ["finished_runs", "train_final_model"]

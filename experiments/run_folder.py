@@ -6,6 +6,7 @@ said.
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checksums import ChangedFiles
+from ..checksums import refuse_changed_export
 from ..curriculum_trainer import BEST_WEIGHTS
 from ..errors import InputError
 from ..errors import show
@@ -60,9 +63,10 @@ def _fault(run: "Run", outcome: dict[str, Any]) -> str | None:
     if not (isinstance(history, list) and all(isinstance(entry, dict) for entry in history)):
         return f"its {run.files.history.name} is torn or gone"
     try:
-        return _other_predictions(run, outcome) if run.fold.test else None
+        other = _other_predictions(run, outcome) if run.fold.test else None
     except ValueError as error:
         return f"its {run.files.predictions.name} {error}"
+    return other or (None if model_is_gone(run.files) else fault_of_model(run.files))
 
 
 def _other_predictions(run: "Run", outcome: dict[str, Any]) -> str | None:
@@ -76,6 +80,28 @@ def _other_predictions(run: "Run", outcome: dict[str, Any]) -> str | None:
         np.add.at(counts, (by_corpus[name].references, by_corpus[name].predictions), 1)
         if counts.tolist() != scores.get("confusion_matrix"):
             return f"its {run.files.predictions.name} and {run.files.metrics.name} don't belong together"
+    return None
+
+
+def model_is_gone(files: RunFolder) -> bool:
+    """Whether a run has no exported model any more: whoever deleted it wanted its room, or the numbers alone, so that
+    a finished run is not trained again for it."""
+    return not os.path.lexists(files.model)
+
+
+def fault_of_model(files: RunFolder) -> str | None:
+    """Why the exported model of a run can't be handed on; None where it can.
+
+    Every file that was noted on exporting it is read; one that several runs link to, once.
+    """
+    if model_is_gone(files):
+        return f"{files.model} is gone"
+    if not (files.model / "config.json").is_file():
+        return f"{files.model} has no config.json"
+    try:
+        refuse_changed_export(files.model)
+    except (ChangedFiles, OSError) as error:
+        return str(error)
     return None
 
 
@@ -154,4 +180,6 @@ def _difference(before: dict[str, Any], run: "Run") -> str:
     return "; ".join(parts + ([f"other data in {', '.join(changed)}"] if changed else []))
 
 
-__all__ = ["begin_run", "changed_runs", "keep_run", "outcome_of", "remove_run", "tidy"]
+__all__ = [
+    "begin_run", "changed_runs", "fault_of_model", "keep_run", "model_is_gone", "outcome_of", "remove_run", "tidy",
+]  # fmt: skip

@@ -14,6 +14,7 @@ from ..features.text_encoders import load_encoder
 from ..features.text_encoders import load_encoder_config
 from ..features.text_encoders import load_tokenizer
 from ..features.text_states import encoder_fingerprint
+from ..job_folder import JobFolder
 from ..settings.settings import Settings
 
 Encoders = dict[str, PreTrainedConfig | InputError]
@@ -85,6 +86,11 @@ class TextEncoder:
             return None
         name = self.settings.text_model_name
         return shared_encoder_weights(self.job_folder, self.hash[:16], lambda: load_encoder(name))
+
+    def mend_shared_weights(self) -> None:
+        """Looks whether what finished runs share is as it was written, and writes it again where it isn't."""
+        if self.settings.freeze_text_encoder and any(JobFolder(self.job_folder).encoders.glob(f"{self.hash[:16]}-*")):
+            _ = self.shared_weights
 
 
 __all__ = ["Encoders", "TextEncoder"]

@@ -25,9 +25,10 @@ from ..evaluation.results import Pooled
 from ..evaluation.results import add_statistics
 from ..evaluation.results import pooled_predictions
 from ..evaluation.selection import scored_by
-from ..experiments.final_model import fault_of_model
 from ..experiments.final_model import train_final_model
 from ..experiments.job import plan_experiment
+from ..experiments.run_folder import fault_of_model
+from ..experiments.run_folder import model_is_gone
 from ..exporting import CODE
 from ..files import is_of_the_disk
 from ..files import link_or_copy
@@ -117,11 +118,12 @@ def model_folder(wanted: Push) -> Path:
     metric = scored_by(_settings(wanted.files).metric_for_best_model)
     best = max(entry["runs"], key=lambda run: run["validation"][metric])
     run = wanted.files.run(best["seed"], best["fold"])
-    fault = fault_of_model(run.path)
+    fault = fault_of_model(run)
     if fault is not None:
+        delete = f"delete {run.metrics} and " if model_is_gone(run) else ""
         raise InputError(
-            f"nothing is pushed: {fault}. To have it again, delete {run.metrics} and give the job's command: it "
-            "trains that run alone, to the same numbers"
+            f"nothing is pushed: {fault}. To have it again, {delete}give the job's command: it trains that run alone, "
+            "to the same numbers"
         )
     return run.path
 

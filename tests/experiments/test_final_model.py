@@ -129,7 +129,7 @@ def test_a_damaged_one_is_not_handed_on(finished, tmp_path, caplog, name, damage
     for model in job.glob("both-of-them/**/model"):
         damage(model / name)
     fold = Push(job, "Both of them", "user/name", final_model=False)
-    with pytest.raises(InputError, match=rf"nothing is pushed: .*{name} {said}.* delete .*metrics.json and give"):
+    with pytest.raises(InputError, match=rf"nothing is pushed: .*{name} {said}.* To have it again, give"):
         model_folder(fold)
     folder = train_final_model(*plan_experiment(settings, job))
     assert f"{name} {said}" in caplog.text and "it is trained again" in caplog.text

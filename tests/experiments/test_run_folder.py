@@ -74,6 +74,18 @@ def emptied(run):
     (run / "metrics.json").write_text(json.dumps({"identity": history["identity"], "status": "done"}))
 
 
+def flipped(name):
+    """A bit of a file is another, under another inode: another run may link to it."""
+
+    def flip(run):
+        content = bytearray((run / name).read_bytes())
+        content[-5] ^= 1
+        (run / name).unlink()
+        (run / name).write_bytes(content)
+
+    return flip
+
+
 RETRAINED = {
     "metrics torn": (write("metrics.json", b'{"seed": 1, "val'), "its metrics.json is torn"),
     "metrics of another shape": (write("metrics.json", b"[" * 50_000), "its metrics.json is torn"),
@@ -84,6 +96,10 @@ RETRAINED = {
     "predictions of another run": (swap("predictions.parquet"), "and metrics.json don't belong together"),
     "history torn": (write("history.json", b"[{"), "its history.json is torn or gone"),
     "history of another shape": (write("history.json", b'["epoch", 3]'), "its history.json is torn or gone"),
+    "weights with another bit": (flipped("model/model.safetensors"), "model.safetensors has changed"),
+    "code of the model torn": (write("model/fusions.py", b"import"), "fusions.py has changed"),
+    "list of the model torn": (write("model/checksums.json", b"{"), "checksums.json can't be read"),
+    "model empty": (lambda run: [path.unlink() for path in (run / "model").iterdir()], "has no config.json"),
 }
 
 
@@ -97,6 +113,15 @@ def test_a_run_whose_files_cant_be_relied_on_is_trained_again(finished, job, aga
     assert said in err and "it is trained again" in err and "Traceback" not in err
     assert_same_run(finished / "small" / "small" / "seed-1" / "session-2", run)
     assert again()[1] == []
+
+
+def test_a_model_that_was_deleted_or_changed_on_purpose_is_no_reason_to_train(job, again):
+    """Whole, to have its room; or without the list of what was written, as the refusal itself says."""
+    runs = [job / "small" / "seed-1" / name for name in ("session-1", "session-2")]
+    shutil.rmtree(runs[0] / "model")
+    flipped("model/config.json")(runs[1])
+    (runs[1] / "model" / "checksums.json").unlink()
+    assert again()[:2] == (0, [])
 
 
 @pytest.mark.parametrize("content", [b"", b'{"identity"', b"[]", None])
@@ -181,9 +206,11 @@ def test_shared_weights_of_an_encoder_that_were_damaged_go_into_no_model(tmp_pat
         file.write(b"\xff" * 8)
     assert exports[0].read_bytes() != before
     (runs[1] / "metrics.json").unlink()
+    kept = (runs[0] / "metrics.json").stat().st_mtime_ns
     capfd.readouterr()
     assert main(["run", str(recipe), "--no_report"]) == 0
     assert "is not as it was written: written again, also in the models that share it" in capfd.readouterr().err
     assert [export.read_bytes() for export in exports] == [before, before]
+    assert (runs[0] / "metrics.json").stat().st_mtime_ns == kept  # for its encoder alone it isn't trained again
     (mended,) = (job / "encoders").iterdir()
     assert mended.name == shared.name and mended.read_bytes() == before and mended.samefile(exports[1])
