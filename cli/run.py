@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import FromText
 from ..errors import InputError
 from ..interruption import heed
+from ..settings.consistency import check_places
 from ..settings.recipe import ALIASES
 from ..settings.recipe import RUN_OPTIONS
 from ..settings.recipe import Recipe
@@ -52,6 +53,8 @@ def command(argv: list[str]) -> int:
         overrides["corpus"] = json.dumps(corpus_paths(options["corpora_paths"]))
     seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
     recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
+    for settings in recipe.experiments:
+        check_places(settings)
     _check_push(options, recipe)
     say_at_once(f"{recipe.name}: loading")
     speak()

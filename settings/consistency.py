@@ -121,6 +121,29 @@ def _check_curriculum(s: "Settings") -> None:
             )
 
 
+def check_places(s: "Settings") -> None:
+    """Where the corpora that the settings name have a path on this machine, whether anything lies there.
+
+    For commands, before the seconds that loading libraries takes; what lies there is looked at when it is read.
+
+    Raises:
+        InputError: naming the corpus and its path.
+    """
+    for name in (*s.training_corpora, *(s.test_datasets or ())):
+        path = s.corpus.get(name) or s.corpora.get(name, {}).get("path")
+        if isinstance(path, str) and not (os.path.exists(path) or _begins_a_name(path)):
+            raise InputError(f"corpus {name}: there is no {path}; give a folder, a file, or an emotion2vec prefix")
+
+
+def _begins_a_name(path: str) -> bool:
+    """Whether files there are called so, with more behind it."""
+    folder, start = os.path.split(path)
+    try:
+        return any(entry.startswith(f"{start}.") for entry in os.listdir(folder))
+    except (OSError, ValueError):
+        return False
+
+
 def curriculum_notes(s: "Settings") -> list[str]:
     """What `curriculum_epochs` means to an experiment without a curriculum, where that is not plain."""
     notes = []

@@ -114,6 +114,9 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
     (tmp_path / "b.csv").write_text("")
     assert main(["run", recipe, "--corpus", "IEMO=a", "--corpus", f"MSPI={tmp_path}/b.csv"]) == 0
     assert job.calls[0][0].experiments[0].corpus == {"IEMO": f"{tmp_path}/a", "MSPI": f"{tmp_path}/b.csv"}
+    (tmp_path / "train.lengths").write_text("")  # a corpus may be named by what its three files have in common
+    assert main(["run", recipe, "--corpus", "IEMO=train"]) == 0
+    assert main(["run", recipe, "--corpus", "MELD=not_asked_for"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,18 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
         (["run", "RECIPE", "--num_attention_heads", "7"], ["experiment 'One'", "7", "256"]),
         (["run", "RECIPE", "--name", "x"], ["--name can't be given"]),
         (["run", "RECIPE", "--seed", "3"], ["command line: seed", "use seeds"]),
+        (
+            ["run", "RECIPE", "--corpus", "IEMO=/nowhere/x"],
+            ["corpus IEMO: there is no /nowhere/x; give a folder, a file"],
+        ),
+        (
+            ["run", "RECIPE", "--train_dataset", "own", "--corpora", '{"own": {"path": "gone"}}'],
+            ["own: there is no /", "gone;"],
+        ),
+        (
+            ["run", "RECIPE", "--test_datasets", "own", "--corpora", '{"own": {"path": "gone"}}'],
+            ["own: there is no /"],
+        ),
         (["predict", "model"], ["CORPUS", "emomm predict --help"]),
         (["predict", "m", "c", "--output", "o", "--batch_size", "0"], ["batch_size", "'0'", "at least 1"]),
         (["recipes", "x"], ["unrecognized arguments: x"]),
@@ -300,6 +315,7 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
         ["run", "quickstart", "--num_epoch", "2"],
         ["run", "quickstart", "--bf16", "perhaps"],
         ["run", "quickstart", "--optim", "adamm"],
+        ["run", "quickstart", "--corpus", "emodb_emobank=nosuch"],
         ["report", "nosuch"],
         ["report", str(tmp_path), "nosuch"],
         ["push", "nosuch", "--experiment", "both", "--hub_model_id", "a/b"],
