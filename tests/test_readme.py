@@ -226,6 +226,15 @@ def test_own_fusion_is_exported(quickstart):
     assert (model / "max_fusion.py").exists()
 
 
+def test_own_curriculum_and_protocols_were_used(quickstart):
+    mine, two_out = (json.loads((quickstart / f"runs/{name}/results.json").read_text()) for name in ("mine", "two_out"))
+    (run,) = mine["experiments"][0]["runs"]
+    assert run["fold"] == "five" and mine["experiments"][0]["protocol"]["name"] == "fixed_split"
+    history = json.loads((quickstart / "runs/mine/voice/seed-42/five/history.json").read_text())
+    assert history[0]["curriculum/pool_fraction"] == pytest.approx(0.9, abs=0.005)
+    assert [run["fold"] for run in two_out["experiments"][0]["runs"]][::4] == ["speakers-1-and-2", "speakers-9-and-10"]
+
+
 def test_inference_block(quickstart, monkeypatch, capsys):
     monkeypatch.chdir(quickstart)
     exec(compile(code_of("python", "AutoModel"), "README.md", "exec"), {})
