@@ -169,7 +169,7 @@ def read_and_stop(monkeypatch, owner: object, name: str) -> None:
 
 def understand_emomm(words: list[str], monkeypatch) -> None:
     if words[0] == "run":
-        from emomm.cli import main as command_line
+        from emomm.cli import run as command_line
 
         read_and_stop(monkeypatch, command_line, "_check_push")  # the recipe is loaded by then
     else:
