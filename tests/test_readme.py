@@ -227,7 +227,8 @@ def test_own_fusion_is_exported(quickstart):
 
 
 def test_own_curriculum_and_protocols_were_used(quickstart):
-    mine, two_out = (json.loads((quickstart / f"runs/{name}/results.json").read_text()) for name in ("mine", "two_out"))
+    jobs = (quickstart / "runs" / name for name in ("mine", "two_out"))
+    mine, two_out = (json.loads((job / "results.json").read_text()) for job in jobs)
     (run,) = mine["experiments"][0]["runs"]
     assert run["fold"] == "five" and mine["experiments"][0]["protocol"]["name"] == "fixed_split"
     history = json.loads((quickstart / "runs/mine/voice/seed-42/five/history.json").read_text())
