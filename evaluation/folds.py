@@ -178,20 +178,22 @@ def _side_by_side(train: Sequence[Table], test: Sequence[Table], seed: int, vali
     tables = [*train, *test]
     sizes = [len(table) for table in tables]
 
-    def column(name: str) -> np.ndarray | None:
+    def column(name: str, kind: type | None = None) -> np.ndarray | None:
         values = [getattr(table, name) for table in tables]
-        return None if any(each is None for each in values) else read_only(np.concatenate(values))
+        if any(each is None for each in values):
+            return None
+        return read_only(np.concatenate(values).astype(kind or values[0].dtype, copy=False))
 
     return ProtocolRows(
         read_only(np.repeat([table.name for table in tables], sizes)),
         column("labels"),
         tuple(train[0].label_names),
-        column("speakers"),
-        column("sessions"),
+        column("speakers", str),
+        column("sessions", str),
         read_only(np.repeat([i < len(train) for i in range(len(tables))], sizes)),
         seed,
         validation,
-        column("utterance_ids"),
+        column("utterance_ids", str),
         column("transcripts"),
     )
 

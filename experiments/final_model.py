@@ -64,7 +64,7 @@ def train_final_model(experiment: Experiment, runs: list[Run]) -> Path:
         begin_run(run)
         write_json(run.files.environment, environment())
     state.wait_for_everyone()
-    logger.info("%s: training on all sessions for %d steps", run, run.stop_after_epoch * run.epoch_steps)
+    logger.info("%s: training on all rows for %d steps", run, run.stop_after_epoch * run.epoch_steps)
     try:
         experiment.train(run)
     except RunFailed as error:

@@ -85,17 +85,30 @@ def _with_chosen(floors: dict[str, FoldFloor], modality: str) -> dict[str, FoldF
 
 
 def _each_once(floors: dict[RunKey, FoldFloor]) -> dict[RunKey, tuple[FoldFloor, list[int]]]:
-    """The floors with the seeds that each is for: once where a fold has the same rows with every seed."""
+    """The floors with the seeds that each is for: once where a fold has the same rows with every seed.
+
+    A user's own protocol may draw its folds by the seed: then each is of its seed, whose rows other folds test too.
+    """
     seeds: dict[str, dict[str, list[int]]] = {}
     for (seed, fold), floor in floors.items():
         seeds.setdefault(fold, {}).setdefault(floor.key, []).append(seed)
-    if any(len(of_keys) > 1 for of_keys in seeds.values()):
-        return {(seed, fold): (floor, [seed]) for (seed, fold), floor in floors.items()}
     first = next(iter(floors))[0]
     once: dict[RunKey, tuple[FoldFloor, list[int]]] = {}
     for (_, fold), floor in floors.items():
         once.setdefault((first, fold), (floor, seeds[fold][floor.key]))
+    if any(len(of_keys) > 1 for of_keys in seeds.values()) or _share_rows([floor for floor, _ in once.values()]):
+        return {(seed, fold): (floor, [seed]) for (seed, fold), floor in floors.items()}
     return once
+
+
+def _share_rows(floors: Sequence[FoldFloor]) -> bool:
+    """Whether any row is tested by two of them."""
+    tested: dict[str, list[np.ndarray]] = {}
+    for floor in floors:
+        for corpus, predictions in floor.predictions.by_corpus().items():
+            tested.setdefault(corpus, []).append(predictions.utterance_ids)
+    ids = (np.concatenate(of_corpus) for of_corpus in tested.values())
+    return any(len(np.unique(of_corpus)) < len(of_corpus) for of_corpus in ids)
 
 
 def _figures(said: dict[str, Any]) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def protocol(facts: CardFacts) -> list[str]:
         f"The epoch is chosen by {metric} on {held_out}; test rows are read once, after training"
         + (", and no tested speaker is trained on." if known and not known_speakers(facts.entry) else ".")
     )
+    lines += [said for _, said in speaker_warnings(facts)]
     return lines + [f"{line}." for line in facts.entry.get("shared_rows", [])]
 
 

@@ -25,10 +25,10 @@ def small():
     return Table(
         "IEMO",
         numbers % 4,
-        np.array([f"IEMO/{n // 4}" for n in numbers]),
+        np.array([f"IEMO/{n // 4}" for n in numbers], dtype=object),
         np.array([str(n // 8) for n in numbers]),
         NAMES,
-        utterance_ids=np.array([f"row-{n}" for n in numbers]),
+        utterance_ids=np.array([f"row-{n}" for n in numbers], dtype=object),
         transcripts=np.array([f"words {n % 5}" for n in numbers]),
     )
 
@@ -97,6 +97,7 @@ def test_other_corpora_are_for_testing_and_rows_may_be_left_out(planned):
 
 def test_what_a_protocol_sees(planned):
     body = (
+        "assert np.char.startswith(rows.utterance_ids, 'row-1').sum() == 11\n"
         "assert rows.utterance_ids[3] == 'row-3' and rows.transcripts[6] == 'words 1' and rows.seed == 7\n"
         "assert rows.label_names[rows.labels[2]] == 'sad' and rows.training_corpora == ('IEMO',) and len(rows) == 24\n"
     )

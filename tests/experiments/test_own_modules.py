@@ -10,6 +10,8 @@ from emomm.cli import main as cli
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.reporting.report_data import read_report
+from emomm.reporting.words import caveats
 from emomm.settings.recipe import load_recipe
 
 HEAD = "import numpy as np\nfrom emomm import register_curriculum\n\n"
@@ -274,6 +276,42 @@ def test_a_changed_protocol_is_another_run(listed, tmp_path):
     assert job.run(load_recipe(listed("c", **loso))).failed == []
     (tmp_path / "split.py").write_text(f"{protocol()}\n")
     assert job.run(load_recipe(listed("c", **loso))).failed == []
+
+
+DRAWN = """
+import numpy as np
+from emomm import Split, register_protocol
+
+@register_protocol("drawn", shares_speakers=True)
+def drawn(rows):
+    "A third of the rows, drawn anew by each seed"
+    order = np.random.default_rng(rows.seed).permutation(len(rows))
+    yield Split(f"drawn by {rows.seed}", order[:16], order[16:32], order[32:])
+"""
+
+
+def test_folds_may_follow_from_the_seed_and_share_speakers(listed, tmp_path):
+    """With other rows in each seed's test: scores, floors, notes and report know which; and how many are known."""
+    (tmp_path / "split.py").write_text(DRAWN)
+    path = listed(evaluation_mode="drawn", seeds=[1, 2], num_epochs=1, floors=True)
+    outcome = job.run(load_recipe(path))
+    assert outcome.failed == []
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    (entry,) = results["experiments"]
+    tested = [run["parts"]["test"] for run in entry["runs"]]
+    known = sum(part["speakers_trained_on"] for part in tested)
+    assert known > 0 and known == sum(part["speaker_count"] for part in tested)  # four speakers, thirds of 48 rows
+    assert (
+        f"small: tested speakers are trained on too ({known} of the {known} tested speakers of all runs)"
+        in outcome.text
+    )
+    assert results["protocol"][0].endswith("; tested speakers that are trained on too: 4")
+    assert entry["floors"]["folds"]["voice"][0]["seeds"] == [1] and len(entry["floors"]["folds"]["voice"]) == 2
+    shared = [line for line in results["protocol"] if line.startswith("synthetic: of ")]
+    assert len(shared) == 1 and "of 32 test rows" in shared[0]
+    data = read_report([tmp_path / "a"])
+    assert any(line.startswith("small: tested speakers are trained on too") for line in caveats(data))
+    assert entry["selection"]["validation"] == "protocol drawn"
 
 
 # A row of the tested session is trained on; and is not tested.

@@ -274,6 +274,8 @@ def test_a_protocol_of_a_users_own_is_said_in_its_words(pushed, tmp_path):
         "2 folds, with 2 seeds." in card and "The epoch is chosen by UAR on validation rows that the protocol" in card
     )
     assert "> **Known speakers.** Tested speakers are trained on too (4 of the 8 tested speakers of all runs)" in card
+    of_numbers = ModelCard(card).data.eval_results[0].dataset_args["protocol"]
+    assert of_numbers.startswith("By my_split, ") and "Tested speakers are trained on too (4 of the 8" in of_numbers
     assert "no tested speaker is trained on" not in card and "no tested speaker is trained on" in card_of(facts)
     assert "(own protocol my_split, pooled)" in card and "eave one session out" not in card
     assert "all rows of MELD that the protocol uses" in card and "all sessions" not in card
