@@ -262,6 +262,8 @@ class _Plan:
             f"{f' ({split.description})' if split.description else ''}: trained on {counts[0]}; {counts[2]} are "
             f"tested once, after training; the epoch is chosen on {counts[1]} ({chosen_on})"
         )
+        unused = len(self.rows) - sum(len(part.rows) for side in sides for part in side)
+        said += f"; {unused} rows are in none of these" if unused else ""
         if shared is None:
             return f"{said}; it is not known whether tested speakers are trained on"
         return f"{said}; tested speakers that are trained on too: {shared}" if shared else said

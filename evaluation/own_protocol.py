@@ -44,13 +44,24 @@ def _answer(entry: Entry, rows: ProtocolRows, name: str, where: str) -> list[Spl
 
 def _sign(split: Split) -> tuple:
     """What must be the same when the protocol is asked again."""
-    parts = [np.asarray(part) for part in (split.train, split.test, split.validation) if _rows(part)]
-    signs = [repr(part.tolist()) if part.dtype.kind == "O" else part.tobytes() for part in parts]
-    return split.name, split.description, split.chosen_on, *signs
+    parts = [_array(part) for part in (split.train, split.test, split.validation)]
+    return (
+        split.name,
+        split.description,
+        split.chosen_on,
+        *(None if part is None else part.tobytes() for part in parts),
+    )
 
 
-def _rows(given: Any) -> bool:
-    return isinstance(given, np.ndarray | list | tuple | range)
+def _array(given: Any) -> np.ndarray | None:
+    """Rows as an array; None for what can't be rows."""
+    if not isinstance(given, np.ndarray | list | tuple | range):
+        return None
+    try:
+        found = np.asarray(given)
+    except (ValueError, OverflowError):  # lists of different lengths, numbers that are too large
+        return None
+    return None if found.dtype.kind == "O" else found
 
 
 def _check_names(where: str, splits: Sequence[Split]) -> None:
@@ -72,19 +83,19 @@ def _check_names(where: str, splits: Sequence[Split]) -> None:
 def as_mask(where: str, part: str, given: Any, count: int) -> np.ndarray:
     """Rows of a `Split`, numbers or a mask, as (count,) bool. Raises InputError for what are no rows."""
     right = f"it must be row numbers from 0 to {count - 1}, each once, or a mask of {count}"
-    rows = np.asarray(given) if _rows(given) else np.empty(0, object)
-    if rows.shape == (count,) and rows.dtype.kind == "b":
+    rows = _array(given)
+    if rows is not None and rows.shape == (count,) and rows.dtype.kind == "b":
         return rows
     mask = np.zeros(count, dtype=bool)
-    if rows.ndim == 1 and not len(rows) and rows.dtype.kind != "O":
+    if rows is not None and rows.shape == (0,):
         return mask
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        shown = f"{rows.dtype} {rows.shape}" if _rows(given) else " ".join(repr(given).split())[:60]
+    if rows is None or rows.ndim != 1 or rows.dtype.kind not in "iu":
+        shown = " ".join(repr(given).split())[:60] if rows is None else f"{rows.dtype} {rows.shape}"
         raise InputError(f"{where} has {part} rows that are {shown}: {right}")
     if rows.min() < 0 or rows.max() >= count:
         wrong = rows.min() if rows.min() < 0 else rows.max()
         raise InputError(f"{where} has the {part} row {wrong}, which is not among the {count} rows: {right}")
-    twice = np.flatnonzero(np.bincount(rows) > 1)
+    twice = np.flatnonzero(np.bincount(rows.astype(np.int64)) > 1)
     if len(twice):
         raise InputError(f"{where} has the {part} row {twice[0]} more than once: {right}")
     mask[rows] = True

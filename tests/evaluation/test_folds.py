@@ -93,6 +93,7 @@ def test_other_corpora_are_for_testing_and_rows_may_be_left_out(planned):
     (fold,) = planned(body, test=[other])
     assert [(part.corpus, part.rows.tolist()) for part in fold.test] == [("MSPP", [0, 1, 2, 3, 4])]
     assert len(fold.train[0].rows) == 8 and len(fold.validation[0].rows) == 8
+    assert fold.description.endswith("; 27 rows are in none of these")
 
 
 def test_what_a_protocol_sees(planned):
@@ -111,6 +112,7 @@ def test_known_speakers_are_refused_or_counted(planned):
     assert "shares_speakers=True" in str(error.value) and "session '1' of IEMO" in str(error.value)
     more = "yield Split('b', range(12), range(12, 20), range(20, 24))"
     first, second = planned(known + more, shares_speakers=True)
+    assert "; 7 rows are in none of these; " in first.description
     assert (first.speakers_trained_on, second.speakers_trained_on) == (1, 0)
     assert first.description.endswith("; tested speakers that are trained on too: 1")
     assert "speakers" not in second.description
@@ -150,6 +152,9 @@ WRONG = {
     "a row from the end": ("return [Split('a', [0, 1], [9], [-1])]", ["validation row -1", "not among"]),
     "half a row": ("return [Split('a', [0.5], [9], [16])]", ["float64 (1,)", "from 0 to 23"]),
     "a mask that is short": ("return [Split('a', np.ones(3, bool), [9], [16])]", ["bool (3,)", "mask of 24"]),
+    "a list of lists": ("return [Split('a', [[0], [1, 2]], [9], [16])]", ["training rows that are [[0], [1, 2]]"]),
+    "a huge number": ("return [Split('a', [2**70], [9], [16])]", ["training rows that are [1180591620717411303424]"]),
+    "a large number": ("return [Split('a', np.uint64([2**63 + 1]), [9], [16])]", ["training row 9223372036854775809"]),
     "a set": ("return [Split('a', {0, 1}, [9], [16])]", ["training rows that are {0, 1}"]),
     "no rows": ("return [Split('a', None, [9], [16])]", ["training rows that are None"]),
     "an empty test": ("return [Split('a', range(8), [], [16])]", ["fold 'a' has no test rows"]),
