@@ -2,7 +2,6 @@
 drops values."""
 
 import copy
-import traceback
 from collections.abc import Callable
 from typing import Any
 from typing import TypeVar
@@ -16,6 +15,7 @@ from ..fusions import FusionOutput
 from ..fusions import get_fusion
 from ..fusions import load_fusion_module
 from ..modeling_emomm import EmoMMForEmotionClassification
+from ..registry import in_a_line as of_own_file
 from ..settings.settings import Settings
 
 T = TypeVar("T")
@@ -46,11 +46,8 @@ def checked(settings: Settings, function: Callable[..., T], *args: Any, **kwargs
 def in_a_line(settings: Settings, error: Exception) -> str:
     """The error in a line: of a user's own fusion, with file, line and type; else its message."""
     own = settings.fusion_module
-    message = " ".join(str(error).split())
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
-    if isinstance(error, SyntaxError) and error.filename == own:
-        lines, message = [error.lineno], error.msg
-    return f"fusion_module {own}, line {lines[-1]}: {type(error).__name__}: {message}" if lines else message
+    said = of_own_file(error, own)
+    return f"fusion_module {said}" if own is not None and said.startswith(f"{own}, line ") else said
 
 
 def note_own_dropout(settings: Settings, config: EmoMMConfig, notes: list[str]) -> None:
