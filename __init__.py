@@ -20,6 +20,7 @@ _MODULES = {
     "speech_features": ("SpeechFeatures",),
     "waveforms": ("read_waveform",),
     "fusions": ("Fusion", "register_fusion"),
+    "modalities": ("Modality", "register_modality"),
     "curriculum_trainer": ("CurriculumTrainer", "CurriculumTrainingArguments"),
     "curriculum.curricula": ("EpochRows", "register_curriculum"),
     "curriculum.pool": ("Curriculum",),

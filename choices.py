@@ -21,3 +21,8 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises ValueError that lists the choices where the value is none of them."""
     if value not in choices:
         raise ValueError(f"unknown {what} {value!r}: choose one of {', '.join(choices)}")
+
+
+MODALITIES = ("audio", "text")
+BOTH = "both"
+"""What `modality` calls voice and words together."""

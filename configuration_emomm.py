@@ -8,13 +8,18 @@ from transformers import AutoConfig
 from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .fusions import fusion_names
+from .fusions import get_fusion
+from .modalities import get_modality
+from .modalities import modality_names
+from .modalities import names_in
 from .travelling import save_config
 
-MODALITIES = ("audio", "text", "both")
 TEXT_POOLINGS = ("cls", "mean")
 LOSSES = ("cross_entropy", "focal")
 FUSION_BLOCKS = ("original", "normalized")
 NORMALIZATIONS = ("none", "standardize")
+_OF_OWN = ("modality_dims", "modality_module")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -32,7 +37,11 @@ class EmoMMConfig(PreTrainedConfig):
     """Configuration of `EmoMMForEmotionClassification`.
 
     Args:
-        modality (`str`, defaults to `"both"`): `audio`, `text` or `both`.
+        modality (`str` or `list[str]`, defaults to `"both"`): `audio`, `text`, `both` of them, or a list of names, one
+            of the user's own among them.
+        modality_dims (`dict[str, int]`, *optional*): width of the vectors of each modality that is neither voice nor
+            words.
+        modality_module (`str`, *optional*): module, beside this one, that registers modalities of the user's own.
         feature_normalization (`str`, defaults to `"none"`): `standardize` gives the model a mean and a standard
             deviation for each dimension of the voice features and of a frozen text encoder's states, those of its
             training rows, and it brings what it reads to mean 0 and deviation 1; `none` reads features as they are.
@@ -61,8 +70,8 @@ class EmoMMConfig(PreTrainedConfig):
         dropout (`float`, defaults to 0.1): dropout of the fusion and the classifier, in [0, 1).
         feature_noise (`dict[str, float]`, *optional*): by modality, in training, the standard deviation of the noise
             that is added to a row's vectors, all alike, in standard deviations of those of the training rows.
-        modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with voice and words at which
-            one of the two is hidden, in [0, 1).
+        modality_dropout (`float`, defaults to 0.0): in training, the share of the rows with all modalities at which
+            one of them is hidden, in [0, 1).
         loss (`str`, defaults to `"cross_entropy"`): `cross_entropy` or `focal`.
         focal_gamma (`float`, defaults to 2.0): focusing exponent of the focal loss, at least 0.
         loss_temperature (`float`, defaults to 1.0): the logits are divided by it in the loss, above 0.
@@ -76,7 +85,7 @@ class EmoMMConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = ["vad", "embedding", "attentions", "gates"]
     sub_configs_defaults = {"text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True)}
 
-    modality: str = "both"
+    modality: str | list[str] = "both"
     feature_normalization: str = "none"
     audio_dim: int = 768
     audio_projection_dim: int | None = None
@@ -105,16 +114,35 @@ class EmoMMConfig(PreTrainedConfig):
     label_smoothing: float | int = 0.0
     class_weights: list[float | int] | None = None
     vad_loss_weight: float | int = 0.0
+    modality_dims: dict[str, int] | None = None
+    modality_module: str | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names of the modalities, in the order in which a fusion sees them."""
+        return names_in(self.modality)
+
+    def width(self, modality: str) -> int:
+        """How wide the vectors of a modality are that the model is given."""
+        return {"audio": self.audio_dim, "text": self.text_dim, **(self.modality_dims or {})}[modality]
+
+    def projection(self, modality: str) -> int | None:
+        """How wide its vectors become in a Linear + ReLU before pooling; None where they stay as they are."""
+        return self.audio_projection_dim if modality == "audio" else None
+
+    def pooling(self, modality: str) -> str:
+        """How its sequence becomes one vector: `mean`, or `cls`."""
+        return self.text_pooling if modality == "text" else get_modality(modality).pooling
 
     @property
     def uses_audio(self) -> bool:
         """Whether the model listens to the voice."""
-        return self.modality != "text"
+        return "audio" in self.modalities
 
     @property
     def uses_text(self) -> bool:
         """Whether the model reads the words."""
-        return self.modality != "audio"
+        return "text" in self.modalities
 
     @property
     def gives_vad(self) -> bool:
@@ -132,21 +160,42 @@ class EmoMMConfig(PreTrainedConfig):
         """Width by modality of what the model standardises. A tuned encoder's states are not: they change."""
         if self.feature_normalization == "none":
             return {}
-        audio = {"audio": self.audio_dim} if self.uses_audio else {}
-        return audio | ({"text": self.text_dim} if self.uses_text and self.freeze_text_encoder else {})
+        as_they_are = [name for name in self.modalities if name != "text" or self.freeze_text_encoder]
+        return {name: self.width(name) for name in as_they_are}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers; what is of a user's own modalities is there where they are."""
+        found = super().to_dict()
+        return {key: value for key, value in found.items() if key not in _OF_OWN or value is not None}
 
     def validate_choices(self):
         """Raises ValueError for a name that is not among those allowed."""
-        _one_of("modality", self.modality, MODALITIES)
         _one_of("feature_normalization", self.feature_normalization, NORMALIZATIONS)
         _one_of("fusion_block", self.fusion_block, FUSION_BLOCKS)
         _one_of("text_pooling", self.text_pooling, TEXT_POOLINGS)
         _one_of("loss", self.loss, LOSSES)
 
+    def validate_modality(self):
+        """Raises ValueError for modalities that are not known, given twice or none, or whose width is not known."""
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise ValueError(f"modality={self.modality!r} must name one modality or more, each once")
+        for name in self.modalities:
+            if name not in modality_names() and self.modality_module is not None:
+                raise ValueError(
+                    f"the modality {name!r} comes with the model, in {self.modality_module}.py: load it with "
+                    "trust_remote_code=True, or, where emomm itself is imported, run that file first "
+                    "(emomm.modalities.load_modality_module)"
+                )
+            get_modality(name)
+            if name not in ("audio", "text", *(self.modality_dims or {})):
+                raise ValueError(f"modality_dims={self.modality_dims!r} lacks the width of {name}")
+
     def validate_ranges(self):
         """Raises ValueError for a number out of its range."""
         for name in ("audio_dim", "text_dim", "text_max_length", "fusion_hidden_dim", "num_attention_heads"):
             _within(name, getattr(self, name), 1, float("inf"))
+        for name, dim in (self.modality_dims or {}).items():
+            _within(f"modality_dims of {name}", dim, 1, float("inf"))
         if self.audio_projection_dim is not None:
             _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))
@@ -161,9 +210,10 @@ class EmoMMConfig(PreTrainedConfig):
             raise ValueError(f"loss_temperature={self.loss_temperature!r} is out of range; it must be above 0")
 
     def validate_heads(self):
-        """Raises ValueError where the heads of the cross attention do not divide its width."""
-        fused = self.modality == "both" and self.fusion_type == "cross_attention"
-        if fused and self.num_attention_heads > 0 and self.fusion_hidden_dim % self.num_attention_heads:
+        """Raises ValueError where the heads of a fusion's attention do not divide its width."""
+        known = len(self.modalities) > 1 and self.fusion_type in fusion_names()  # a user's own may come later
+        uses_heads = known and getattr(get_fusion(self.fusion_type), "uses_heads", False)
+        if uses_heads and self.num_attention_heads > 0 and self.fusion_hidden_dim % self.num_attention_heads:
             raise ValueError(
                 f"num_attention_heads={self.num_attention_heads} does not divide "
                 f"fusion_hidden_dim={self.fusion_hidden_dim}"

@@ -7,20 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 
-_MODALITIES = {"audio_features": "voice", "text_features": "words", "input_ids": "words"}
+from .modalities import AUDIO
+from .modalities import TEXT
+from .modalities import modality_of
 
 
 @dataclass
 class EmoMMDataCollator:
     """Turns rows into the inputs of `EmoMMForEmotionClassification`.
 
-    A row is a dict with any of: `audio_features` (dim,) or (frames, dim); `text_features` (dim,) or (tokens, dim);
-    `input_ids` (tokens,); `labels` (or `label`), a class number; `sample_weights`, a float; `vad` (3,), ratings. None,
-    or an empty array, says that the row lacks that modality. Other keys are left out of the batch.
+    A row is a dict with any of: `audio_features` (dim,) or (frames, dim), and so `NAME_features` of a user's own
+    modality; `text_features` (dim,) or (tokens, dim); `input_ids` (tokens,); `labels` (or `label`), a class number;
+    `sample_weights`, a float; `vad` (3,), ratings. None, or an empty array, says that the row lacks that modality.
+    Other keys are left out of the batch.
 
     The batch holds float32 features of shape (batch, dim) without a mask where every row has one vector, else
-    (batch, longest, dim) with `audio_mask` or `text_mask` (batch, longest); `input_ids` and `attention_mask`
-    (batch, longest) int64; `labels` (batch,) int64; `sample_weights` (batch,) and `vad` (batch, 3) float32.
+    (batch, longest, dim) with `NAME_mask` (batch, longest); `input_ids` and `attention_mask` (batch, longest) int64;
+    `labels` (batch,) int64; `sample_weights` (batch,) and `vad` (batch, 3) float32.
 
     Args:
         pad_token_id (`int`, defaults to 0): what pads `input_ids`.
@@ -35,13 +38,14 @@ class EmoMMDataCollator:
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch: dict[str, torch.Tensor] = {}
         names = features[0].keys()
+        vectors = [name for name in names if name.endswith("_features")]
+        tokens = [name for name in ("input_ids",) if name in names]
         if self.allow_missing:
-            self._check_something(features, [name for name in _MODALITIES if name in names])
-        for name in ("audio_features", "text_features"):
-            if name in names:
-                self._pad(name, [row[name] for row in features], batch)
-        if "input_ids" in names:
-            self._pad_tokens([row["input_ids"] for row in features], batch)
+            self._check_something(features, [*vectors, *tokens])
+        for name in vectors:
+            self._pad(name, [row[name] for row in features], batch)
+        for name in tokens:
+            self._pad_tokens([row[name] for row in features], batch)
         for name in ("labels", "label"):
             if name in names:
                 batch["labels"] = torch.as_tensor(np.array([row[name] for row in features], dtype=np.int64))
@@ -54,13 +58,15 @@ class EmoMMDataCollator:
     def _check_something(features: Sequence[dict[str, Any]], names: list[str]) -> None:
         for i, row in enumerate(features):
             if not any(row[name] is not None and len(row[name]) for name in names):
-                raise ValueError(f"row {i} of the batch has neither voice nor words: leave it out")
+                words = [_word_of(name) for name in names] if len(names) > 1 else [AUDIO.word, TEXT.word]
+                lacking = f"{', '.join(words[:-1])} nor {words[-1]}"
+                raise ValueError(f"row {i} of the batch has neither {lacking}: leave it out")
 
     def _lengths(self, name: str, values: list[np.ndarray | None]) -> list[int]:
         lengths = [0 if value is None else len(value) for value in values]
         if not self.allow_missing and not all(lengths):
             raise ValueError(
-                f"row {lengths.index(0)} of the batch has no {_MODALITIES[name]} ({name} is empty), which this model "
+                f"row {lengths.index(0)} of the batch has no {_word_of(name)} ({name} is empty), which this model "
                 "needs: leave such rows out, or train on voice and words with fusion_type='adaptive'"
             )
         return lengths
@@ -90,6 +96,12 @@ class EmoMMDataCollator:
             padded[row, : lengths[row]] = () if value is None else value
         batch["input_ids"] = torch.from_numpy(padded)
         batch["attention_mask"] = _mask(lengths, longest).to(torch.int64)
+
+
+def _word_of(name: str) -> str:
+    """What a person calls what an input is of."""
+    modality = modality_of(name)
+    return name if modality is None else modality.word
 
 
 def _mask(lengths: list[int], longest: int) -> torch.Tensor:

@@ -141,7 +141,7 @@ def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -
     if config.uses_text:  # the model takes no token types, so that `pipeline("text-classification")` gives none
         tokenizer = copy.deepcopy(tokenizer)
         tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = ["input_ids", "attention_mask"]
-    allow_missing = config.modality == "both" and get_fusion(config.fusion_type).handles_missing
+    allow_missing = len(config.modalities) > 1 and get_fusion(config.fusion_type).handles_missing
     return EmoMMProcessor(
         tokenizer if config.uses_text else None,
         modality=config.modality,
@@ -149,6 +149,7 @@ def _processor(config: EmoMMConfig, tokenizer: PreTrainedTokenizerBase | None) -
         max_length=config.text_max_length,
         allow_missing=allow_missing,
         speech_encoder=config.speech_encoder if config.uses_audio else None,
+        feature_dims=config.modality_dims,
     )
 
 

@@ -3,15 +3,15 @@
 A fusion sees a list of modality states, not "audio" and "text": a further modality changes none of them.
 """
 
-import importlib.util
 import inspect
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch import nn
+
+from .own_files import load_own_file
 
 
 @dataclass
@@ -57,10 +57,14 @@ class Fusion(nn.Module):
     Attributes:
         uses_sequences: whether `forward` reads `sequence`; if not, training keeps pooled vectors alone.
         handles_missing: whether rows that lack a modality are dealt with, row by row.
+        uses_heads: whether there is attention of `num_heads` heads, which must divide `hidden_dim`.
+        gives_attention: whether its output has `attentions`, which the pipeline then shows in place of gradients.
     """
 
     uses_sequences = False
     handles_missing = False
+    uses_heads = False
+    gives_attention = False
 
     def forward(self, states: list[ModalityState]) -> FusionOutput:
         """The states of the modalities, in the order of `dims`, to one vector a row."""
@@ -105,24 +109,11 @@ def build_fusion(
 
 
 def load_fusion_module(path: str | Path) -> str:
-    """Runs a user's file as a module beside this one, so that `from .fusions import register_fusion` works in it
-    here and on the Hub. Returns the module's name.
+    """Runs a user's file that registers a fusion, as a module beside this one. Returns the module's name.
 
-    Raises ValueError where the file's name can't be a module's, or is one of the files that travel with a model.
+    Raises as `own_files.load_own_file`.
     """
-    path = Path(path)
-    if not path.stem.isidentifier() or path.stem in {
-        found.stem
-        for found in Path(__file__).parent.iterdir()
-        if found.suffix == ".py" or (found / "__init__.py").is_file()  # files, and rooms
-    }:
-        raise ValueError(f"fusion_module={path.name!r} needs another name: letters, digits and _, and none of EmoMM's")
-    name = f"{__package__}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return path.stem
+    return load_own_file(path, "fusion_module")
 
 
 def _dense(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
@@ -226,7 +217,7 @@ class CrossAttentionFusion(Fusion):
     key and so nothing to choose from.
     """
 
-    uses_sequences = True
+    uses_sequences = uses_heads = gives_attention = True
 
     def __init__(self, dims: list[int], hidden_dim: int, num_heads: int, dropout: float, block: str = "original"):
         super().__init__()

@@ -15,11 +15,17 @@ from transformers.utils import ModelOutput
 
 from .checksums import CheckedFiles
 from .configuration_emomm import EmoMMConfig
+from .fusions import FusionOutput
 from .fusions import ModalityState
 from .fusions import build_fusion
 from .fusions import fusion_names
 from .losses import emotion_loss
 from .losses import vad_loss
+from .modalities import AUDIO
+from .modalities import TEXT
+from .modalities import Modality
+from .modalities import get_modality
+from .modalities import pooled_sequence
 
 
 @dataclass
@@ -44,14 +50,6 @@ class EmoMMOutput(ModelOutput):
     gates: Tensor | None = None
 
 
-def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
-    """(batch, length, dim) and (batch, length) to (batch, dim): the mean over real positions; zeros where none is."""
-    if sequence.shape[1] == 1:
-        return sequence[:, 0] * mask.to(sequence.dtype)
-    weights = mask.unsqueeze(-1).to(sequence.dtype)
-    return (sequence * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-
-
 def _random_bytes(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Uniform numbers of -128 to 127, as float32, eight out of each that the generator draws: in a fifth of the time
     that normal ones take, which on a small model is felt."""
@@ -67,6 +65,7 @@ class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
     base_model_prefix = "emomm"
     main_input_name = "audio_features"
     input_modalities = ("audio", "text")
+    accepts_loss_kwargs = False  # what `forward` takes besides is of further modalities
     _supports_sdpa = True
     _supports_flash_attn = True
     _no_split_modules = []
@@ -85,21 +84,22 @@ class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
 
 
 class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
-    """Emotion from voice, words, or both."""
+    """Emotion from voice, words, or both, and further modalities of a user's own."""
 
     def __init__(self, config: EmoMMConfig):
         super().__init__(config)
+        self.modalities = tuple(get_modality(name) for name in config.modalities)
+        self._taken = {key for modality in (AUDIO, TEXT, *self.modalities) for key in modality.inputs}
         self.text_encoder = None
         if config.uses_text and config.holds_text_encoder:
             self.text_encoder = without_pooler(AutoModel.from_config(config.text_config))
         self.audio_projection = None
-        audio_dim = config.audio_dim
+        dims = {name: config.projection(name) or config.width(name) for name in config.modalities}
         if config.uses_audio and config.audio_projection_dim is not None:
             self.audio_projection = nn.Linear(config.audio_dim, config.audio_projection_dim)
-            audio_dim = config.audio_projection_dim
         self.fusion = None
-        width = audio_dim if config.modality == "audio" else config.text_dim
-        if config.modality == "both":
+        width = dims[config.modalities[0]]
+        if len(dims) > 1:
             if config.fusion_module is not None and config.fusion_type not in fusion_names():
                 raise ValueError(
                     f"fusion_type={config.fusion_type!r} comes with the model, in {config.fusion_module}.py: load it "
@@ -108,7 +108,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 )
             self.fusion = build_fusion(
                 config.fusion_type,
-                [audio_dim, config.text_dim],
+                list(dims.values()),
                 config.fusion_hidden_dim,
                 config.num_attention_heads,
                 config.dropout,
@@ -182,7 +182,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         """What `feature_normalization="standardize"` subtracts and divides by: those of the training rows.
 
         Args:
-            modality: `audio` or `text`.
+            modality: its name.
             mean: (dim,).
             std: (dim,), all above 0.
 
@@ -214,52 +214,39 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                 elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
                     module.dropout = dropout
 
-    def _inputs(
-        self,
-        audio_features: Tensor | None,
-        audio_mask: Tensor | None,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        text_features: Tensor | None,
-        text_mask: Tensor | None,
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def _inputs(self, inputs: dict[str, Tensor | None]) -> dict[str, tuple[Tensor, Tensor]]:
         """By modality, what is given of those that the model uses: (batch, length, dim), and (batch, length) bool."""
+        unknown = inputs.keys() - self._taken
+        if unknown:
+            raise TypeError(f"this model ({self._called}) takes no {min(unknown)}")
         given: dict[str, tuple[Tensor, Tensor]] = {}
-        if self.config.uses_audio and audio_features is not None:
-            given["audio"] = self._given("audio", audio_features, audio_mask)
-        if self.config.uses_text and (text_features is not None or input_ids is not None):
-            if text_features is None:
-                text_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-                text_features = self.encode_text(input_ids, text_mask)
-            given["text"] = self._given("text", text_features, text_mask)
+        for modality in self.modalities:
+            features, mask = inputs.get(modality.features), inputs.get(modality.mask)
+            if features is None and modality.tokens is not None:
+                ids, mask = (inputs.get(name) for name in modality.tokens)
+                if ids is not None:
+                    mask = torch.ones_like(ids) if mask is None else mask
+                    features = self.encode_text(ids, mask)
+            if features is not None:
+                given[modality.name] = modality.sequence(features, mask, self.config.width(modality.name))
         if not given:
-            wanted = {"audio": "audio_features", "text": "input_ids or text_features"}.get(
-                self.config.modality, "audio_features, input_ids or text_features"
-            )
-            raise ValueError(f"this model ({self.config.modality}) needs {wanted}")
+            keys = [key for modality in self.modalities for key in modality.inputs[::2]]
+            wanted = f"{', '.join(keys[:-1])} or {keys[-1]}" if len(keys) > 1 else keys[0]
+            raise ValueError(f"this model ({self._called}) needs {wanted}")
         return given
 
-    def _given(self, modality: str, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Features as (batch, length, dim), and which of them are real: (batch, length) bool."""
-        dim = self.config.audio_dim if modality == "audio" else self.config.text_dim
-        if features.shape[-1] != dim or features.ndim not in (2, 3):
-            length = "frames" if modality == "audio" else "tokens"
-            raise ValueError(
-                f"{modality}_features has shape {tuple(features.shape)}; this model takes (batch, {dim}) or (batch, "
-                f"{length}, {dim})"
-            )
-        features = features.unsqueeze(1) if features.ndim == 2 else features
-        return features, _as_mask(mask, features)
+    @property
+    def _called(self) -> str:
+        """Its modalities, as a recipe has them."""
+        modality = self.config.modality
+        return modality if isinstance(modality, str) else ", ".join(modality)
 
     def _state(self, modality: str, features: Tensor, mask: Tensor, kept: Tensor | None) -> ModalityState:
         """What the fusion sees of a modality; of rows that are not kept (batch,), that it is not there."""
         sequence = self._standardized(modality, features, kept)
-        if modality == "audio" and self.audio_projection is not None:
+        if self.audio_projection is not None and self.config.projection(modality):
             sequence = self.audio_projection(sequence).relu()
-        if modality == "audio" or self.config.text_pooling == "mean":
-            pooled = masked_mean(sequence, mask)
-        else:
-            pooled = sequence[:, 0] * mask[:, :1].to(sequence.dtype)
+        pooled = pooled_sequence(sequence, mask, self.config.pooling(modality))
         present = mask.any(dim=1)
         if kept is not None:
             pooled, present = pooled * kept.unsqueeze(1).to(pooled.dtype), present & kept
@@ -300,20 +287,27 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         which = torch.randint(len(masks), hidden.shape, device=hidden.device)
         return [~(hidden & (which == i)) for i in range(len(masks))]
 
-    def _fused(self, audio: ModalityState | None, text: ModalityState | None):
-        states = [audio, text]
+    def _fused(self, states: dict[str, ModalityState]) -> FusionOutput:
+        """What the fusion makes of the modalities that are given."""
         if not self.fusion.handles_missing:
-            for name, state in zip(("voice", "words"), states, strict=True):
+            for modality in self.modalities:
+                state = states.get(modality.name)
                 # Looking at the values waits for the device; in training the collator has looked already.
                 if state is None or (not self.training and not bool(state.present.all())):
+                    every = "both" if len(self.modalities) == 2 else "all"
                     raise ValueError(
-                        f"some rows have no {name}, and fusion_type={self.config.fusion_type!r} needs both: train "
-                        "with fusion_type='adaptive' for rows that lack a modality"
+                        f"some rows have no {modality.word}, and fusion_type={self.config.fusion_type!r} needs {every}"
+                        ": train with fusion_type='adaptive' for rows that lack a modality"
                     )
-        known = audio if audio is not None else text
-        dims = (self.config.audio_projection_dim or self.config.audio_dim, self.config.text_dim)
-        states = [state if state is not None else _absent(known, dim) for state, dim in zip(states, dims, strict=True)]
-        return self.fusion(states)
+        known = next(iter(states.values()))
+        return self.fusion([states.get(each.name) or self._absent(known, each) for each in self.modalities])
+
+    def _absent(self, known: ModalityState, modality: Modality) -> ModalityState:
+        """The state of a modality that no row has, beside one that some have."""
+        dim = self.config.projection(modality.name) or self.config.width(modality.name)
+        pooled = known.pooled.new_zeros(len(known.pooled), dim)
+        mask = torch.zeros(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+        return ModalityState(pooled, pooled.unsqueeze(1), mask, mask[:, 0])
 
     def _scores(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (batch, classes), and V/A/D (batch, 3) from the same hidden layer, of a model that gives it."""
@@ -365,6 +359,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         sample_weights: Tensor | None = None,
         loss_norms: Tensor | None = None,
         return_dict: bool | None = None,
+        **further: Tensor | None,
     ) -> EmoMMOutput | tuple:
         """
         Args:
@@ -381,19 +376,24 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             loss_norms: (2,), or the same for each row (batch, 2): what the sums of the losses of classes and of
                 ratings are divided by, where the batch is a part of what an optimiser step takes. By default its own
                 sum of class weights (or number of rows) and number of ratings.
+            further: of each modality of the user's own, `NAME_features` (batch, dim) or (batch, length, dim) and
+                `NAME_mask` (batch, length).
 
-        Raises ValueError for a missing modality that the fusion can't do without, and for features of another width.
+        Raises ValueError for a missing modality that the fusion can't do without, and for features of another width;
+        TypeError for an input that the model doesn't know.
         """
-        given = self._inputs(audio_features, audio_mask, input_ids, attention_mask, text_features, text_mask)
+        voice = {"audio_features": audio_features, "audio_mask": audio_mask}
+        words = {"input_ids": input_ids, "attention_mask": attention_mask}
+        words |= {"text_features": text_features, "text_mask": text_mask}
+        given = self._inputs({**voice, **words, **further})
         kept = self._kept([mask for _, mask in given.values()])
         states = {name: self._state(name, *given[name], rows) for name, rows in zip(given, kept, strict=True)}
-        audio, text = states.get("audio"), states.get("text")
         attentions = gates = None
-        if self.config.modality == "both":
-            fused = self._fused(audio, text)
+        if self.fusion is not None:
+            fused = self._fused(states)
             embedding, attentions, gates = fused.embedding, fused.attentions, fused.gates
         else:
-            embedding = (audio if self.config.modality == "audio" else text).pooled
+            embedding = next(iter(states.values())).pooled
         logits, rated = self._scores(embedding)
         loss = None if labels is None else self._loss(logits, labels, rated, vad, sample_weights, loss_norms)
         output = EmoMMOutput(
@@ -407,20 +407,6 @@ def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return encoder
-
-
-def _as_mask(mask: Tensor | None, sequence: Tensor) -> Tensor:
-    if mask is None:
-        return torch.ones(sequence.shape[:2], dtype=torch.bool, device=sequence.device)
-    if mask.shape != sequence.shape[:2]:
-        raise ValueError(f"the mask has shape {tuple(mask.shape)}, the sequence {tuple(sequence.shape[:2])}")
-    return mask.bool()
-
-
-def _absent(known: ModalityState, dim: int) -> ModalityState:
-    pooled = known.pooled.new_zeros(len(known.pooled), dim)
-    mask = torch.zeros(len(pooled), 1, dtype=torch.bool, device=pooled.device)
-    return ModalityState(pooled, pooled.unsqueeze(1), mask, mask[:, 0])
 
 
 if not __name__.startswith("transformers_modules"):

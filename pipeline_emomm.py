@@ -16,6 +16,9 @@ from transformers import AutoModel
 from transformers import Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .modalities import AUDIO
+from .modalities import TEXT
+from .modalities import Modality
 from .processing_emomm import beginning
 from .processing_emomm import is_missing
 from .saliency import attention_weights
@@ -50,6 +53,9 @@ class EmoMMPipeline(Pipeline):
     Where this package is installed, `pipeline_class=EmoMMPipeline` takes the place of `trust_remote_code=True`.
     Besides the arguments of `transformers.Pipeline` (`model`, `processor`, `device` ...), those of a call after
     `audio_features` can be given to the constructor, as defaults of all calls.
+
+    Vectors of a user's own modality are given as `NAME_features`, in the dictionary or beside the recording; a result
+    then holds `further`, by name the weight of each of them.
     """
 
     _load_processor = True
@@ -75,11 +81,11 @@ class EmoMMPipeline(Pipeline):
 
         Args:
             inputs: a recording (path, URL, bytes, array, `Waveform`), or a dictionary with any of `audio`,
-                `audio_features`, `text` and `sampling_rate`, or with a recording as data sets hold it; or a list of
-                those, with None where there is no recording. Of a generator or data set, the results come one by one.
-            text: the words of the utterance; of a list, as many, or one for all. None or "" where they are not known.
+                `audio_features`, `text`, `sampling_rate` and `NAME_features`, or with a recording as data sets hold
+                it; or a list of those, None where there is no recording. Of a generator, results come one by one.
+            text: the words of the utterance; of a list, as many, or one for all. None or "" where they aren't known.
             sampling_rate: of recordings that are arrays, in Hz.
-            audio_features: (dim,) or (frames, dim) features in place of the recording; of a list, as many.
+            audio_features: (dim,) or (frames, dim) in place of the recording; of a list, as many.
             top_k (`int`, *optional*): how many of the classes to give in `scores`; default all.
             speech_encoder (`str`, *optional*): folder or Hub id of the encoder that made the model's features, to be
                 taken in place of the one the model names; checked to be the same.
@@ -93,7 +99,7 @@ class EmoMMPipeline(Pipeline):
 
         A result holds:
             label, score: the likeliest class and its probability; None where nothing was heard or read.
-            scores: `{"label", "score"}` of the classes, the likeliest first; empty where there is no label.
+            scores: `{"label", "score"}` of the classes, the likeliest first; empty without a label.
             vad: `{"valence", "arousal", "dominance"}` on 1-5, of a model that gives them; else None.
             transcript: the words that were read, or None; transcribed: whether they were made from the recording.
             words: `{"word", "start", "end", "weight"}`, with the characters of the transcript.
@@ -117,10 +123,10 @@ class EmoMMPipeline(Pipeline):
         found = self._answers(inputs, text, sampling_rate, audio_features, kwargs)
         if self.task not in DECLARED:
             return found
-        top_k = "top_k" in kwargs or "top_k" in self._postprocess_params
+        top_k = "top_k" in {**kwargs, **self._postprocess_params}
         if isinstance(found, dict):
-            (found,) = [self._as_declared(found, top_k)]
-            return found if isinstance(found, list) else [found]
+            one = self._as_declared(found, top_k)
+            return one if isinstance(one, list) else [one]
         declared = (self._as_declared(each, top_k) for each in found)
         return list(declared) if isinstance(found, list) else declared
 
@@ -128,6 +134,7 @@ class EmoMMPipeline(Pipeline):
         """The results, as `__call__` describes them."""
         options |= {} if sampling_rate is None else {"sampling_rate": sampling_rate}
         beside = {"text": text, "audio_features": audio_features}
+        beside |= {each.features: options.pop(each.features, None) for each in self._further}
         beside = {name: value for name, value in beside.items() if value is not None}
         words = self.task == "text-classification"
         # An open file is an iterator too, and a data set of `datasets` is none of torch's.
@@ -152,6 +159,11 @@ class EmoMMPipeline(Pipeline):
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         given = [Given(row.pop("inputs", None), row, words) for row in rows]
         return super().__call__(given, **options) if rows else []
+
+    @property
+    def _further(self) -> list[Modality]:
+        """The modalities of the model that are the user's own."""
+        return [each for each in self.processor.modalities if each.name not in (AUDIO.name, TEXT.name)]
 
     def _as_declared(self, result: dict[str, Any], top_k: bool) -> list[dict[str, Any]] | dict[str, Any]:
         """A result in the shape of the task's pipeline in transformers, which can't say why there is no label."""
@@ -221,26 +233,27 @@ class EmoMMPipeline(Pipeline):
         those that are `ready`; None where none is.
         """
         encoder = None
-        if speech_encoder is not None and self.processor.modality != "text":  # a wrong one is refused before anything
+        if speech_encoder is not None and self.processor.hears:  # a wrong one is refused before anything
             encoder = self.processor.load_speech_encoder(speech_encoder, self.device, trust_remote_code)
         utterances = []
         for row in batch:
             utterances.append(Utterance())
             try:
-                given = row_of(row if isinstance(row, Given) else Given(row))
+                known = [each.features for each in self._further]
+                given = row_of(row if isinstance(row, Given) else Given(row), known)
                 self._read(utterances[-1], given, sampling_rate, transcribe is not None, any_sound)
             except ValueError as error:
                 utterances[-1].error = error
         unheard = [each for each in utterances if each.ready and each.heard and each.features is None]
-        if self.processor.modality != "text" and unheard:
+        if self.processor.hears and unheard:
             encoder = encoder or self.processor.load_speech_encoder(None, self.device, trust_remote_code)
             self._hear(unheard, encoder)
         for each in utterances:
-            if each.ready and transcribe is not None and self.processor.modality != "audio" and is_missing(each.text):
+            if each.ready and transcribe is not None and self.processor.reads and is_missing(each.text):
                 self._transcribe(each, transcribe, trust_remote_code)
         for each in utterances:
             if each.ready:
-                each.settle(self.processor.modality, self.processor.allow_missing, transcribe is not None)
+                each.settle(self.processor.modalities, self.processor.allow_missing, transcribe is not None)
         if alone and utterances[0].error is not None:
             raise utterances[0].error
         ready = [each for each in utterances if each.ready]
@@ -253,7 +266,7 @@ class EmoMMPipeline(Pipeline):
         text, features = row.get("text"), row.get("audio_features")
         if text is not None and not isinstance(text, str):
             raise ValueError(f"its text is {text!r}; it must be a string")
-        hears, reads = self.processor.modality != "text", self.processor.modality != "audio"
+        hears, reads = self.processor.hears, self.processor.reads
         found.text = text if reads else None
         audio = row.get("audio")
         wanted = (hears and features is None) or (reads and transcribe and is_missing(text))
@@ -262,6 +275,8 @@ class EmoMMPipeline(Pipeline):
         if hears and features is not None:
             features = self.processor.checked(features)
             found.features = None if found.heard is False else features
+        given = {each.name: row[each.features] for each in self._further if row.get(each.features) is not None}
+        found.further = {name: self.processor.checked(values, name) for name, values in given.items()}
         if hears:
             made_by = self.processor.speech_features
             known = getattr(self.model.config, "training_seconds", None)  # which models from before don't say
@@ -290,19 +305,22 @@ class EmoMMPipeline(Pipeline):
             utterance.text, utterance.transcribed = words, True
 
     def _inputs(self, utterances: list[Utterance]) -> dict[str, Tensor]:
-        both = {"audio_features": [each.features for each in utterances], "text": [each.text for each in utterances]}
-        return dict(self.processor(**both))
+        columns: dict[str, list] = {"audio_features": [each.features for each in utterances]}
+        columns["text"] = [each.text for each in utterances]
+        for modality in self._further:
+            columns[modality.features] = [each.further.get(modality.name) for each in utterances]
+        return dict(self.processor(**columns))
 
     # ---- the model --------------------------------------------------------------------------------------------------
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
-        """Probabilities (batch, classes), and weights (batch, tokens) and (batch, frames) of the padded inputs."""
+        """Probabilities (batch, classes), and by modality the weights (batch, length) of the padded inputs."""
         inputs, config = model_inputs["inputs"], self.model.config
         if inputs is None:
             return model_inputs
-        if config.modality == "both" and config.fusion_type == "cross_attention":
+        if getattr(self.model.fusion, "gives_attention", False):
             outputs = self.model(**inputs)
-            weights = attention_weights(outputs.attentions)
+            weights = attention_weights(outputs.attentions, inputs, config.modality)
         else:
             with torch.inference_mode(False), torch.enable_grad():
                 outputs, weights = saliency(self.model, {name: value.clone() for name, value in inputs.items()})
@@ -312,7 +330,8 @@ class EmoMMPipeline(Pipeline):
             "probabilities": outputs.logits.detach().float().softmax(dim=-1),
             "vad": None if outputs.vad is None else outputs.vad.detach(),
             "gates": gates,
-            **weights,
+            "weights_by": weights.pop("by"),
+            "weights": weights,
         }
 
     # ---- what the user gets -----------------------------------------------------------------------------------------
@@ -334,6 +353,7 @@ class EmoMMPipeline(Pipeline):
                     "moments": answer.get("moments", []),
                     "weights_by": answer.get("weights_by"),
                     "gates": answer.get("gates"),
+                    **({"further": answer.get("further", {})} if self._further else {}),
                     "heard": utterance.heard,
                     "notes": utterance.notes,
                     "error": None if utterance.error is None else str(utterance.error),
@@ -345,15 +365,20 @@ class EmoMMPipeline(Pipeline):
         """What the model says of an utterance."""
         probabilities = outputs["probabilities"][row].tolist()
         order = sorted(range(len(probabilities)), key=lambda i: (-probabilities[i], i))
-        names = self.model.config.id2label
+        names, weights = self.model.config.id2label, outputs["weights"]
         vad, gates = (None if outputs[name] is None else outputs[name][row].tolist() for name in ("vad", "gates"))
         return {
             "scores": [{"label": names[i], "score": probabilities[i]} for i in order],
             "vad": None if vad is None else dict(zip(("valence", "arousal", "dominance"), vad, strict=True)),
-            "words": self._words(utterance, _weights_of(outputs["tokens"], row)),
-            "moments": self._moments(utterance, _weights_of(outputs["frames"], row)),
-            "weights_by": outputs["by"],
-            "gates": None if gates is None else dict(zip(("audio", "text"), gates, strict=True)),
+            "words": self._words(utterance, _weights_of(weights.get(TEXT.name), row)),
+            "moments": self._moments(utterance, _weights_of(weights.get(AUDIO.name), row)),
+            "weights_by": outputs["weights_by"],
+            "gates": None if gates is None else dict(zip(self.model.config.modalities, gates, strict=True)),
+            "further": {
+                name: shares(_weights_of(weights[name], row)[: len(values)])
+                for name, values in utterance.further.items()
+                if values.ndim == 2
+            },
         }
 
     def _words(self, utterance: Utterance, weights: np.ndarray) -> list[dict[str, Any]]:

@@ -18,14 +18,17 @@ from .checksums import note_checksums
 from .checksums import refuse_changed_processor
 from .configuration_emomm import EmoMMConfig
 from .data_collator import EmoMMDataCollator
+from .modalities import EMPTY_TRANSCRIPT
+from .modalities import Modality
+from .modalities import get_modality
+from .modalities import modalities_in
+from .modalities import names_in
+from .modalities import words_in
 from .speech_encoders import SpeechEncoder
 from .speech_features import SpeechFeatures
 from .travelling import AUTO_MAP
 from .travelling import write_missing_code
 from .waveforms import read_waveform
-
-EMPTY_TRANSCRIPT = "[EMPTY]"
-"""What stands for a missing or empty transcript."""
 
 _CHARACTERS = 100  # of a token, and more than any has
 
@@ -56,17 +59,18 @@ class _InMemory(dict):
 
 
 class EmoMMProcessor(ProcessorMixin):
-    """Recordings or voice features, and transcripts, to padded, masked tensors.
+    """Recordings or voice features, transcripts, and vectors of further modalities, to padded, masked tensors.
 
     Args:
         tokenizer: the text encoder's tokenizer; None for a model that takes voice alone.
-        modality (`str`, defaults to `"both"`): `audio`, `text` or `both`, as the model's.
+        modality (`str` or `list[str]`, defaults to `"both"`): as the model's.
         feature_dim (`int`, defaults to 768): width of the voice features.
         max_length (`int`, defaults to 128): tokens of a transcript; longer ones are cut.
         allow_missing (`bool`, defaults to `False`): whether an utterance may lack voice or words (adaptive fusion).
             If not, missing words are read as `[EMPTY]`, as in training.
         speech_encoder (`dict`, *optional*): what made the voice features, as `SpeechFeatures.to_dict` gives it. With
             it the processor takes recordings; the encoder is loaded when it is first needed, and never saved.
+        feature_dims (`dict[str, int]`, *optional*): width of the vectors of each modality of the user's own.
 
     Raises:
         ValueError: a `speech_encoder` that does not describe one, or whose features are not `feature_dim` wide; a
@@ -76,11 +80,12 @@ class EmoMMProcessor(ProcessorMixin):
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        modality: str = "both",
+        modality: str | list[str] = "both",
         feature_dim: int = 768,
         max_length: int = 128,
         allow_missing: bool = False,
         speech_encoder: dict[str, Any] | None = None,
+        feature_dims: dict[str, int] | None = None,
     ):
         if tokenizer is not None and len(tokenizer) <= len(set(tokenizer.all_special_ids)):
             raise ValueError(
@@ -92,14 +97,35 @@ class EmoMMProcessor(ProcessorMixin):
         self.max_length = max_length
         self.allow_missing = allow_missing
         self.speech_encoder = speech_encoder
+        self.feature_dims = feature_dims
         self.chat_template = None
         self._loaded = _InMemory()
         made_by = self.speech_features
-        if made_by is not None and modality != "text" and made_by.width != feature_dim:
+        if made_by is not None and self.hears and made_by.width != feature_dim:
             raise ValueError(
                 f"the speech encoder {made_by.encoder} gives features {made_by.width} wide, and feature_dim is "
                 f"{feature_dim}"
             )
+
+    @property
+    def modalities(self) -> list[Modality]:
+        """What the model takes, in its order."""
+        return modalities_in(self.modality)
+
+    @property
+    def hears(self) -> bool:
+        """Whether the model listens to the voice."""
+        return "audio" in names_in(self.modality)
+
+    @property
+    def reads(self) -> bool:
+        """Whether the model reads the words."""
+        return "text" in names_in(self.modality)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers; widths of a user's own modalities are there where they are."""
+        found = super().to_dict()
+        return {key: value for key, value in found.items() if key != "feature_dims" or value is not None}
 
     @property
     def speech_features(self) -> SpeechFeatures | None:
@@ -157,6 +183,7 @@ class EmoMMProcessor(ProcessorMixin):
         return_tensors: str = "pt",
         audio: Any = None,
         sampling_rate: int | None = None,
+        **further: np.ndarray | Sequence[np.ndarray | None] | None,
     ) -> BatchFeature:
         """Prepares one utterance or a list of them.
 
@@ -167,6 +194,7 @@ class EmoMMProcessor(ProcessorMixin):
                 the list where an utterance has no voice.
             text: a transcript, or a list of them; None or "" where an utterance has no words.
             sampling_rate: of recordings that are given as arrays, in Hz.
+            further: `NAME_features` of each modality of the user's own, as `audio_features`.
 
         Returns the model's inputs (see `EmoMMDataCollator`) as tensors. Raises ValueError for features of another
         width or with NaN, for lists of different length, where the model's modality is not given at all, for a
@@ -174,25 +202,29 @@ class EmoMMProcessor(ProcessorMixin):
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors={return_tensors!r} is not supported; the model takes 'pt' tensors")
-        if self.modality != "text" and audio is not None:
+        unknown = sorted(further.keys() - {modality.features for modality in self.modalities})
+        if unknown:
+            raise TypeError(f"this model ({self._called}) takes no {unknown[0]}")
+        if self.hears and audio is not None:
             audio_features = self._heard(audio, audio_features, sampling_rate)
+        given: dict[str, Any] = {"audio_features": audio_features, "text": text, **further}
         columns: dict[str, list] = {}
-        if self.modality != "text" and audio_features is not None:
-            single = not isinstance(audio_features, (list, tuple))
-            columns["audio_features"] = [
-                self._checked(features, i) for i, features in enumerate([audio_features] if single else audio_features)
-            ]
-        if self.modality != "audio" and text is not None:
-            columns["input_ids"] = self.tokenize([text] if isinstance(text, str) else list(text))
-        both = {"audio_features", "input_ids"}
-        needed = {"audio": {"audio_features"}, "text": {"input_ids"}}.get(self.modality, both)
-        absent = needed - columns.keys()
+        for modality in self.modalities:
+            values = given.get(modality.name if modality.tokens else modality.features)
+            if values is None:
+                continue
+            if modality.tokens:
+                columns[modality.tokens[0]] = self.tokenize([values] if isinstance(values, str) else list(values))
+            else:
+                several = values if isinstance(values, (list, tuple)) else [values]
+                columns[modality.features] = [self._checked(each, i, modality.name) for i, each in enumerate(several)]
+        absent = [each for each in self.modalities if not columns.keys() & {*each.inputs}]
         if absent and not (self.allow_missing and columns):
-            names = {"audio_features": "audio_features", "input_ids": "text"}
-            raise ValueError(f"this model ({self.modality}) needs {', '.join(sorted(names[name] for name in absent))}")
+            names = sorted(modality.name if modality.tokens else modality.features for modality in absent)
+            raise ValueError(f"this model ({self._called}) needs {', '.join(names)}")
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) != 1:
-            raise ValueError(f"voice and words must be of the same number of utterances, got {sizes}")
+            raise ValueError(f"{words_in(self.modalities)} must be of the same number of utterances, got {sizes}")
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         pad = 0 if self.tokenizer is None else self.tokenizer.pad_token_id
         return BatchFeature(EmoMMDataCollator(pad_token_id=pad, allow_missing=self.allow_missing)(rows))
@@ -218,29 +250,33 @@ class EmoMMProcessor(ProcessorMixin):
                 features[row] = made
         return features
 
-    def _checked(self, features: np.ndarray | None, row: int) -> np.ndarray | None:
+    @property
+    def _called(self) -> str:
+        """Its modalities, as a recipe has them."""
+        return self.modality if isinstance(self.modality, str) else ", ".join(self.modality)
+
+    def _checked(self, features: np.ndarray | None, row: int, modality: str) -> np.ndarray | None:
         try:
-            return None if features is None else self.checked(features)
+            return None if features is None else self.checked(features, modality)
         except ValueError as error:
             raise ValueError(f"utterance {row}: {error}") from error
 
-    def checked(self, features: np.ndarray) -> np.ndarray:
+    def checked(self, features: np.ndarray, modality: str = "audio") -> np.ndarray:
         """The features of an utterance, float32. Raises ValueError for another width, NaN and infinite values."""
         features = np.asarray(features, dtype=np.float32)
-        if features.ndim not in (1, 2) or features.shape[-1] != self.feature_dim:
+        named, dim = get_modality(modality), (self.feature_dims or {}).get(modality, self.feature_dim)
+        if features.ndim not in (1, 2) or features.shape[-1] != dim:
             raise ValueError(
-                f"audio_features has shape {features.shape}; this model takes ({self.feature_dim},) "
-                f"or (frames, {self.feature_dim})"
+                f"{named.features} has shape {features.shape}; this model takes ({dim},) or ({named.unit}, {dim})"
             )
         if not np.isfinite(features).all():
-            raise ValueError("audio_features holds NaN or infinite values")
+            raise ValueError(f"{named.features} holds NaN or infinite values")
         return features
 
     @property
     def model_input_names(self) -> list[str]:
         """The inputs of the model that this processor makes."""
-        audio = ["audio_features", "audio_mask"] if self.modality != "text" else []
-        return audio + (["input_ids", "attention_mask"] if self.modality != "audio" else [])
+        return [name for each in self.modalities for name in each.tokens or (each.features, each.mask)]
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs) -> list[str]:
         """As in transformers, with the code that `processor_config.json` names, where the folder has none; a processor
@@ -266,7 +302,7 @@ class EmoMMProcessor(ProcessorMixin):
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
-        if (processor_dict or {}).get("modality") == "audio":
+        if "text" not in names_in((processor_dict or {}).get("modality", "both")):
             return [None]
         return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
 

@@ -1,5 +1,6 @@
 """How much each word and each moment bears on what a model says. Travels to the Hub with it."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +8,35 @@ import torch
 from torch import Tensor
 from torch import nn
 
+from .modalities import modalities_in
 
-def attention_weights(attentions: Sequence[Tensor]) -> dict[str, Any]:
-    """As `saliency`, from a fusion's attention: that of the voice to the tokens, and of the words to the frames."""
-    tokens, frames = (weights.detach().mean(dim=1) for weights in attentions)
-    return {"tokens": tokens, "frames": frames, "by": "attention"}
+
+def attention_weights(attentions: Sequence[Tensor], inputs: Mapping[str, Tensor], modality: Any) -> dict[str, Any]:
+    """As `saliency`, from a fusion's attention: how much the other modalities look at each position of one.
+
+    Args:
+        attentions: for each modality (batch, heads, length of the others).
+        inputs: of the model.
+        modality: of its configuration.
+    """
+    modalities = modalities_in(modality)
+    lengths = [_length(inputs, each.inputs[::2]) for each in modalities]
+    seen: dict[str, list[Tensor]] = {each.name: [] for each in modalities}
+    for i, weights in enumerate(attentions):
+        others = [j for j in range(len(modalities)) if j != i]
+        shares = weights.detach().mean(dim=1).split([lengths[j] for j in others], dim=1)
+        for j, share in zip(others, shares, strict=True):
+            seen[modalities[j].name].append(share)
+    mean = {name: shares[0] if len(shares) == 1 else torch.stack(shares).mean(dim=0) for name, shares in seen.items()}
+    return {**mean, "by": "attention"}
+
+
+def _length(inputs: Mapping[str, Tensor], names: Sequence[str]) -> int:
+    """How long the sequence of a modality is: 1 where it is a vector, or is not given."""
+    given = next((inputs[name] for name in names if inputs.get(name) is not None), None)
+    if given is None or (given.ndim == 2 and given.is_floating_point()):
+        return 1
+    return given.shape[1]
 
 
 def saliency(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Any, dict[str, Any]]:
@@ -24,25 +49,27 @@ def saliency(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Any, dict[str
 
     Where the fusion tells its attention, its mean over the heads takes the gradient's place.
 
-    Returns the outputs, and `tokens` (batch, tokens) and `frames` (batch, frames), None for what was not given, and
-    `by`, which says `attention` or `gradient`.
+    Returns the outputs, and by the name of each modality (batch, length), None for what was not given, and `by`, which
+    says `attention` or `gradient`.
     """
-    inputs, leaves = dict(inputs), {}
-    if "audio_features" in inputs:
-        inputs["audio_features"] = leaves["frames"] = inputs["audio_features"].requires_grad_()
-    if "input_ids" in inputs:
-        ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
-        if model.config.text_pooling == "mean":
-            states = leaves["tokens"] = model.encode_text(ids, mask).detach().requires_grad_()
-        else:
-            states, leaves["tokens"] = _states_and_embeddings(model.text_encoder, ids, mask)
-        inputs |= {"text_features": states, "text_mask": mask}
+    given, inputs, leaves = inputs, dict(inputs), {}
+    modalities = modalities_in(model.config.modality)
+    for modality in modalities:
+        if modality.features in inputs:
+            inputs[modality.features] = leaves[modality.name] = inputs[modality.features].requires_grad_()
+        elif modality.tokens is not None and modality.tokens[0] in inputs:
+            ids, mask = (inputs.pop(name) for name in modality.tokens)
+            if model.config.pooling(modality.name) == "mean":
+                states = leaves[modality.name] = model.encode_text(ids, mask).detach().requires_grad_()
+            else:
+                states, leaves[modality.name] = _states_and_embeddings(model.text_encoder, ids, mask)
+            inputs |= {modality.features: states, modality.mask: mask}
     outputs = model(**inputs)
     if outputs.attentions is not None:
-        return outputs, attention_weights(outputs.attentions)
+        return outputs, attention_weights(outputs.attentions, given, model.config.modality)
     chosen = outputs.logits.max(dim=-1).values.sum()
     gradients = torch.autograd.grad(chosen, list(leaves.values()), allow_unused=True)
-    weights: dict[str, Any] = {"tokens": None, "frames": None, "by": "gradient"}
+    weights: dict[str, Any] = {**dict.fromkeys(each.name for each in modalities), "by": "gradient"}
     for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
         product = torch.zeros_like(leaf) if gradient is None else gradient * leaf.detach()
         product = product.unsqueeze(1) if product.ndim == 2 else product  # one vector is a sequence of one

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from .checksums import note_checksums
+from .own_files import as_it_travels
+from .own_files import own_file
 
 if TYPE_CHECKING:  # what a file names like this, transformers copies with it: who has one of the files has them all
     from .modeling_emomm import EmoMMForEmotionClassification  # noqa: F401
@@ -26,7 +27,9 @@ CODE = (
     "data_collator.py",
     "fusions.py",
     "losses.py",
+    "modalities.py",
     "modeling_emomm.py",
+    "own_files.py",
     "pipeline_emomm.py",
     "processing_emomm.py",
     "saliency.py",
@@ -53,8 +56,8 @@ AUTO_MAP = {
 def save_config(config: PreTrainedConfig, folder: str | Path) -> None:
     """Writes `config.json`, as `PreTrainedConfig.save_pretrained` does, and beside it the code that it names.
 
-    The code is that of the running process. Where a fusion of the user's own is not loaded there, `config.json` is
-    written without it, and that is said.
+    The code is that of the running process. Where a file of the user's own (a fusion, modalities) is not loaded there,
+    `config.json` is written without any, and that is said.
     """
     described, code = copy.copy(config), _code(config)
     described.auto_map = dict(AUTO_MAP) if code else {}
@@ -76,7 +79,7 @@ def write_missing_code(folder: str | Path) -> None:
 
 def _pipelines(config: PreTrainedConfig) -> dict[str, Any]:
     """Our own task, and the one that the model's card declares; both by our pipeline."""
-    declared = "text-classification" if config.modality == "text" else "audio-classification"
+    declared = "audio-classification" if config.uses_audio or not config.uses_text else "text-classification"
     impl = {"impl": "pipeline_emomm.EmoMMPipeline", "pt": ["AutoModel"]}
     return {"multimodal-emotion-recognition": impl, declared: impl}
 
@@ -87,29 +90,38 @@ def _files() -> dict[str, str]:
 
 
 def _code(config: PreTrainedConfig) -> dict[str, str]:
-    """Files and their content: those of `CODE`, and a user's own fusion, which the model's file then imports."""
-    code, own = _files(), config.fusion_module
-    if own is None:
-        return code
-    beside = Path(__file__).resolve().parent / f"{own}.py"
-    if __name__.startswith("transformers_modules"):  # a copy that has travelled: it names the fusion already
-        return {**code, beside.name: beside.read_text(encoding="utf-8")}
-    from .fusions import fusion_names
-    from .fusions import get_fusion
-
-    if config.fusion_type not in fusion_names():
-        logger.warning(
-            "config.json is written without the model's code: its fusion %r comes from %s.py, which is not loaded",
-            config.fusion_type,
-            own,
+    """Files and their content: those of `CODE`, and the user's own, which a file of the model then imports."""
+    code = _files()
+    names = [name for name in (config.modality_module, config.fusion_module) if name is not None]
+    if __name__.startswith("transformers_modules"):  # a copy that has travelled: it names them already
+        beside = [Path(__file__).resolve().parent / f"{name}.py" for name in names]
+        return code | {path.name: path.read_text(encoding="utf-8") for path in beside}
+    if config.modality_module is not None:
+        path = own_file(config.modality_module)
+        if path is None:
+            return _without(f"its modalities come from {config.modality_module}.py")
+        code[f"{config.modality_module}.py"] = as_it_travels(path.read_text(encoding="utf-8"))
+        # By the file that all others import; of the module, a name that every one has.
+        code["configuration_emomm.py"] += (
+            f"\nfrom .{config.modality_module} import __name__ as own_modalities  # noqa: E402, F401\n"
         )
-        return {}
-    fusion = get_fusion(config.fusion_type)
-    source = Path(inspect.getfile(fusion)).read_text(encoding="utf-8")
-    source = re.sub(r"^(\s*)from emomm\.(\w+) import", r"\1from .\2 import", source, flags=re.MULTILINE)
-    source = re.sub(r"^(\s*)from emomm import", r"\1from .fusions import", source, flags=re.MULTILINE)
-    code["modeling_emomm.py"] += f"\nfrom .{own} import {fusion.__name__}  # noqa: E402, F401 the model's fusion\n"
-    return {**code, f"{own}.py": source}
+    if config.fusion_module is not None:
+        from .fusions import fusion_names
+        from .fusions import get_fusion
+
+        if config.fusion_type not in fusion_names():
+            return _without(f"its fusion {config.fusion_type!r} comes from {config.fusion_module}.py")
+        fusion = get_fusion(config.fusion_type)
+        source = Path(inspect.getfile(fusion)).read_text(encoding="utf-8")
+        code[f"{config.fusion_module}.py"] = as_it_travels(source)
+        imported = f"from .{config.fusion_module} import {fusion.__name__}"
+        code["modeling_emomm.py"] += f"\n{imported}  # noqa: E402, F401 the model's fusion\n"
+    return code
+
+
+def _without(what: str) -> dict[str, str]:
+    logger.warning("config.json is written without the model's code: %s, which is not loaded", what)
+    return {}
 
 
 __all__ = ["AUTO_MAP", "CODE", "save_config", "write_missing_code"]

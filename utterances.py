@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .modalities import Modality
+from .modalities import words_in
 from .processing_emomm import is_missing
 from .voice_activity import JUDGED
 from .voice_activity import SPEECH
@@ -20,7 +22,8 @@ from .waveforms import Waveform
 from .waveforms import read_waveform
 
 KEYS = ("audio", "audio_features", "text", "sampling_rate", "array", "raw", "bytes", "path")
-"""What an input that is a dictionary may hold; the last four are a recording as data sets hold it."""
+"""What an input that is a dictionary may hold, besides `NAME_features` of a user's own modalities; the last four are a
+recording as data sets hold it."""
 SHORT = 0.5
 """Seconds: a shorter recording tells little."""
 FAR = 2.0
@@ -59,6 +62,7 @@ class Utterance:
         waveform: of its recording, where it was read.
         features: (dim,) or (frames, dim) voice features.
         text: its words; None where there are none.
+        further: vectors of modalities of the user's own, by name.
         transcribed: whether the words were made from the recording.
         heard: whether there is speech in the recording; None where none was read.
         notes: for the user, in words.
@@ -69,6 +73,7 @@ class Utterance:
     waveform: Waveform | None = None
     features: np.ndarray | None = None
     text: str | None = None
+    further: dict[str, np.ndarray] = field(default_factory=dict)
     transcribed: bool = False
     heard: bool | None = None
     notes: list[str] = field(default_factory=list)
@@ -125,39 +130,48 @@ class Utterance:
         elif training is None and seconds > USUAL:
             self.notes.append(f"long: {seconds:.1f} s; models of emotion are trained on single utterances, so cut it")
 
-    def settle(self, modality: str, may_lack: bool, transcribe: bool) -> None:
+    def settle(self, modalities: Sequence[Modality], may_lack: bool, transcribe: bool) -> None:
         """Says of what is missing whether it is read as missing, leaves no label, or is an error.
 
         Args:
-            modality: `audio`, `text` or `both`, as the model's.
-            may_lack: whether a model of both can do with one.
+            modalities: of the model.
+            may_lack: whether a model of several can do with one.
             transcribe: whether words were looked for in the recording.
         """
-        voice, words = self.features is not None, not is_missing(self.text)
-        if modality == "text":
-            lacks = "" if words else "words"
-        elif modality == "audio" or not may_lack:
-            lacks = "" if voice else "voice"
+        words = not is_missing(self.text)
+        there = {name for name, given in (("audio", self.features is not None), ("text", words)) if given}
+        there |= self.further.keys()
+        missing = [each for each in modalities if each.name not in there]
+        if len(modalities) == 1 or (may_lack and len(missing) == len(modalities)):
+            lacking = missing
         else:
-            lacks = "" if voice or words else "voice and words"
-        if lacks and self.heard is False:
+            lacking = [each for each in missing if not may_lack and each.missing is None]
+        lacks = words_in(lacking) if lacking else ""
+        if lacking and self.heard is False:
             self.unlabelled = "nothing was heard"
         elif lacks == "words" and (self.text is not None or (transcribe and self.waveform is not None)):
             self.unlabelled = "there are no words, which are all that this model reads"
-        elif lacks:
-            self.error = ValueError(_LACKS[lacks])
-        elif modality == "both" and not words:
-            self.notes.append("no words given: read as missing")
-        elif modality == "both" and self.heard is False:
-            self.notes.append("nothing was heard: the words alone decide")
+        elif lacking:
+            self.error = ValueError(_LACKS.get(lacks, f"there is no {lacks}, which this model needs"))
+        elif missing:
+            self._note_missing(missing, [each for each in modalities if each not in missing])
         if self.unlabelled:
             self.notes.append(f"{self.unlabelled}: no label is given")
         if not words:
             self.text = None
 
+    def _note_missing(self, missing: Sequence[Modality], there: Sequence[Modality]) -> None:
+        """Notes what is read as missing, of a model of several modalities."""
+        for each in missing:
+            if each.name == "audio" and self.heard is False:
+                self.notes.append(f"nothing was heard: the {words_in(there)} alone decide")
+            elif each.name != "audio":
+                self.notes.append(f"no {each.word} given: read as missing")
 
-def row_of(given: Given) -> dict[str, Any]:
-    """An input as a dictionary of `audio`, `audio_features`, `text` and `sampling_rate`, where they are known.
+
+def row_of(given: Given, further: Sequence[str] = ()) -> dict[str, Any]:
+    """An input as a dictionary of `audio`, `audio_features`, `text`, `sampling_rate` and `further`, where they are
+    known.
 
     Raises ValueError for unknown keys, and for what is given twice.
     """
@@ -166,9 +180,9 @@ def row_of(given: Given) -> dict[str, Any]:
         value = {"text": value}
     if not isinstance(value, Mapping):
         return {**beside, "audio": value}
-    unknown = sorted(set(value) - set(KEYS))
+    unknown = sorted(set(value) - {*KEYS, *further})
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is not known in an input; it can hold {', '.join(KEYS)}")
+        raise ValueError(f"{unknown[0]!r} is not known in an input; it can hold {', '.join([*KEYS, *further])}")
     row = {name: each for name, each in value.items() if name not in _RECORDING}
     recording = {name: each for name, each in value.items() if name in _RECORDING and each is not None}
     if recording and row.get("audio") is not None:

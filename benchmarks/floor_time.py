@@ -51,7 +51,7 @@ def main(rows: int = 5531, width: int = 768) -> None:
     )
     corpus = load_corpus(resolve_specs(corpora, {})["synthetic"])
     vectors = {name: made_up(corpus.label_ids, width, seed) for seed, name in enumerate(("voice", "words"))}
-    floors._Vectors._of = lambda self, experiment, modality: vectors[modality]
+    floors._Vectors._of = lambda self, experiment, modality: vectors[modality.word]
     print(f"{rows} rows, {width} wide, {torch.get_num_threads()} threads")
     for weight in (0.0, 0.5):
         settings = replace(settings, vad_loss_weight=weight)

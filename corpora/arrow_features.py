@@ -28,6 +28,7 @@ def read_features(
     dim: int | None,
     wrong: RowError,
     kept: np.ndarray | None = None,
+    due: str = "",
 ) -> Sequences:
     """The features as they lie in the Arrow buffers; only what is neither float16 nor float32 is copied, to float32.
 
@@ -39,11 +40,12 @@ def read_features(
         dim: width that every vector must have; None takes the first one's.
         wrong: makes the error of a row.
         kept: (rows,) which rows matter; the others may hold what they like. None: all.
+        due: what says `dim`, for the message.
 
     Raises:
         InputError: another layout, or a vector of another width.
     """
-    reason = ' (the corpus\' "audio_dim")' if dim else ", as in the first row"
+    reason = due or ", as in the first row"
     kept = np.ones(rows, bool) if kept is None else kept
     parts, part, start, length = [], [], [], []
     first_row = 0

@@ -10,6 +10,9 @@ import pyarrow.compute as pc
 from ..errors import InputError
 from ..errors import nearest
 from ..features.sequences import Sequences
+from ..modalities import EMPTY_TRANSCRIPT
+from ..modalities import get_modality
+from ..modalities import own_modalities
 from .arrow_features import check_finite
 from .arrow_features import read_features
 from .names import as_text
@@ -20,7 +23,6 @@ from .spec import DEFAULT_COLUMNS
 from .spec import DEFAULT_LABELS
 from .spec import CorpusSpec
 
-EMPTY_TRANSCRIPT = "[EMPTY]"
 UNKNOWN = "unknown"
 RATINGS = ("valence", "arousal", "dominance")
 
@@ -55,7 +57,8 @@ class RawColumns:
         self.spec, self.raw, self.rows = spec, raw, raw.rows
         self.notes: list[str] = list(raw.notes)
         for role in spec.required:
-            self._refuse_lacking(role)
+            if role not in own_modalities():  # `vectors` is asked for those that are used
+                self._refuse_lacking(role)
         if not self.rows:
             raise InputError(f"corpus {spec.name}: empty: no rows in {raw.source}")
         self.kept = np.ones(self.rows, dtype=bool)
@@ -119,7 +122,8 @@ class RawColumns:
         audio = self.raw.audio
         if audio is None:
             pieces = self.raw.column("features") or []
-            audio = read_features(pieces, self.rows, self.spec.audio_dim, self.wrong, self.kept)
+            due = ' (the corpus\' "audio_dim")' if self.spec.audio_dim else ""
+            audio = read_features(pieces, self.rows, self.spec.audio_dim, self.wrong, self.kept, due)
         silent = self.kept & (audio.length == 0)
         if "features" in self.spec.leave_out:
             self.kept &= ~silent
@@ -128,6 +132,19 @@ class RawColumns:
                 raise InputError(f"corpus {self.spec.name}: empty: no row that stays has features")
         check_finite(audio, self.wrong, self.kept)
         return audio
+
+    def vectors(self, modality: str) -> Sequences:
+        """Those of a modality of the user's own, length 0 where there are none."""
+        self._refuse_lacking(modality)
+        dim, column = get_modality(modality).dim, self.raw.names[modality]
+
+        def wrong(row: int, what: str) -> InputError:
+            return self.wrong(row, f"{modality} (column {column}): {what}")
+
+        due = f" (the dim of {modality})" if dim else ""
+        found = read_features(self.raw.column(modality), self.rows, dim, wrong, self.kept, due)
+        check_finite(found, wrong, self.kept)
+        return found
 
     def transcripts(self) -> pa.Array:
         """(n,) words, `[EMPTY]` where there are none."""

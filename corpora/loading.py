@@ -6,6 +6,7 @@ memory-mapped where the data lie in a `save_to_disk` folder, an Arrow file or a 
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pyarrow as pa
 from datasets.fingerprint import generate_random_fingerprint
 
 from ..features.sequences import Sequences
+from ..modalities import get_modality
 from ..speech_features import SpeechFeatures
 from .arrow_features import blocks
 from .arrow_features import features_column
@@ -39,7 +41,8 @@ class Corpus:
     Args:
         spec: what it was loaded from.
         dataset: the same rows as a `datasets.Dataset`: utterance_id, corpus, speaker, session, label (ClassLabel),
-            transcript, audio_features (dim,) or (frames, dim), valence, arousal, dominance (1-5, NaN where unrated),
+            transcript, audio_features (dim,) or (frames, dim), those of `own`, valence, arousal, dominance (1-5, NaN
+            where unrated),
             and difficulty, curriculum_order and audio where the corpus has them.
         label_ids: (n,) int64 class numbers, positions in `labels`.
         speakers, sessions, utterance_ids: (n,) strings; speakers are unique across corpora (`IEMO/3`).
@@ -47,6 +50,7 @@ class Corpus:
         vad: (n, 3) float32 valence, arousal, dominance on 1-5, NaN where unrated.
         difficulty, curriculum_order: (n,) float32, NaN where missing; None where the corpus has no such column.
         audio: voice features; length 0 where the voice is missing.
+        own: vectors of modalities of the user's own, by name, of those that were asked for.
         notes: what was dropped or filled in, in words.
     """
 
@@ -61,6 +65,7 @@ class Corpus:
     difficulty: np.ndarray | None
     curriculum_order: np.ndarray | None
     audio: Sequences
+    own: dict[str, Sequences] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -85,6 +90,10 @@ class Corpus:
         """Width of a feature vector (0 where nothing tells it)."""
         return self.audio.dim
 
+    def vectors(self, modality: str) -> Sequences:
+        """The vectors of a modality, of which the corpus has vectors."""
+        return {"audio": self.audio, **self.own}[modality]
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the content: every value of every row, whatever kind of file and float width it came in."""
@@ -100,6 +109,11 @@ class Corpus:
         digest.update(self.audio.length.astype(np.int64).tobytes())
         for block in blocks(self.audio):
             digest.update(np.ascontiguousarray(block, dtype=np.float32))
+        for name, vectors in sorted(self.own.items()):
+            digest.update(name.encode())
+            digest.update(vectors.length.astype(np.int64).tobytes())
+            for block in blocks(vectors):
+                digest.update(np.ascontiguousarray(block, dtype=np.float32))
         return digest.hexdigest()
 
     def card(self) -> dict[str, Any]:
@@ -138,26 +152,29 @@ class Corpus:
             difficulty=None if self.difficulty is None else self.difficulty[indices],
             curriculum_order=None if self.curriculum_order is None else self.curriculum_order[indices],
             audio=self.audio.take(indices),
+            own={name: vectors.take(indices) for name, vectors in self.own.items()},
         )
 
 
-def load_corpus(spec: CorpusSpec, with_recordings: bool = False) -> Corpus:
+def load_corpus(spec: CorpusSpec, with_recordings: bool = False, modalities: Iterable[str] = ()) -> Corpus:
     """Reads the corpus that `spec` describes, checks it and brings it into the schema.
 
     Args:
         with_recordings: from the Hub, read the variant that has recordings besides (`hub_id_audio`).
+        modalities: of the user's own, registered, to read as well, by name.
 
     Raises:
         InputError: not reachable, not readable, empty; a column, feature, label or rating that is missing or wrong,
             with the row's utterance id.
     """
-    raw = read_raw(spec, with_recordings)
+    raw = read_raw(spec, with_recordings, modalities=modalities)
     if raw.speech_encoder is not None:
         made_by = SpeechFeatures.from_dict(raw.speech_encoder)
         spec = replace(spec, speech_encoder=raw.speech_encoder, extractor=made_by.in_words(), audio_dim=made_by.width)
     columns = RawColumns(spec, raw)
     label_ids = columns.labels()
     audio = columns.voices()
+    own = {name: columns.vectors(name) for name in modalities}
     speakers, sessions, transcripts = columns.speakers(), columns.sessions(), columns.transcripts()
     extra = {role: columns.floats(role) for role in ("difficulty", "curriculum_order")}
     extra = {role: None if values is None else values.astype(np.float32) for role, values in extra.items()}
@@ -165,7 +182,7 @@ def load_corpus(spec: CorpusSpec, with_recordings: bool = False) -> Corpus:
     texts = {"utterance_id": columns.ids, "speaker": speakers, "session": sessions, "transcript": transcripts}
     whole = Corpus(
         spec=spec,
-        dataset=_dataset(raw, spec, texts, label_ids, audio, vad, extra),
+        dataset=_dataset(raw, spec, texts, label_ids, {"audio": audio, **own}, vad, extra),
         label_ids=label_ids,
         speakers=_strings(speakers),
         sessions=_strings(sessions),
@@ -173,6 +190,7 @@ def load_corpus(spec: CorpusSpec, with_recordings: bool = False) -> Corpus:
         transcripts=transcripts.to_pylist(),
         vad=vad,
         audio=audio,
+        own=own,
         notes=columns.notes,
         **extra,
     )
@@ -186,7 +204,7 @@ def _dataset(
     spec: CorpusSpec,
     texts: dict[str, pa.Array],
     label_ids: np.ndarray,
-    audio: Sequences,
+    vectors: dict[str, Sequences],
     vad: np.ndarray,
     extra: dict[str, np.ndarray | None],
 ) -> datasets.Dataset:
@@ -198,7 +216,7 @@ def _dataset(
         "session": texts["session"],
         "label": pa.array(label_ids, mask=label_ids < 0),
         "transcript": texts["transcript"],
-        "audio_features": features_column(audio),
+        **{get_modality(name).features: features_column(found) for name, found in vectors.items()},
         **{role: pa.array(vad[:, i]) for i, role in enumerate(RATINGS)},
         **{role: pa.array(values) for role, values in extra.items() if values is not None},
     }

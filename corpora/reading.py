@@ -16,6 +16,7 @@ from huggingface_hub import hf_hub_download
 from ..errors import InputError
 from ..features.sequences import Sequences
 from ..hub_access import reach_hub
+from ..modalities import own_modalities
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .builtin import DEFAULT_COLUMNS
@@ -38,7 +39,7 @@ from .tables import open_data_file
 from .triples import read_triple
 
 # Roles whose values are never read as class numbers.
-_NUMBERS = ("features", "audio", "valence", "arousal", "dominance", "difficulty", "curriculum_order")
+_NUMBERS = {"features", "audio", "valence", "arousal", "dominance", "difficulty", "curriculum_order"}
 _GENDER = ("gender", "sex")
 
 Read = TypeVar("Read")
@@ -86,16 +87,32 @@ class RawCorpus:
         ]
 
 
-def read_raw(spec: CorpusSpec, with_recordings: bool = False, also: Iterable[str] = ()) -> RawCorpus:
+@dataclass(frozen=True)
+class Extra:
+    """What is read besides the usual roles.
+
+    Args:
+        columns: by name.
+        modalities: of the user's own, by name.
+    """
+
+    columns: list[str]
+    modalities: list[str]
+
+
+def read_raw(
+    spec: CorpusSpec, with_recordings: bool = False, also: Iterable[str] = (), modalities: Iterable[str] = ()
+) -> RawCorpus:
     """Reads the corpus from where `spec` says it lies: its path, else its generator, else the Hub.
 
     Args:
         also: further columns to read, by name.
+        modalities: of the user's own, to read as well, by name.
 
     Raises:
         InputError: nothing there, not reachable (`NotThere`) or not readable.
     """
-    extra = [*spec.leave_out, *also]
+    extra = Extra([*spec.leave_out, *also], list(modalities))
     if spec.path is not None:
         return _read_local(spec, Path(os.path.expanduser(spec.path)), extra)
     if spec.generator is not None:
@@ -124,7 +141,7 @@ def read_genders(spec: CorpusSpec) -> dict[str, str]:
     return {name: str(said.copy().pop()) for name, said in found.items() if len(said) == 1 and None not in said}
 
 
-def _read_hub(spec: CorpusSpec, with_recordings: bool, extra: list[str]) -> RawCorpus:
+def _read_hub(spec: CorpusSpec, with_recordings: bool, extra: Extra) -> RawCorpus:
     hub_id = spec.hub_id_audio if with_recordings else spec.hub_id
     local = f"--corpus {spec.name}=PATH"
     if hub_id is None:
@@ -158,7 +175,7 @@ def _described(spec: CorpusSpec, file: Path) -> dict[str, Any] | None:
         raise InputError(f"corpus {spec.name}: cannot read {file}: {error}") from error
 
 
-def _read_local(spec: CorpusSpec, path: Path, extra: list[str]) -> RawCorpus:
+def _read_local(spec: CorpusSpec, path: Path, extra: Extra) -> RawCorpus:
     prefix = triple_prefix(spec, path)
     if prefix is not None:
         triple = read_triple(spec, prefix)
@@ -195,7 +212,7 @@ def _joined(
     spec: CorpusSpec,
     files: list[DataFile],
     source: str,
-    extra: list[str],
+    extra: Extra,
     notes: Iterable[str] = (),
     speech_encoder: dict[str, Any] | None = None,
 ) -> RawCorpus:
@@ -225,17 +242,18 @@ def _piece(file: DataFile, wanted: dict[str, str], numbering: "_Numbering") -> p
     """The columns of one file by role or name, with names in place of class numbers."""
     table = file.table(list(dict.fromkeys(wanted.values())))
     columns = {role: table.column(name) for role, name in wanted.items()}
-    for role in (role for role in wanted if role not in _NUMBERS):
+    for role in (role for role in wanted if role not in {*_NUMBERS, *own_modalities()}):
         columns[role] = numbering.by_name(role, columns[role], file.class_names(wanted[role]), file.source)
     return pa.table(columns)
 
 
-def _columns(spec: CorpusSpec, there: list[str], extra: list[str]) -> dict[str, str]:
-    """Role, or name in `extra`, -> which of the columns there it is: by its spelling first, then whatever its case."""
+def _columns(spec: CorpusSpec, there: list[str], extra: Extra) -> dict[str, str]:
+    """Role, or name that is asked for besides, -> which of the columns there it is: by its spelling first, then
+    whatever its case."""
     by_spelling = {spelling(name): name for name in reversed(there)}
     by_letters = {same_column(name): name for name in reversed(there)}
-    sought = {role: spec.candidates(role) for role in DEFAULT_COLUMNS}
-    sought |= {name: [name] for name in extra if name not in sought}
+    sought = {role: spec.candidates(role) for role in (*DEFAULT_COLUMNS, *extra.modalities)}
+    sought |= {name: [name] for name in extra.columns if name not in sought}
     found = {}
     for role, candidates in sought.items():
         names = [by_spelling.get(spelling(name)) for name in candidates]

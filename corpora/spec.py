@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
+from ..modalities import get_modality
+from ..modalities import own_modalities
 from ..speech_features import SpeechFeatures
 from .names import spelling
 from .synthetic import Generator
@@ -55,7 +57,7 @@ class CorpusSpec:
         revision: revision on the Hub.
         split: split to read.
         columns: role -> column name, or names to try; null: there is none, whatever the data have. Roles not given
-            keep their usual names.
+            keep their usual names. A modality of the user's own is a role by its name, `{"gaze": "eye_tracking"}`.
         required: roles whose column must be there. `speaker` is required besides, unless `test_only`.
         labels: class names, in the order of the class numbers.
         label_map: raw label -> class name. Default: class numbers and class names stand for themselves.
@@ -177,7 +179,9 @@ class CorpusSpec:
 
     def candidates(self, role: str) -> list[str]:
         """Column names to try for `role`, the likeliest first."""
-        names = self.columns.get(role, DEFAULT_COLUMNS[role])
+        names = self.columns.get(role, DEFAULT_COLUMNS.get(role))
+        if names is None and role not in self.columns:  # a modality of the user's own
+            names = get_modality(role).column
         return [names] if isinstance(names, str) else list(names or ())
 
     def _spelled_map(self) -> dict[str, str]:
@@ -235,7 +239,7 @@ class CorpusSpec:
                 raise self._wrong("labels", f"those of the generator: {classes}")
 
     def _check_columns(self) -> None:
-        roles = list(DEFAULT_COLUMNS)
+        roles = [*DEFAULT_COLUMNS, *own_modalities()]
         for role in [*self.columns, *self.required]:
             if role not in roles:
                 raise InputError(

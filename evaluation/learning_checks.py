@@ -151,7 +151,8 @@ def _said_at_chance(name: str, scores: list[float], chance: float, error: float,
 
 def _try_at_chance(record: RunRecord, learned: bool) -> str:
     settings = record.settings
-    inputs = {"audio": "features", "text": "transcripts", "both": "features, transcripts"}[settings.modality]
+    called = {"audio": "features", "text": "transcripts"}
+    inputs = ", ".join(called.get(name, f"{name} features") for name in settings.modalities)
     check = f"check that {inputs} and labels belong to their rows"
     if learned:
         tips = f"{check}: the training rows are learned, and nothing of it carries over (more dropout, more rows)"

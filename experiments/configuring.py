@@ -1,6 +1,7 @@
 """Settings -> the model's configuration and the Trainer's arguments."""
 
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def model_config(
     labels: list[str],
     train_labels: np.ndarray,
     spec: CorpusSpec,
-    audio_dim: int | None,
+    dims: dict[str, int],
     text_config: PreTrainedConfig | None,
     fusion_module: str | None,
 ) -> EmoMMConfig:
@@ -49,11 +50,14 @@ def model_config(
         labels: class names.
         train_labels: (n,) class numbers of the training rows.
         spec: of the first training corpus: what made its voice features.
-        audio_dim: their width; None where the model doesn't hear.
+        dims: the width of the vectors of each modality that the corpora have: all but the words.
         text_config: the text encoder's; None where there is none, or it can't be reached.
         fusion_module: that a user's own fusion comes from.
     """
     text_dim = text_config.hidden_size if text_config is not None else 768
+    hears, reads = "audio" in settings.modalities, "text" in settings.modalities
+    own = {name: dim for name, dim in dims.items() if name != "audio"}
+    module = None if settings.modality_module is None or not own else Path(settings.modality_module).stem
     same = ("modality", "feature_normalization", "audio_projection_dim", "text_max_length", "text_pooling")
     same += ("freeze_text_encoder", "modality_dropout", "dropout", "hidden_dim")
     same += ("fusion_type", "fusion_block", "fusion_hidden_dim", "num_attention_heads")
@@ -63,14 +67,16 @@ def model_config(
         settings,
         EmoMMConfig,
         **{name: getattr(settings, name) for name in same},
-        audio_dim=768 if audio_dim is None else audio_dim,
-        audio_encoder="" if audio_dim is None else public_name(spec.extractor),
-        speech_encoder=None if audio_dim is None else spec.speech_encoder,
+        audio_dim=dims.get("audio", 768),
+        audio_encoder=public_name(spec.extractor) if hears else "",
+        speech_encoder=spec.speech_encoder if hears else None,
         text_config=text_config,
         text_dim=text_dim,
-        text_model_name="" if settings.modality == "audio" else settings.text_model_name,
+        text_model_name=settings.text_model_name if reads else "",
         fusion_module=fusion_module,
-        feature_noise=feature_noise(settings, len(train_labels), audio_dim, text_dim),
+        modality_dims=own or None,
+        modality_module=module,
+        feature_noise=feature_noise(settings, len(train_labels), dims, text_dim),
         class_weights=weights,
         id2label=dict(enumerate(labels)),
         label2id={name: i for i, name in enumerate(labels)},
@@ -87,7 +93,7 @@ def class_weights(settings: Settings, labels: list[str], train_labels: np.ndarra
     return None
 
 
-def feature_noise(settings: Settings, rows: int, audio_dim: int | None, text_dim: int) -> dict[str, float] | None:
+def feature_noise(settings: Settings, rows: int, dims: dict[str, int], text_dim: int) -> dict[str, float] | None:
     """The deviation of the training noise of each modality that is standardised, in those of the rows' means.
 
     Noise on the inputs acts as a ridge penalty (Bishop 1995, Neural Computation 7), and that needs to grow with
@@ -96,9 +102,8 @@ def feature_noise(settings: Settings, rows: int, audio_dim: int | None, text_dim
     """
     if settings.feature_normalization == "none" or settings.feature_noise == 0:
         return None
-    dims = {} if audio_dim is None else {"audio": audio_dim}
-    if settings.modality != "audio" and settings.freeze_text_encoder:
-        dims["text"] = text_dim
+    tuned = () if settings.freeze_text_encoder else ("text",)
+    dims = {name: dims.get(name, text_dim) for name in settings.modalities if name not in tuned}
     given = settings.feature_noise
     return {name: min(0.5, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
 
@@ -156,7 +161,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "dataloader_pin_memory": torch.cuda.is_available(),
         "ddp_find_unused_parameters": may_lack,
     }
-    if settings.modality != "audio" and not settings.freeze_text_encoder:
+    if "text" in settings.modalities and not settings.freeze_text_encoder:
         given["text_learning_rate"] = settings.text_learning_rate or _FINE_TUNING_RATE
     return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
 

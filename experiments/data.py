@@ -20,6 +20,10 @@ from ..evaluation.folds import Fold
 from ..evaluation.folds import Part
 from ..evaluation.folds import Table
 from ..features.sequences import Sequences
+from ..modalities import AUDIO
+from ..modalities import TEXT
+from ..modalities import Modality
+from ..modalities import modalities_in
 from ..processing_emomm import is_missing
 from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
@@ -52,7 +56,7 @@ class ExperimentData:
     test: list[Corpus]
 
     def __post_init__(self) -> None:
-        self.labels = self.train[0].labels
+        self.labels, self.modalities = self.train[0].labels, modalities_in(self.settings.modality)
         self._check()
         self.corpora: list[Corpus] = []
         self.notes: list[str] = []
@@ -107,12 +111,7 @@ class ExperimentData:
                     f"{', '.join(self.labels)}: corpora that are trained on together need the same classes; set "
                     "label_map in corpora"
                 )
-        if settings.modality != "text":
-            self._check_audio(where)
-        if settings.modality != "audio":
-            for corpus in self.train:
-                if all(is_missing(text) for text in corpus.transcripts):
-                    raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
+        self._check_modalities(where)
         for name, known in (("class_weights", self.labels), ("class_order", self.labels)):
             given = getattr(settings, name)
             if isinstance(given, (dict, list)) and sorted(given) != sorted(known):
@@ -126,23 +125,38 @@ class ExperimentData:
                     )
         self._check_difficulty(where)
 
-    def _check_audio(self, where: str) -> None:
-        expected = self.settings.audio_dim or self.train[0].audio_dim
+    def _check_modalities(self, where: str) -> None:
+        for modality in self.modalities:
+            if modality.tokens is None:
+                self._check_vectors(where, modality)
+                continue
+            for corpus in self.train:
+                if all(is_missing(text) for text in corpus.transcripts):
+                    raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
+
+    def _check_vectors(self, where: str, modality: Modality) -> None:
+        given = self.settings.audio_dim if modality.name == AUDIO.name else modality.dim
+        expected = given or self.train[0].vectors(modality.name).dim
+        what = "voice features" if modality.name == AUDIO.name else f"vectors of {modality.word}"
         for corpus in [*self.train, *self.test]:
-            if not corpus.has_audio:
-                raise InputError(f"{where}: {corpus.name} has no voice features; set modality to text")
-            if corpus.audio_dim != expected:
-                source = "audio_dim" if self.settings.audio_dim else self.train[0].name
+            vectors = corpus.vectors(modality.name)
+            if not vectors.length.any():
+                instead = "set modality to text" if modality.name == AUDIO.name else "leave it out of modality"
+                raise InputError(f"{where}: {corpus.name} has no {what}; {instead}")
+            if vectors.dim != expected:
+                source = "audio_dim" if given else self.train[0].name
                 raise InputError(
-                    f"{where}: the voice features of {corpus.name} are {corpus.audio_dim} wide, {source} says "
+                    f"{where}: the {what} of {corpus.name} are {vectors.dim} wide, {source} says "
                     f"{expected}: all corpora need features of the same extractor"
                 )
-            _refuse_other_encoder(where, self.train[0], corpus)
-            if self.settings.modality == "audio" and not corpus.audio.length.all():
-                row = int(np.argmin(corpus.audio.length))
+            if modality.name == AUDIO.name:
+                _refuse_other_encoder(where, self.train[0], corpus)
+            if len(self.modalities) == 1 and not vectors.length.all():
+                row = int(np.argmin(vectors.length))
                 raise InputError(
-                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no voice, and modality is "
-                    "audio: leave such rows out, or train with modality both and fusion_type adaptive"
+                    f"{where}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no {modality.word}, and "
+                    f"modality is {modality.name}: leave such rows out, or train with modality both and fusion_type "
+                    "adaptive"
                 )
 
     def _check_difficulty(self, where: str) -> None:
@@ -212,6 +226,11 @@ class ExperimentData:
             for corpus in corpora
         ]
 
+    @property
+    def words(self) -> list[str]:
+        """What people call the modalities that the model takes."""
+        return [modality.word for modality in self.modalities]
+
     def rows(self, parts: tuple[Part, ...]) -> np.ndarray:
         """Where the rows of these parts are in the arrays here."""
         rows = [part.rows + self._offset[part.corpus] for part in parts]
@@ -247,9 +266,9 @@ class ExperimentData:
         """All transcripts, in row order."""
         return [text for corpus in self.corpora for text in corpus.transcripts]
 
-    def audio(self) -> Sequences:
-        """All voice features, in row order."""
-        return Sequences.concatenate([corpus.audio for corpus in self.corpora])
+    def vectors(self, modality: str) -> Sequences:
+        """All vectors of a modality that the corpora have vectors of, in row order."""
+        return Sequences.concatenate([corpus.vectors(modality) for corpus in self.corpora])
 
     def recording_seconds(self, rows: np.ndarray) -> list[float] | None:
         """How long the recordings of some rows are: 1st percentile, median and 99th percentile, in seconds.
@@ -264,27 +283,37 @@ class ExperimentData:
         return [round(float(each), 3) for each in np.percentile(lengths[lengths > 0] / rate, [1, 50, 99])]
 
     def check_complete(self) -> None:
-        """Raises InputError that names a row without voice: for fusions that can't do without. Missing words are read
-        as `[EMPTY]` there."""
+        """Raises InputError that names a row without a modality: for fusions that can't do without. Missing words are
+        read as `[EMPTY]` there."""
         for corpus in self.corpora:
-            if not corpus.audio.length.all():
-                row = int(np.argmin(corpus.audio.length))
-                raise InputError(
-                    f"experiment {self.settings.name!r}: {corpus.name} row {str(corpus.utterance_ids[row])!r} has no "
-                    f"voice ({int((corpus.audio.length == 0).sum())} such rows), and fusion_type="
-                    f"{self.settings.fusion_type!r} needs it: use adaptive, or leave such rows out"
-                )
+            for modality in self.modalities:
+                lacking = self._lacking(corpus, modality)
+                if modality.missing is None and lacking.any():
+                    row = str(corpus.utterance_ids[lacking.argmax()])
+                    raise InputError(
+                        f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has no {modality.word} "
+                        f"({lacking.sum()} such rows), and fusion_type={self.settings.fusion_type!r} needs it: use "
+                        "adaptive, or leave such rows out"
+                    )
 
     def check_something(self) -> None:
-        """Raises InputError that names a row with neither voice nor words."""
+        """Raises InputError that names a row with none of the modalities."""
+        *first, last = self.words
         for corpus in self.corpora:
-            mute = np.array([is_missing(text) for text in corpus.transcripts]) & (corpus.audio.length == 0)
+            mute = np.all([self._lacking(corpus, modality) for modality in self.modalities], axis=0)
             if mute.any():
                 row = str(corpus.utterance_ids[mute.argmax()])
                 raise InputError(
-                    f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has neither voice nor words "
-                    f"({int(mute.sum())} such rows): leave them out"
+                    f"experiment {self.settings.name!r}: {corpus.name} row {row!r} has neither {', '.join(first)} nor "
+                    f"{last} ({int(mute.sum())} such rows): leave them out"
                 )
+
+    @staticmethod
+    def _lacking(corpus: Corpus, modality: Modality) -> np.ndarray:
+        """(n,) whether each row has none of it."""
+        if modality.tokens is not None:
+            return np.array([is_missing(text) for text in corpus.transcripts])
+        return corpus.vectors(modality.name).length == 0
 
     def note_shared(self, folds: list[Fold]) -> None:
         """Finds out what test rows share with training and validation rows: recordings, and for models that read them,
@@ -295,7 +324,7 @@ class ExperimentData:
         """
         folds = list({self._sides(fold): fold for fold in reversed(folds)}.values())[::-1]
         content = _content(tuple(self.corpora))
-        asked = {} if self.settings.modality == "audio" else {"their words": content.words}
+        asked = {"their words": content.words} if TEXT.name in self.settings.modalities else {}
         if any(corpus.has_audio for corpus in self.corpora):
             asked = {"their recording (the same features)": content.recordings, **asked}
         for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
@@ -315,7 +344,7 @@ class ExperimentData:
         sides = np.sort(self.rows((*fold.train, *fold.validation))), self.rows(fold.test)
         return tuple(hashlib.sha256(rows.tobytes()).digest() for rows in sides)
 
-    def words(self, may_be_missing: bool) -> list[str | None]:
+    def texts(self, may_be_missing: bool) -> list[str | None]:
         """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
         return [None if may_be_missing and is_missing(text) else text for text in self.transcripts()]
 

@@ -33,6 +33,8 @@ from ..files import remove_temporary
 from ..files import write_json
 from ..floors.results import floors_entry
 from ..job_folder import JobFolder
+from ..modalities import AUDIO
+from ..modalities import TEXT
 from ..processes import process_state
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
@@ -44,6 +46,7 @@ from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors
+from .own_fusion import load_modalities
 from .own_modules import check_agreement
 from .own_modules import load_own_modules
 from .own_modules import own_inputs
@@ -153,6 +156,7 @@ def plan_experiment(
 
 def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
     load_own_modules(settings)
+    own = [modality.name for modality in load_modalities(settings) if modality not in (AUDIO, TEXT)]
     specs = resolve_specs(settings.corpora, settings.corpus)
 
     def corpus(name: str, setting: str) -> Corpus:
@@ -161,10 +165,10 @@ def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoder
                 f"experiment {settings.name!r}: {setting} holds {name!r}, which is no corpus.{nearest(name, specs)} "
                 f"Known are {', '.join(sorted(specs))}, and a recipe can bring its own in corpora"
             )
-        key = f"{name} {specs[name]!r}"
+        key = f"{name} {specs[name]!r} {own}"
         if key not in loaded:
             try:
-                loaded[key] = load_corpus(specs[name])
+                loaded[key] = load_corpus(specs[name], modalities=own)
             except NotThere as error:  # not looked for again by the next experiment
                 loaded[key] = error
         if isinstance(loaded[key], NotThere):
@@ -185,7 +189,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora},
         "processes": world_size,
     }
-    if settings.modality == "audio":
+    if experiment.encoder is None:
         del inputs["settings"]["text_model_name"]
     elif experiment.encoder.config is not None:  # by its content: where it lies does not matter
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
@@ -265,7 +269,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     if state.is_main_process:
         pooled = add_statistics(results, recipe.output_dir)
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
-            said = floors_entry(experiment.settings.modality, entry["runs"], found, pooled[entry["name"]])
+            said = floors_entry(experiment.data.words, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
         summarise_job(results, recipe.experiments, recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)

@@ -32,6 +32,7 @@ from ..floors.fitting import C_TIMES_ROWS
 from ..floors.fitting import FloorRows
 from ..floors.fitting import choosing_metric
 from ..floors.fitting import fit_floor
+from ..floors.results import ALL
 from ..floors.store import MOST_FREQUENT
 from ..floors.store import FloorStore
 from ..floors.store import FoldFloor
@@ -39,6 +40,10 @@ from ..floors.store import RunFloors
 from ..floors.store import RunKey
 from ..interruption import heed
 from ..job_folder import JobFolder
+from ..modalities import AUDIO
+from ..modalities import BOTH
+from ..modalities import TEXT
+from ..modalities import Modality
 from ..processes import main_process_first
 from .run import Run
 from .scoring import predictions_of
@@ -46,12 +51,7 @@ from .training import Experiment
 
 logger = logging.getLogger(__name__)
 
-"""In a job's folder: its floors."""
-FEATURES = {"audio": ("voice",), "text": ("words",), "both": ("voice", "words", "both")}
-"""What the floors of an experiment of each modality are fitted to."""
-
 _FORMAT = "emomm-floor-1"
-_MODALITIES = {"voice": ("voice",), "words": ("words",), "both": ("voice", "words")}
 _PARTS = ("train", "validation", "test")
 
 T = TypeVar("T")
@@ -64,12 +64,14 @@ class _Unit:
     Args:
         experiment: one of them.
         fold, features, key: as in `FoldFloor`.
+        modalities: that it is fitted to.
         ratings: whether any of them wants the ridge regression too.
     """
 
     experiment: Experiment
     fold: Fold
     features: str
+    modalities: tuple[Modality, ...]
     key: str
     ratings: bool
 
@@ -107,16 +109,24 @@ def _units(experiment: Experiment, runs: Sequence[Run]) -> dict[RunKey, list[_Un
     settings = experiment.settings
     if not settings.floors:
         return {}
-    ratings, kinds = settings.vad_loss_weight > 0, FEATURES[settings.modality]
+    ratings, kinds = settings.vad_loss_weight > 0, floor_kinds(experiment.data.modalities)
     return {
         (run.seed, run.fold.name): [
-            _Unit(experiment, run.fold, kind, _key(experiment, run.fold, kind), ratings) for kind in kinds
+            _Unit(experiment, run.fold, kind, read, _key(experiment, run.fold, kind, read), ratings)
+            for kind, read in kinds.items()
         ]
         for run in runs
     }
 
 
-def _key(experiment: Experiment, fold: Fold, features: str) -> str:
+def floor_kinds(modalities: Sequence[Modality]) -> dict[str, tuple[Modality, ...]]:
+    """What the floors of an experiment are fitted to: each modality, by its word, and of several, all together."""
+    alone = {modality.word: (modality,) for modality in modalities}
+    together = BOTH if tuple(modalities) == (AUDIO, TEXT) else ALL
+    return alone if len(alone) == 1 else {**alone, together: tuple(modalities)}
+
+
+def _key(experiment: Experiment, fold: Fold, features: str, modalities: Sequence[Modality] = ()) -> str:
     """Hash of all that shapes a floor: rows and features by their content, and how it is chosen."""
     settings, data = experiment.settings, experiment.data
     parts = {name: getattr(fold, name) for name in _PARTS}
@@ -133,7 +143,7 @@ def _key(experiment: Experiment, fold: Fold, features: str) -> str:
             for name, of_part in parts.items()
         },
     }
-    if "words" in _MODALITIES.get(features, ()):
+    if TEXT in modalities:
         shaped_by["states"] = [experiment.encoder.hash, settings.text_max_length, settings.store_dtype]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()
 
@@ -144,7 +154,7 @@ def _distinct(wanted: Sequence[dict[RunKey, list[_Unit]]]) -> list[_Unit]:
     for unit in (unit for of_runs in wanted for units in of_runs.values() for unit in units):
         ratings = unit.ratings or (unit.key in found and found[unit.key].ratings)
         found[unit.key] = replace(unit, ratings=ratings)
-    return sorted(found.values(), key=lambda unit: -len(_MODALITIES[unit.features]))
+    return sorted(found.values(), key=lambda unit: -len(unit.modalities))
 
 
 def _found(units: Sequence[_Unit], store: FloorStore, processes: int) -> dict[str, FoldFloor]:
@@ -210,21 +220,21 @@ class _Vectors:
 
     def of(self, unit: _Unit) -> list[np.ndarray]:
         """(rows, d) float32 of each modality that the floor reads; NaN where a row lacks it."""
-        return [self._of(unit.experiment, modality) for modality in _MODALITIES[unit.features]]
+        return [self._of(unit.experiment, modality) for modality in unit.modalities]
 
-    def _of(self, experiment: Experiment, modality: str) -> np.ndarray:
+    def _of(self, experiment: Experiment, modality: Modality) -> np.ndarray:
         settings, data = experiment.settings, experiment.data
         key = (modality, tuple(data.labels), *((corpus.name, corpus.fingerprint) for corpus in data.corpora))
-        if modality == "words":
+        if modality == TEXT:
             key += (experiment.encoder.hash, settings.text_max_length, settings.store_dtype)
         if key not in self._made:
-            if modality == "voice":
-                sequences = data.audio()
+            if modality != TEXT:
+                sequences = data.vectors(modality.name)
             else:
                 store = TextStateStore(
                     settings.text_model_name, settings.text_max_length, settings.store_dtype, settings.store_dir
                 )
-                sequences = store.states(data.words(may_be_missing=True))
+                sequences = store.states(data.texts(may_be_missing=True))
             self._made[key] = mean_vectors(sequences)
         return self._made[key]
 
@@ -251,8 +261,8 @@ def _fit(unit: _Unit, vectors: Sequence[np.ndarray]) -> FoldFloor:
         choosing_metric(settings.metric_for_best_model),
     )
     lacking = {
-        modality: int(np.isnan(of_modality[train, 0]).sum())
-        for modality, of_modality in zip(_MODALITIES[unit.features], vectors, strict=True)
+        modality.word: int(np.isnan(of_modality[train, 0]).sum())
+        for modality, of_modality in zip(unit.modalities, vectors, strict=True)
     }
     choice = {**floor.choice, "rows_without": {name: count for name, count in lacking.items() if count}}
     predictions = predictions_of(unit.experiment.data, test, *floor.predict(features[test]))
@@ -287,4 +297,4 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 
 
-__all__ = ["FEATURES", "job_floors", "mean_vectors"]
+__all__ = ["floor_kinds", "job_floors", "mean_vectors"]

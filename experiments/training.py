@@ -75,7 +75,7 @@ class Experiment:
         self.notes = curriculum_notes(self.settings)
         check_trackers(self.settings)
         fusion, self.fusion_module = load_fusion(self.settings)
-        self.encoder = None if self.settings.modality == "audio" else TextEncoder(self.settings, job_folder)
+        self.encoder = TextEncoder(self.settings, job_folder) if "text" in self.settings.modalities else None
         self.inputs = Inputs(data, self.encoder, fusion)
         if fusion is not None:
             data.check_something() if self.inputs.may_lack else data.check_complete()
@@ -97,11 +97,12 @@ class Experiment:
 
     def config(self, train_labels: np.ndarray) -> EmoMMConfig:
         """The model's configuration, of a run with these training rows."""
-        data, audio = self.data, self.inputs.audio
-        audio_dim = None if audio is None else audio.dim
+        settings, data = self.settings, self.data
+        dims = {name: self.inputs.vectors(name).dim for name in settings.modalities if name != "text"}
         text_config = None if self.encoder is None else self.encoder.config
-        spec = data.train[0].spec
-        return model_config(self.settings, data.labels, train_labels, spec, audio_dim, text_config, self.fusion_module)
+        return model_config(
+            settings, data.labels, train_labels, data.train[0].spec, dims, text_config, self.fusion_module
+        )
 
     def arguments(self, run: Run) -> CurriculumTrainingArguments:
         """The Trainer's arguments."""

@@ -30,16 +30,18 @@ RULE = (
     "folds and averaged over seeds, is lower than the floor's on the same rows; clearly so where the 95 % interval "
     "of the difference, paired by speaker, leaves out 0."
 )
-_OWN = {"audio": "voice", "text": "words", "both": CHOSEN}
+ALL = "all"
+"""Of a model of modalities of the user's own: the floor on all of them."""
+_RULE_OF_OWN = " Of {} together, it is the one on any of them, or on all, that is best there."
 
 
 def floors_entry(
-    modality: str, runs: Sequence[dict[str, Any]], floors: RunFloors, pooled: Mapping[str, PooledRows]
+    words: Sequence[str], runs: Sequence[dict[str, Any]], floors: RunFloors, pooled: Mapping[str, PooledRows]
 ) -> dict[str, Any] | None:
     """`floors` of an experiment in results.json; None where it has none.
 
     Args:
-        modality: of the experiment.
+        words: what its modalities are called.
         runs: its runs in results.json; those that are done count.
         floors: of its runs.
         pooled: its predictions by test corpus.
@@ -52,8 +54,9 @@ def floors_entry(
         T is the UAR of `compare_experiments`, the experiment minus its floor, uncorrected, with "below" and "clear"
         (below, and the interval over speakers leaves out 0); None where that can't be said.
     """
+    own = CHOSEN if len(words) > 1 else words[0]
     done = [(run["seed"], run["fold"]) for run in runs if run["status"] == "done"]
-    of_runs = {key: _with_chosen(floors[key], modality) for key in done if key in floors}
+    of_runs = {key: _with_chosen(floors[key], len(words) > 1) for key in done if key in floors}
     if not of_runs or not pooled:
         return None
     corpora: dict[str, dict[str, Any]] = {corpus: {"chance": _chance(rows)} for corpus, rows in pooled.items()}
@@ -69,16 +72,17 @@ def floors_entry(
             {"fold": fold, "seeds": seeds, **floor.choice, "test": _test_scores(found, seed, fold)}
             for (seed, fold), (floor, seeds) in alone.items()
         ]
-        if kind == _OWN[modality]:
+        if kind == own:
             for corpus, rows in pooled.items():
                 corpora[corpus]["comparison"] = _comparison(corpus, rows, found[corpus])
-    return {"rule": RULE, "own": _OWN[modality], "corpora": corpora, "folds": folds}
+    rule = RULE if set(words) <= {"voice", "words"} else RULE + _RULE_OF_OWN.format(" and ".join(words))
+    return {"rule": rule, "own": own, "corpora": corpora, "folds": folds}
 
 
-def _with_chosen(floors: dict[str, FoldFloor], modality: str) -> dict[str, FoldFloor]:
-    """With the one of voice, words and both that did best on validation rows, the first of equal ones."""
+def _with_chosen(floors: dict[str, FoldFloor], several: bool) -> dict[str, FoldFloor]:
+    """Of several modalities, with the one that did best on validation rows, the first of equal ones."""
     fitted = [floor for name, floor in floors.items() if name != MOST_FREQUENT]
-    if modality != "both" or not fitted:
+    if not several or not fitted:
         return floors
     best = max(fitted, key=lambda floor: next(iter(floor.choice["validation"].values())))
     return {**floors, CHOSEN: replace(best, choice={"features": best.features, **best.choice})}
@@ -164,4 +168,4 @@ def _comparison(corpus: str, rows: PooledRows, floor: PooledRows) -> dict[str, A
     return {**said, "below": below, "clear": bool(below and by_speaker and said["ci95"][1] < 0)}
 
 
-__all__ = ["CHOSEN", "RULE", "floors_entry"]
+__all__ = ["ALL", "CHOSEN", "RULE", "floors_entry"]

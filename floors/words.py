@@ -1,5 +1,6 @@
 """What is said of floors where scores stand: terminal, report and card alike, from what results.json has of them."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +10,48 @@ NAMES = {
     "voice": "logistic regression on the voice",
     "words": "logistic regression on the words",
     "both": "logistic regression on voice and words",
+    "all": "logistic regression on all modalities together",
     "chosen": "logistic regression on voice, words or both, as validation chooses",
 }
-SHORT = {**{name: name for name in NAMES}, "most_frequent": "most frequent class", "chosen": "chosen on validation"}
+_TOGETHER = ("both", "all", "chosen")
+_ON_NOTHING = ("chance", "most_frequent")
+_SHORT = {"most_frequent": "most frequent class", "chosen": "chosen on validation"}
 NOTE = (
     "Floor: UAR of logistic regression on the mean of the same features, same training and test rows; of voice and "
     "words, on either or both, as validation chooses in each fold."
 )
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of floors, each once: chance, the most frequent class, the modalities one by one, then together."""
+    known = dict.fromkeys(names)
+    own = [name for name in known if name not in NAMES]  # of the user's own modalities
+    alone = [name for name in NAMES if name not in _TOGETHER]
+    return [name for name in (*alone, *own, *_TOGETHER) if name in known]
+
+
+def long_name(name: str, beside: Iterable[str] = ()) -> str:
+    """A floor in words: `logistic regression on the voice`.
+
+    Args:
+        beside: the floors of the same experiment.
+    """
+    own = [each for each in beside if each not in NAMES]
+    if name == "chosen" and own:
+        *first, last = [each for each in in_order(beside) if each not in (*_ON_NOTHING, "chosen")]
+        return f"logistic regression on {', '.join(first)} or {last}, as validation chooses"
+    return NAMES.get(name, f"logistic regression on the {name}")
+
+
+def short_name(name: str) -> str:
+    """A floor in a word or two."""
+    return _SHORT.get(name, name)
+
+
 def floors_of(entry: dict[str, Any], corpus: str) -> dict[str, Any]:
     """The floors of an experiment in a corpus, by name, as results.json has them; {} where there are none."""
     found = (entry.get("floors") or {}).get("corpora", {}).get(corpus, {})
-    return {name: found[name] for name in NAMES if name in found}
+    return {name: found[name] for name in in_order(found) if name != "comparison"}
 
 
 def own_floor(entry: dict[str, Any], corpus: str, decision: str = "") -> float | None:
@@ -67,7 +97,7 @@ def below_line(entry: dict[str, Any], corpus: str) -> str | None:
     sure += "" if found["ci_units"] == "speakers" else ", and is over rows of fewer than five speakers: too narrow"
     return (
         f"below its floor on {corpus}: UAR {found['difference']:+.3f}{interval} against "
-        f"{NAMES[entry['floors']['own']]} ({own_floor(entry, corpus):.3f}); {sure}"
+        f"{long_name(entry['floors']['own'], floors_of(entry, corpus))} ({own_floor(entry, corpus):.3f}); {sure}"
     )
 
 
@@ -79,10 +109,10 @@ def floor_lines(entries: Sequence[dict[str, Any]], corpus: str) -> list[str]:
             said.setdefault((name, f"{pooled_uar(floor):.3f}"), []).append(entry["name"])
     if not said:
         return []
-    names = [name for name, _ in said]
+    names, order = [name for name, _ in said], in_order(name for name, _ in said)
     parts = [
-        f"{SHORT[name]} {score}" + (f" ({', '.join(of)})" if names.count(name) > 1 else "")
-        for (name, score), of in sorted(said.items(), key=lambda each: list(NAMES).index(each[0][0]))
+        f"{short_name(name)} {score}" + (f" ({', '.join(of)})" if names.count(name) > 1 else "")
+        for (name, score), of in sorted(said.items(), key=lambda each: order.index(each[0][0]))
     ]
     return [f"Floors on {corpus} (UAR): {', '.join(parts)}."]
 
@@ -90,12 +120,14 @@ def floor_lines(entries: Sequence[dict[str, Any]], corpus: str) -> list[str]:
 __all__ = [
     "NAMES",
     "NOTE",
-    "SHORT",
     "below_line",
     "below_mark",
     "comparison",
     "floor_lines",
     "floors_of",
+    "in_order",
+    "long_name",
     "own_floor",
     "pooled_uar",
+    "short_name",
 ]

@@ -5,10 +5,11 @@ from collections import Counter
 from typing import Any
 
 from ..floors.results import RULE
-from ..floors.words import NAMES
 from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
+from ..floors.words import in_order
+from ..floors.words import long_name
 from ..floors.words import own_floor
 from .report_data import ReportData
 from .report_data import ReportedExperiment
@@ -52,7 +53,8 @@ def floor_cells(each: ReportedExperiment, corpus: str, decision: str) -> tuple[A
 def floors_table(data: ReportData) -> Table:
     """Every floor once, with the experiments that it stands beside."""
     found: dict[tuple[str, str, str], tuple[dict[str, Any], list[ReportedExperiment]]] = {}
-    for name in NAMES:
+    of_all = (floors_of(each.entry, corpus) for each in data.experiments for corpus in each.tested)
+    for name in in_order(name for floors in of_all for name in floors):
         for each in data.experiments:
             for corpus in each.tested:
                 floor = floors_of(each.entry, corpus).get(name)
@@ -62,12 +64,13 @@ def floors_table(data: ReportData) -> Table:
     rows, plain = [], []
     for (name, corpus, _), (floor, beside) in found.items():
         folds, names = _folds(beside[0], name), ", ".join(each.name for each in beside)
+        called = long_name(name, floors_of(beside[0].entry, corpus))
         for row in score_rows(corpus, floor, floor):
             figures = [row.figures[metric] for metric in METRIC_NAMES]
             cells = [with_interval(each["pooled"], each["ci95"]) for each in figures]
-            rows.append([NAMES[name], row.tested_on, *cells, _choice(folds), names])
+            rows.append([called, row.tested_on, *cells, _choice(folds), names])
             numbers = [number for each in figures for number in (each["pooled"], *(each["ci95"] or (None, None)))]
-            plain.append([NAMES[name], corpus, row.decision, *numbers, _choice(folds), names])
+            plain.append([called, corpus, row.decision, *numbers, _choice(folds), names])
     columns = ["floor", "tested on", *METRIC_NAMES.values(), "C, or what was chosen", "beside"]
     plain_columns = ["floor", "tested_on", "decision"]
     plain_columns += [f"{metric}{part}" for metric in METRIC_NAMES for part in ("", "_low", "_high")]
@@ -91,8 +94,9 @@ def _choice(folds: list[dict[str, Any]]) -> str:
 
 
 def _note(data: ReportData) -> str:
-    note = RULE
-    folds = [fold for each in data.experiments for name in NAMES for fold in _folds(each, name)]
+    floors = [each.entry.get("floors") or {} for each in data.experiments]
+    note = max((each.get("rule", RULE) for each in floors), key=len, default=RULE)  # with what holds of one alone
+    folds = [fold for each in floors for found in each.get("folds", {}).values() for fold in found]
     if any(fold.get("rows_without") for fold in folds):
         note += " For what a row lacks, voice or words, the mean of the training rows stands."
     if any(not fold.get("converged", True) for fold in folds):

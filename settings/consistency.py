@@ -4,8 +4,10 @@ import os
 from typing import TYPE_CHECKING
 from typing import Any
 
+from ..choices import BOTH
 from ..choices import CURRICULUM_TYPES
 from ..choices import EVALUATION_MODES
+from ..choices import MODALITIES
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
@@ -20,6 +22,7 @@ OWN = (
     ("fusion_type", FUSION_TYPES, "fusion_module"),
     ("curriculum_type", CURRICULUM_TYPES, "curriculum_module"),
     ("evaluation_mode", EVALUATION_MODES, "protocol_module"),
+    ("modality", (*MODALITIES, BOTH), "modality_module"),
 )
 
 _POSITIVE: tuple[Any, dict] = (float, {"above": 0})
@@ -65,8 +68,9 @@ def check_consistent(s: "Settings") -> None:
     """
     if not s.slug:
         raise InputError(f"name is {show(s.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder.")
-    for key in ("train_dataset", "test_datasets", "seeds", "class_order"):
-        value = s.training_corpora if key == "train_dataset" else getattr(s, key)
+    for key in ("train_dataset", "test_datasets", "seeds", "class_order", "modality"):
+        listed = {"train_dataset": s.training_corpora, "modality": s.modalities}
+        value = listed[key] if key in listed else getattr(s, key)
         if value is not None and (not value or len(set(value)) < len(value)):
             raise InputError(f"{key} is {show(value)}, but must hold one entry or more, each once.")
     both = sorted(set(s.training_corpora) & set(s.test_datasets or ()))
@@ -74,12 +78,6 @@ def check_consistent(s: "Settings") -> None:
         raise InputError(f"test_datasets holds {both[0]!r}, which train_dataset holds too: test on other corpora.")
     for key, names, module in OWN:
         _check_own(s, key, names, module)
-    uses_heads = s.modality == "both" and s.fusion_type == "cross_attention"
-    if uses_heads and s.fusion_hidden_dim % s.num_attention_heads:
-        raise InputError(
-            f"num_attention_heads is {s.num_attention_heads}, but must divide fusion_hidden_dim, which is "
-            f"{s.fusion_hidden_dim}."
-        )
     if s.short_last_batch and s.use_speaker_disentanglement:
         raise InputError(
             "short_last_batch is true, and so is use_speaker_disentanglement, which fills a speaker's last batch with "
@@ -96,11 +94,12 @@ def check_consistent(s: "Settings") -> None:
 
 def _check_own(s: "Settings", key: str, names: tuple[str, ...], module: str) -> None:
     """The part of `check_consistent` about a name that a user's own file can register."""
-    name, file = getattr(s, key), getattr(s, module)
-    if file is None and name not in names:
+    given, file = getattr(s, key), getattr(s, module)
+    unknown = [name for name in (given if isinstance(given, list) else [given]) if name not in names]
+    if file is None and unknown:
         raise InputError(
-            f"{key} is {show(name)}, but must be one of {', '.join(names)}, or a name that the file given as {module} "
-            f"registers.{nearest(name, names)}"
+            f"{key} is {show(given)}, but must be one of {', '.join(names)}, or a name that the file given as "
+            f"{module} registers.{nearest(unknown[0], names)}"
         )
     if file is not None and not (file.endswith(".py") and os.path.isfile(file)):
         raise InputError(f"{module} is {show(file)}, but must be a Python file (.py) that is there.")

@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..choices import BOTH
 from ..choices import CURRICULUM_TYPES
 from ..choices import DIFFICULTY_METHODS
 from ..choices import EVALUATION_MODES
+from ..choices import MODALITIES
 from ..choices import PACINGS
 from ..choices import VALIDATION_RULES
 from ..job_folder import slug_of
@@ -73,7 +75,12 @@ class Settings:
     validation_fraction: float = _data(0.2, "Share of the speakers or rows that validates.", above=0, below=1)
     seeds: list[int] = _data([42, 123, 456], "One run for each seed and fold.", min=0, below=2**32)
 
-    modality: str = _model("both", "What the model hears or reads.", choices=("audio", "text", "both"))
+    modality: str | list[str] = _model(
+        BOTH,
+        f"What the model hears or reads: {', '.join(MODALITIES)}, {BOTH}, or a list, with names that modality_module "
+        "registers.",
+    )
+    modality_module: str | None = _model(None, "Python file with own modalities.")
     feature_normalization: str = _model(
         "standardize",
         "Bring voice features and frozen text states to mean 0 and deviation 1, by the training rows.",
@@ -201,6 +208,7 @@ class Settings:
     def __post_init__(self) -> None:
         for field in FIELDS.values():
             object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name), ""))
+        object.__setattr__(self, "modality", _shortest(self.modality))
         object.__setattr__(self, "curriculum_epochs", min(self.curriculum_epochs, self.num_epochs))
         check_consistent(self)
 
@@ -210,9 +218,26 @@ class Settings:
         return slug_of(self.name)
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names in `modality`, in the order in which a fusion sees them."""
+        if isinstance(self.modality, list):
+            return tuple(self.modality)
+        return MODALITIES if self.modality == BOTH else (self.modality,)
+
+    @property
     def training_corpora(self) -> list[str]:
         """`train_dataset` as a list."""
         return [self.train_dataset] if isinstance(self.train_dataset, str) else list(self.train_dataset)
+
+
+def _shortest(modality: str | list[str]) -> str | list[str]:
+    """`modality` as those write it who have no further one: so that the same experiment has the same identity."""
+    if not isinstance(modality, list):
+        return modality
+    names = [name for given in modality for name in (MODALITIES if given == BOTH else (given,))]
+    if sorted(names) == sorted(MODALITIES):
+        return BOTH
+    return names[0] if len(names) == 1 else names
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
@@ -240,7 +265,8 @@ def settings_identity(settings: Settings) -> dict[str, Any]:
     }
     for key, names, module in OWN:
         file = identity[module]
-        if module != "fusion_module" and (file is None or identity[key] in names):
+        chosen = identity[key] if isinstance(identity[key], list) else [identity[key]]
+        if module != "fusion_module" and (file is None or set(chosen) <= set(names)):
             del identity[module]  # EmoMM's own are never those of the file
         elif file is not None:
             identity[module] = hashlib.sha256(Path(file).read_bytes()).hexdigest()

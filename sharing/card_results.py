@@ -14,12 +14,12 @@ from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import mean_and_std
 from ..evaluation.predictions import PooledRows
 from ..evaluation.selection import scored_by
-from ..floors.words import NAMES as FLOOR_NAMES
-from ..floors.words import SHORT
 from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
+from ..floors.words import in_order
+from ..floors.words import short_name
 from ..reporting.protocol_words import known_speakers
 from ..reporting.protocol_words import own_protocol
 from ..reporting.score_words import METRIC_NAMES
@@ -203,10 +203,10 @@ def floor_rows(facts: CardFacts) -> list[list[str]]:
     """UAR of the floors in each corpus, the first row their names; [] where there are none. Of two decisions, that
     among all classes."""
     of_corpora = {corpus: floors_of(facts.entry, corpus) for corpus in facts.tested}
-    names = [name for name in FLOOR_NAMES if any(name in floors for floors in of_corpora.values())]
+    names = in_order(name for floors in of_corpora.values() for name in floors)
     if not names:
         return []
-    rows = [["tested on", *(SHORT[name] for name in names), "this experiment minus its floor"]]
+    rows = [["tested on", *(short_name(name) for name in names), "this experiment minus its floor"]]
     for corpus, floors in of_corpora.items():
         found = comparison(facts.entry, corpus)
         difference = "–" if found is None else f"{found['difference']:+.3f}"

@@ -81,9 +81,9 @@ def training_rows(facts: CardFacts) -> list[tuple[str, str]]:
         ("speaker batches", "yes" if settings.use_speaker_disentanglement else "no"),
         ("rows weighted by difficulty", "yes" if settings.use_difficulty_scaling else "no"),
     ]
-    if settings.modality == "both":
+    if len(settings.modalities) > 1:
         table.append(("fusion", settings.fusion_type))
-    if settings.modality != "audio":
+    if "text" in settings.modalities:
         frozen = "frozen" if settings.freeze_text_encoder else "fine-tuned"
         checksum = f"SHA-256 {facts.entry['text_encoder']['sha256'][:16]}…"
         table.append(("text encoder", Markdown(f"{encoder_name(facts)}, {frozen}, {checksum}")))

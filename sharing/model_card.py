@@ -17,9 +17,17 @@ from ..corpora.contamination import contamination
 from ..evaluation.learning_checks import experiment_warnings
 from ..features.text_encoders import public_name
 from ..floors.results import RULE
+from ..fusions import fusion_names
+from ..fusions import get_fusion
 from ..markup import Markdown
 from ..markup import link
 from ..markup import markdown
+from ..modalities import AUDIO
+from ..modalities import TEXT
+from ..modalities import Modality
+from ..modalities import modalities_in
+from ..modalities import names_in
+from ..modalities import words_in
 from ..reporting.score_words import ScoreRow
 from ..reporting.score_words import in_words
 from ..reporting.score_words import score_rows
@@ -47,7 +55,6 @@ from .compared import compared
 
 TEMPLATE = Path(__file__).resolve().parent / "templates" / "model_card.md"
 
-_READS = {"audio": "the voice", "text": "the words", "both": "voice and words"}
 _METRICS = {"uar": ("UAR", "recall"), "accuracy": ("Accuracy", "accuracy")}
 _METRICS |= {"f1_macro": ("F1 macro", "f1"), "f1_weighted": ("F1 weighted", "f1")}
 _OF_THIS_MACHINE = (
@@ -62,12 +69,12 @@ def model_card(facts: CardFacts) -> ModelCard:
     Whatever the template is given is shown as text, but for what is `Markdown` already: no name, note or licence of a
     recipe or corpus becomes HTML or a link.
     """
-    hears, trained_on = facts.settings.modality != "text", facts.settings.training_corpora
+    modalities, trained_on = modalities_in(facts.settings.modality), facts.settings.training_corpora
     environment = jinja2.Environment(finalize=markdown, undefined=jinja2.StrictUndefined)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         card_data=Markdown(_card_data(facts).to_yaml()),
         title=facts.hub_model_id.split("/")[-1],
-        reads=_READS[facts.settings.modality],
+        reads=words_in(modalities) if len(modalities) > 1 else f"the {modalities[0].word}",
         input=_input(facts),
         labels=facts.entry["labels"],
         warnings=[*speaker_warnings(facts), *_warnings(facts), *floor_warnings(facts)],
@@ -77,7 +84,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         results=[row for corpus in facts.tested for row in result_rows(facts, corpus)],
         score_notes=score_notes(facts),
         floors=floor_rows(facts),
-        floor_rule=RULE,
+        floor_rule=(facts.entry.get("floors") or {}).get("rule", RULE),
         chance=f"{1 / len(facts.entry['labels']):.3f}",
         seeds=count(len(facts.settings.seeds), "seed"),
         interval_note=interval_note(facts),
@@ -86,7 +93,7 @@ def model_card(facts: CardFacts) -> ModelCard:
         vad=vad_rows(facts),
         by_speaker=by_speaker(facts),
         by_gender=by_gender(facts),
-        hears=hears,
+        hears=AUDIO in modalities,
         code=Markdown(
             "\n```\n\nWith features in place of the recording:\n\n```python\n".join(
                 filter(None, [_recording_code(facts), _code(facts)])
@@ -130,15 +137,15 @@ def _pathless(value: Any) -> Any:
 
 def _card_data(facts: CardFacts) -> ModelCardData:
     specs = [facts.specs[name] for name in facts.settings.training_corpora]
-    encoder = None if facts.settings.modality == "audio" else facts.settings.text_model_name
+    encoder = facts.settings.text_model_name if _reads(facts) else None
     on_the_hub = encoder is not None and not facts.entry["text_encoder"].get("local", True)
     return ModelCardData(
         language=_languages(facts) or None,
         license=facts.license or "other",
         license_name=None if facts.license else "terms-of-the-training-data",
         library_name="transformers",
-        pipeline_tag="text-classification" if facts.settings.modality == "text" else "audio-classification",
-        tags=["emomm", "emotion-recognition", *([] if facts.settings.modality == "text" else ["speech"])],
+        pipeline_tag=_task(facts),
+        tags=["emomm", "emotion-recognition", *(["speech"] if _hears(facts) else [])],
         base_model=encoder if on_the_hub else None,
         datasets=[spec.hub_id for spec in specs if spec.hub_id is not None] or None,
         metrics=["accuracy", "recall", "f1"],
@@ -147,9 +154,14 @@ def _card_data(facts: CardFacts) -> ModelCardData:
     )
 
 
+def _task(facts: CardFacts) -> str:
+    """As `travelling` declares it."""
+    return "text-classification" if _reads(facts) and not _hears(facts) else "audio-classification"
+
+
 def _languages(facts: CardFacts) -> list[str]:
     """The language codes of the training corpora: of `voice de, words en`, only what the model reads."""
-    unread = {"audio": r"words \w+", "text": r"voice \w+"}.get(facts.settings.modality, r"$^")
+    unread = "|".join([r"$^", *([] if _reads(facts) else [r"words \w+"]), *([] if _hears(facts) else [r"voice \w+"])])
     stated = ", ".join(re.sub(unread, "", facts.corpora[name]["language"]) for name in facts.settings.training_corpora)
     return sorted(set(re.findall(r"\b[a-z]{2}\b", stated)))
 
@@ -160,7 +172,7 @@ def _eval_results(facts: CardFacts, corpus: str) -> list[EvalResult]:
     rows = score_rows(corpus, facts.entry["summary"][corpus], facts.entry["statistics"][corpus])
     return [
         EvalResult(
-            task_type="audio-classification" if facts.settings.modality != "text" else "text-classification",
+            task_type=_task(facts),
             task_name="Emotion recognition",
             dataset_type=facts.specs[corpus].hub_id or corpus,
             dataset_name=corpus,
@@ -193,7 +205,7 @@ def _metric_args(metric: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
-    if facts.settings.modality == "text":
+    if not _hears(facts):
         return []
     said = [facts.corpora[corpus] for corpus in facts.tested]
     found = [contamination(each["name"], each["extractor"], each.get("speech_encoder")) for each in said]
@@ -207,25 +219,40 @@ def _input(facts: CardFacts) -> str:
     parts = []
     if _hears_recordings(facts):
         parts.append(f"the recording of an utterance (or its voice features, frames × {facts.config['audio_dim']})")
-    elif facts.settings.modality != "text":
+    elif _hears(facts):
         parts.append(
             f"voice features of an utterance (frames × {facts.config['audio_dim']}, not the recording itself)"
         )
-    if facts.settings.modality != "audio":
+    if _reads(facts):
         parts.append("its transcript" if parts else "the transcript of an utterance")
-    return " and ".join(parts)
+    parts += [f"vectors of {modality.word} ({modality.unit} × {dim})" for modality, dim in _own(facts)]
+    return in_words(parts)
+
+
+def _hears(facts: CardFacts) -> bool:
+    return AUDIO.name in names_in(facts.settings.modality)
+
+
+def _reads(facts: CardFacts) -> bool:
+    return TEXT.name in names_in(facts.settings.modality)
+
+
+def _own(facts: CardFacts) -> list[tuple[Modality, int]]:
+    """The modalities that are the user's own, and how wide their vectors are."""
+    dims = facts.config.get("modality_dims") or {}
+    return [(each, dims[each.name]) for each in modalities_in(facts.settings.modality) if each.name in dims]
 
 
 def _hears_recordings(facts: CardFacts) -> bool:
     """Whether the model says what made its voice features, so that it takes recordings."""
-    return facts.settings.modality != "text" and facts.config.get("speech_encoder") is not None
+    return _hears(facts) and facts.config.get("speech_encoder") is not None
 
 
 def _recording_code(facts: CardFacts) -> str:
     """A recording through the pipeline; "" where the model takes none."""
     if not _hears_recordings(facts):
         return ""
-    words = "" if facts.settings.modality == "audio" else ', text="I can\'t believe you did that."'
+    words = "" if not _reads(facts) else ', text="I can\'t believe you did that."'
     name = "multimodal-emotion-recognition"
     return (
         "from transformers import pipeline\n\n"
@@ -235,20 +262,23 @@ def _recording_code(facts: CardFacts) -> str:
 
 
 def _code(facts: CardFacts) -> str:
-    modality, width = facts.settings.modality, facts.config["audio_dim"]
-    given = []
-    lines = [] if modality == "text" else ["import numpy as np"]
+    width, given = facts.config["audio_dim"], []
+    lines = ["import numpy as np"] if _hears(facts) or _own(facts) else []
     lines += ["import torch", "from transformers import AutoModel, AutoProcessor", ""]
     for name in ("model", "processor"):
         auto = f"Auto{name.capitalize()}"
         lines.append(f'{name} = {auto}.from_pretrained("{facts.hub_model_id}", trust_remote_code=True)')
     lines.append("")
-    if modality != "text":
+    if _hears(facts):
         lines.append(f"voice = np.random.randn(20, {width}).astype(np.float32)  # your features: frames × {width}")
         given.append("audio_features=voice")
-    if modality != "audio":
+    if _reads(facts):
         lines.append('words = "I can\'t believe you did that."')
         given.append("text=words")
+    for modality, dim in _own(facts):
+        made = f"np.random.randn(20, {dim}).astype(np.float32)"
+        lines.append(f"{modality.name} = {made}  # yours: {modality.unit} × {dim}")
+        given.append(f"{modality.features}={modality.name}")
     lines += [
         f"inputs = processor({', '.join(given)})",
         "with torch.no_grad():",
@@ -274,14 +304,15 @@ def _code_note(facts: CardFacts) -> Markdown:
                 "be the same."
             )
         )
-    if facts.settings.modality != "text":
+    if _hears(facts):
         extractors = in_words(sorted({facts.corpora[name]["extractor"] for name in facts.settings.training_corpora}))
         notes.append(
             f"Voice features must be made as those of the training data ({extractors}): others of the same width give "
             f"nonsense without an error. One vector of {facts.config['audio_dim']}, such as their mean, is taken too."
         )
-    if facts.settings.fusion_type == "adaptive" and facts.settings.modality == "both":
-        notes.append("Voice or words may be left out.")
+    modalities, fusion = modalities_in(facts.settings.modality), facts.settings.fusion_type
+    if len(modalities) > 1 and fusion in fusion_names() and get_fusion(fusion).handles_missing:
+        notes.append(f"{words_in(modalities, 'or').capitalize()} may be left out.")
     notes.append("Lists of utterances are padded and masked.")
     return Markdown("\n".join(markdown(note) for note in notes))
 
@@ -305,7 +336,7 @@ def _terms_note(facts: CardFacts) -> Markdown:
         "Nothing of the corpora is in this repository: no recordings, features or transcripts. What may be done with "
         "the model depends on their terms"
     )
-    if facts.settings.modality != "audio":
+    if _reads(facts):
         said += f" and on those of the text encoder, {encoder_name(facts)}"
     return Markdown(f"{said}; EmoMM's code in it is under Apache-2.0.")
 
@@ -324,7 +355,7 @@ def _limits(facts: CardFacts) -> list[str]:
     people = sum(facts.corpora[name]["speakers"] for name in settings.training_corpora)
     limits.append(
         f"It knows the words of {people} speakers. Other ways of writing and speaking are not covered."
-        if settings.modality == "text"
+        if not _hears(facts)
         else f"It has heard {people} people. Other ages, accents, voices and situations are not covered."
     )
     limits.append("Its probabilities are not calibrated; see the calibration error above.")
@@ -347,8 +378,8 @@ def _what_was_not_learned(facts: CardFacts) -> list[str]:
 def _cite_also(facts: CardFacts) -> Markdown:
     names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
     cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
-    cited += [] if facts.settings.modality == "audio" else [Markdown(f"the text encoder, {encoder_name(facts)}")]
-    if facts.settings.modality != "text":
+    cited += [] if not _reads(facts) else [Markdown(f"the text encoder, {encoder_name(facts)}")]
+    if _hears(facts):
         made = dict.fromkeys(facts.corpora[name]["extractor"] for name in facts.settings.training_corpora)
         cited.append(f"what made the voice features ({in_words(list(made))})")
     return Markdown("; ".join(markdown(each) for each in cited))

@@ -16,7 +16,7 @@ from conftest import ROOT
 DOORS = {"__init__", "__main__", "run_emomm", "app", "extract_features", "convert_emotion2vec"}
 TRAVELS = {
     "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "losses", "modalities",
-    "modeling_emomm", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
+    "modeling_emomm", "own_files", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
     "speech_features", "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
     "configuration_emotion2vec", "modeling_emotion2vec",
 }  # fmt: skip

@@ -709,9 +709,10 @@ def test_a_fusion_of_the_users_own_says_how_it_is_loaded(monkeypatch):
 # What the Trainer makes of the model
 
 
-def test_the_trainer_finds_one_label_and_no_keyword_arguments():
-    parameters = inspect.signature(EmoMMForEmotionClassification.forward).parameters
-    assert not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+def test_the_trainer_finds_one_label_and_gives_no_keyword_arguments():
+    assert EmoMMForEmotionClassification.accepts_loss_kwargs is False  # or it would divide the loss by itself
+    with pytest.raises(TypeError, match=r"this model \(both\) takes no gaze_features"):
+        model_of()(**EmoMMDataCollator()(rows_of([(1, 1)])), gaze_features=torch.zeros(1, 5))
     assert find_labels(EmoMMForEmotionClassification) == ["labels"]
     assert not can_return_loss(EmoMMForEmotionClassification)
 

@@ -54,9 +54,10 @@ def check_trackers(settings: Settings) -> None:
 
 def _wandb_run(run: "Run", job_folder: Path) -> WandB:
     settings = run.settings
-    kind = settings.fusion_type if settings.modality == "both" else None
+    modality = settings.modality if isinstance(settings.modality, str) else "+".join(settings.modality)
+    kind = settings.fusion_type if len(settings.modalities) > 1 else None
     curriculum = settings.curriculum_type if settings.use_curriculum_learning else "no curriculum"
-    tags = [settings.slug, settings.modality, kind, curriculum, settings.evaluation_mode, *settings.training_corpora]
+    tags = [settings.slug, modality, kind, curriculum, settings.evaluation_mode, *settings.training_corpora]
     tags += [f"seed-{run.seed}", run.fold.name]
     return open_wandb(
         settings.wandb_project,

@@ -20,8 +20,8 @@ from emomm.settings.settings import Settings
 )
 def test_noise_grows_with_dimensions_and_falls_with_rows(settings, rows, expected):
     given = Settings(**settings)
-    audio_dim = None if given.modality == "text" else 512
-    assert feature_noise(given, rows, audio_dim, 768) == (expected and pytest.approx(expected))
+    dims = {} if given.modality == "text" else {"audio": 512}
+    assert feature_noise(given, rows, dims, 768) == (expected and pytest.approx(expected))
 
 
 def test_defaults_are_those_of_the_docs():

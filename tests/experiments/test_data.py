@@ -45,7 +45,7 @@ def test_rows_lie_one_corpus_after_the_other():
     assert joined.utterance_ids[[3, 40]].tolist() == [one.utterance_ids[3], two.utterance_ids[0]]
     assert joined.speakers[[0, 40]].tolist() == ["one/1", "two/1"]
     np.testing.assert_array_equal(joined.vad, np.concatenate([one.vad, two.vad]))
-    np.testing.assert_array_equal(joined.audio()[40], two.audio[0])
+    np.testing.assert_array_equal(joined.vectors("audio")[40], two.audio[0])
     assert joined.transcripts() == one.transcripts + two.transcripts
     assert np.isnan(joined.own_difficulty).all() and len(joined.own_curriculum_order) == 70
     first, second = joined.tables([one, two])
@@ -100,7 +100,7 @@ def test_rows_of_classes_that_are_not_trained_on_are_left_out():
     assert joined.notes == [f"two: {40 - len(kept)} rows of classes not trained on are left out"]
     assert joined.utterance_ids[40:].tolist() == other.utterance_ids[kept].tolist()
     assert [joined.labels[i] for i in joined.label_ids[40:]] == [other.labels[other.label_ids[i]] for i in kept]
-    np.testing.assert_array_equal(joined.audio()[40], other.audio[kept[0]])
+    np.testing.assert_array_equal(joined.vectors("audio")[40], other.audio[kept[0]])
     message = refusal([corpus()], [corpus("two", ["fear", "disgust"])])
     assert message == "two: no row is left of the classes neutral, happy, sad, anger"
 
@@ -176,8 +176,8 @@ def test_words_that_are_missing():
     joined = data([corpus(missing_text=0.4)])
     gone = np.array([text == "[EMPTY]" for text in joined.transcripts()])
     assert 0 < gone.sum() < 40
-    assert joined.words(may_be_missing=False) == joined.transcripts()
-    assert [text is None for text in joined.words(may_be_missing=True)] == gone.tolist()
+    assert joined.texts(may_be_missing=False) == joined.transcripts()
+    assert [text is None for text in joined.texts(may_be_missing=True)] == gone.tolist()
 
 
 def test_voices_that_are_missing():

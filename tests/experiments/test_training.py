@@ -186,7 +186,7 @@ def test_noise_is_in_what_rows_differ_by(tmp_path):
         experiment, (run, *_) = job.plan_experiment(recipe.experiments[0], tmp_path / "job")
         rows = experiment.data.rows(run.fold.train)
         noise[projection] = experiment._model(rows).config.feature_noise["audio"]
-    frames = experiment.data.audio().take(rows)
+    frames = experiment.data.vectors("audio").take(rows)
     means = frames.pooled("mean")
     assert noise[None] == 0.5
     ratio = np.sqrt(np.mean((means.statistics().std / frames.statistics().std) ** 2))

@@ -203,13 +203,11 @@ def test_floors_are_those_of_the_runs_rows(job, name):
     """Each floor from the corpus itself, by scikit-learn alone."""
     (experiment, runs), said = job.plan[name], job.entries[name]["floors"]
     data = experiment.data
-    voice = np.stack([data.audio()[i].mean(0) for i in range(96)])
-    states = TextStateStore(job.encoder, 16, "float16", job.folder / "store").states(data.words(True))
+    voice = np.stack([data.vectors("audio")[i].mean(0) for i in range(96)])
+    states = TextStateStore(job.encoder, 16, "float16", job.folder / "store").states(data.texts(True))
     words = np.stack([s.mean(0, dtype=np.float32) if len(s := states[i]) else np.full(32, np.nan) for i in range(96)])
     features = {"voice": voice, "words": words, "both": np.concatenate([voice, words], axis=1)}
-    for kind, run_ in itertools.product(
-        floors.FEATURES[name.replace("voice", "audio").replace("words", "text")], runs
-    ):
+    for kind, run_ in itertools.product({"both": ["voice", "words", "both"]}.get(name, [name]), runs):
         parts = [data.rows(getattr(run_.fold, part)) for part in ("train", "validation", "test")]
         scaler = StandardScaler().fit(features[kind][parts[0]].astype(float))
         x, held_out, new = (np.nan_to_num(scaler.transform(features[kind][part].astype(float))) for part in parts)
@@ -544,5 +542,5 @@ def test_a_job_is_not_lost_with_its_floors(job, tmp_path, monkeypatch, caplog):
     assert "can't be kept (OSError: No space left on device)" in caplog.text
     assert "words, session-1 (InputError: not finite in float16)" in caplog.text
     entry = job.entries["words"]
-    said = floors_entry("text", entry["runs"], found[1], pooled_predictions(entry, job.folder / "small"))
+    said = floors_entry(["words"], entry["runs"], found[1], pooled_predictions(entry, job.folder / "small"))
     assert set(said["corpora"]["synthetic"]) == {"chance", "most_frequent"}

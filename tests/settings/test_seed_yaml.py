@@ -155,7 +155,6 @@ def test_half_period_of_the_cosine_is_the_same_curve(load):
         ("  audio_pooling: mean\n", ["audio_pooling"]),
         ("  freeze_audio_encoder: true\n", ["freeze_audio_encoder"]),
         ("  single_test_session: 5\n", ["single_test_session (5)", "every session"]),
-        ("  num_attention_heads: 7\n", ["num_attention_heads is 7", "512"]),
         ("  fusion_type: gatd\n", ["fusion_type", "Did you mean 'gated'?"]),
         ("  7: 3\n", ["the key 7 is no name"]),
         ("  use_curriculum_lr_schedule: 1\n", ["must be true or false"]),

@@ -164,7 +164,6 @@ def test_text_is_a_number_only_where_a_float_is_due(write):
         ({"seeds": [-1]}, ["seeds is [-1]", "a list, each entry a whole number of at least 0 and below 4294967296"]),
         ({"train_dataset": []}, ["train_dataset is []"]),
         ({"test_datasets": ["IEMO"]}, ["test_datasets holds 'IEMO'", "train_dataset"]),
-        ({"num_attention_heads": 7}, ["num_attention_heads is 7", "fusion_hidden_dim, which is 256"]),
         ({"vad_weights": [1, 2]}, ["vad_weights is [1.0, 2.0]", "three numbers"]),
         ({"vad_weights": [1, 2, 3]}, ["vad_weights is given", "euclidean_distance", "only weighted"]),
         ({"expected_vad": {"sad": [1, 2]}}, ["expected_vad of 'sad'", "three numbers"]),

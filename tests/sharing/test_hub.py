@@ -20,9 +20,9 @@ TESTS = Path(__file__).resolve().parent.parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
     "checksums.py", "compressed_audio.py", "configuration_emomm.py", "data_collator.py", "fusions.py",
-    "losses.py", "modeling_emomm.py", "pipeline_emomm.py", "processing_emomm.py", "saliency.py", "sample_scale.py",
-    "speech_encoders.py", "speech_features.py", "transcribing.py", "travelling.py", "utterances.py",
-    "voice_activity.py", "waveforms.py",
+    "losses.py", "modalities.py", "modeling_emomm.py", "own_files.py", "pipeline_emomm.py", "processing_emomm.py",
+    "saliency.py", "sample_scale.py", "speech_encoders.py", "speech_features.py", "transcribing.py", "travelling.py",
+    "utterances.py", "voice_activity.py", "waveforms.py",
 ]  # fmt: skip
 FILES = [
     "README.md", "checksums.json", "config.json", *CODE, "model-00001-of-00002.safetensors",

@@ -1,0 +1,64 @@
+"""A user's own file beside the package's: a fusion or a modality. Travels to the Hub, as such a file does."""
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def load_own_file(path: str | Path, setting: str) -> str:
+    """Runs a user's file as a module beside this one, so that `from .fusions import register_fusion` works in it here
+    and on the Hub. Returns the module's name.
+
+    Args:
+        path: of the file.
+        setting: that names it, for the message.
+
+    Raises ValueError where the file's name can't be a module's, or is one of the files that travel with a model; and
+    whatever the file raises.
+    """
+    path = Path(path)
+    if not path.stem.isidentifier() or path.stem in {
+        found.stem
+        for found in Path(__file__).parent.iterdir()
+        if found.suffix == ".py" or (found / "__init__.py").is_file()  # files, and rooms
+    }:
+        raise ValueError(f"{setting}={path.name!r} needs another name: letters, digits and _, and none of EmoMM's")
+    name = f"{__package__}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return path.stem
+
+
+def own_file(name: str) -> Path | None:
+    """The file that was run as the module `name`; None where none was."""
+    module = sys.modules.get(f"{__package__}.{name}")
+    return None if module is None else Path(module.__file__)
+
+
+def as_it_travels(source: str) -> str:
+    """The file with its imports of this package as a model's files have them: `from emomm.fusions import Fusion` as
+    `from .fusions import Fusion`, and of `from emomm import Fusion` each name from the module that it is in."""
+    lines = source.splitlines(keepends=True)
+    for node in reversed([node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]):
+        module = node.module or ""
+        if node.level or module.split(".")[0] != "emomm":
+            continue
+        indent = " " * node.col_offset
+        written = []
+        for alias in node.names:
+            home = module.partition(".")[2] or _home(alias.name)
+            renamed = f" as {alias.asname}" if alias.asname else ""
+            written.append(f"{indent}from .{home} import {alias.name}{renamed}\n")
+        lines[node.lineno - 1 : node.end_lineno] = written
+    return "".join(lines)
+
+
+def _home(name: str) -> str:
+    """The module that a name of `from emomm import name` is in."""
+    return getattr(sys.modules[__package__], "_MODULE_OF", {}).get(name, "fusions")
+
+
+__all__ = ["as_it_travels", "load_own_file", "own_file"]
