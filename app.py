@@ -5,8 +5,12 @@ from pathlib import Path
 
 if __package__:  # python -m emomm.app
     from .demo.page import main
+    from .hub_access import limit_waiting
+    from .hub_access import reach_hub
 else:
     import demo
+    from hub_access import limit_waiting
+    from hub_access import reach_hub
 
     # Python puts a script's folder first on the search path, where our modules would be importable by bare names that
     # other packages use too.
@@ -15,4 +19,5 @@ else:
     from demo.page import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    limit_waiting()
+    sys.exit(main(reach_hub=reach_hub))

@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -51,6 +52,7 @@ _CLIPPED = 0.01  # share of the samples at the largest value, from which a recor
 _BLOCK = 1 << 20  # samples read at a time
 _DOWNLOAD = 1 << 30  # bytes
 _UNLIKELY = 1e7  # seconds: a header that says more says nothing
+_SCHEME = re.compile(r"(\w[\w+.-]+)://")  # of a URL; a drive is one letter
 _TIMEOUT = 30  # seconds without a byte
 _DOWNLOAD_TIME = 300  # seconds for all of it
 
@@ -201,9 +203,14 @@ def _sound(source: Any, source_rate: int | None, longest: float) -> _Sound:
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         return _decode(_download(source), source, longest)
     if isinstance(source, (str, os.PathLike)):
+        scheme = _SCHEME.match(source) if isinstance(source, str) else None
+        if scheme is not None:
+            raise AudioError(f"{source}: a recording is fetched from http and https alone, not from {scheme[1]}")
         path = Path(source)
         if not os.path.isfile(path):  # Path.is_file raises for names that are too long
             raise AudioError(f"{path}: there is no such file")
+        if not os.path.getsize(path):
+            raise AudioError(f"{path} is empty")
         return _decode(path, str(path), longest)
     if hasattr(source, "read"):
         return _decode(source, "the recording", longest)
@@ -275,7 +282,7 @@ def _attempt(url: str) -> bytes | AudioError:
                 content += piece
             left = answer.length  # of what was announced
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return AudioError(f"{url} can't be fetched ({error})")
+        return AudioError(f"{url} can't be fetched ({' '.join(str(error).split())})")
     if len(content) > _DOWNLOAD:
         return AudioError(f"{url} is larger than {_DOWNLOAD >> 20} MB")
     if time.monotonic() >= until:
@@ -307,7 +314,9 @@ def _decode(file: Any, name: str, longest: float) -> _Sound:
             raise
         compressed = _compressed(file, start)
         if compressed is None:
-            raise AudioError(f"{name} is no audio that can be read ({str(error).strip()})") from error
+            # What libsndfile says of an MP3 that is none can't be: the file was there.
+            said = "its format is not known" if "File does not exist" in str(error) else str(error).strip()
+            raise AudioError(f"{name} is no audio that can be read ({said})") from error
     return _decompress(*compressed, name, longest)
 
 

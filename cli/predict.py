@@ -21,6 +21,9 @@ def command(argv: list[str]) -> int:
     options = _predict_parser().parse_args([with_underscores(argument) for argument in argv])
     check_model(options.model)
     recordings = [name for name in options.inputs if _is_recording(name)]
+    words = next((name for name in options.inputs if any(map(str.isspace, name)) and not os.path.lexists(name)), None)
+    if words is not None and words not in recordings:
+        raise InputError(f"there is no {words!r}. Words are given beside a recording: RECORDING --text {words!r}")
     if not recordings:
         return _predict_corpus(options)
     corpora = [name for name in options.inputs if name not in recordings]

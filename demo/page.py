@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -402,8 +404,16 @@ def options_from(
     return Options(**chosen), port
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Starts the demo and serves until it is stopped; 2 where it can't start, with the reason on stderr."""
+def _reach(names: Iterable[str | None], reach_hub: Callable[[str], None] | None) -> None:
+    for name in names:
+        if name and reach_hub is not None and not os.path.isdir(name):
+            reach_hub(name)
+
+
+def main(argv: Sequence[str] | None = None, reach_hub: Callable[[str], None] | None = None) -> int:
+    """Starts the demo and serves until it is stopped; 2 where it can't start, with the reason on stderr.
+
+    `reach_hub` is called with the name of what is about to be taken from the Hub."""
     logging.basicConfig(format="%(message)s")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -411,6 +421,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import gradio  # noqa: F401 rather than when all models are loaded
 
         options, port = options_from(argv, Path(__file__).resolve().parent.parent, os.environ)
+        _reach(vars(options).values(), reach_hub)
         models = load(options)
     except ModuleNotFoundError as error:
         print(f"error: {error}: pip install gradio", file=sys.stderr)
@@ -419,7 +430,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}", file=sys.stderr)
         return 2
     if models.modality != "text":
+        made_by = models.main.processor.speech_features
         try:  # now rather than at the first question
+            _reach([None if made_by is None or options.speech_encoder else made_by.encoder], reach_hub)
             models.main.processor.load_speech_encoder(options.speech_encoder, models.main.device)
         except (ValueError, OSError) as error:
             logger.warning("recordings can't be read: %s", error)
@@ -432,15 +445,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 __all__ = [
-    "KEPT",
-    "LONGEST",
-    "LONGEST_TEXT",
-    "Answer",
-    "Models",
-    "Options",
-    "build",
-    "launch_options",
-    "load",
-    "main",
+    "KEPT", "LONGEST", "LONGEST_TEXT", "Answer", "Models", "Options", "build", "launch_options", "load", "main",
     "recognise",
-]
+]  # fmt: skip

@@ -19,6 +19,7 @@ from .page import Options
 
 CODE = (
     "app.py",
+    "hub_access.py",
     "demo/__init__.py",
     "demo/page.py",
     "demo/markup.py",

@@ -259,6 +259,8 @@ def test_clipping_is_said():
         ({}, {}, "needs array, raw, bytes or path; it has -"),
         ({"samples": [0.1]}, {}, "it has samples"),
         ("nowhere.wav", {}, "nowhere.wav: there is no such file"),
+        ("ftp://127.0.0.1/a.wav", {}, "^ftp://127.0.0.1/a.wav: .* http and https alone, not from ftp$"),
+        ("s3://bucket/a.wav", {}, "not from s3$"),
         (b"", {}, "is no audio that can be read"),
         (b"RIFF", {}, "is no audio that can be read"),
         (encoded(np.zeros((0, 1))), {}, "holds no samples"),
@@ -273,11 +275,13 @@ def test_refused(source, kwargs, message):
 def test_files_that_are_none(tmp_path):
     (tmp_path / "text.wav").write_text("no audio at all\n" * 100)
     (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.mp3").write_text("no audio at all\n" * 100)
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "raw.raw").write_bytes(bytes(4000))
     for name, message in (
         ("text.wav", "no audio"),
-        ("empty.wav", "no audio"),
+        ("text.mp3", r"no audio that can be read \(its format is not known\)"),
+        ("empty.wav", "is empty"),
         ("folder.wav", "no such file"),
         ("raw.raw", "no audio"),
     ):

@@ -158,6 +158,7 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
         ),
         (["predict", "model"], ["CORPUS", "emomm predict --help"]),
         (["predict", "m", "c", "--output", "o", "--batch_size", "0"], ["batch_size", "'0'", "at least 1"]),
+        (["predict", "a/b", "I hate you"], ["there is no 'I hate you'", "RECORDING --text 'I hate you'"]),
         (["recipes", "x"], ["unrecognized arguments: x"]),
     ],
 )
@@ -315,7 +316,6 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
         ["run", "quickstart", "--num_epoch", "2"],
         ["run", "quickstart", "--bf16", "perhaps"],
         ["run", "quickstart", "--optim", "adamm"],
-        ["run", "quickstart", "--corpus", "emodb_emobank=nosuch"],
         ["report", "nosuch"],
         ["report", str(tmp_path), "nosuch"],
         ["push", "nosuch", "--experiment", "both", "--hub_model_id", "a/b"],
@@ -325,6 +325,7 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
         ["predict", "./no/such", "a.wav"],
         ["predict", "a.wav", "a.wav"],
         ["live", "runs/j/both/seed-1/session-1/model", "a.wav"],
+        ["run", "quickstart", "--corpus", "emodb_emobank=nosuch"],
     ]
     code = (
         "import sys; sys.argv = ['run_emomm.py', 'quickstart', '--dropout', '2']\n"

@@ -1,6 +1,7 @@
 """The demo: its numbers against the model's, its HTML, and the page in a browser."""
 
 import importlib.util
+import os
 import shutil
 import time
 
@@ -286,6 +287,36 @@ def test_a_demo_that_cannot_start_says_why(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("EMOMM_MODEL", raising=False)
     assert demo.main(["--model", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@needs_gradio
+def test_the_hub_is_asked_before_anything_is_taken_from_it(monkeypatch, capsys, voice):
+    """And not for folders. `app.py` gives what asks it with a time limit."""
+    asked_for = []
+
+    def load(options):
+        assert asked_for == ["me/both", "me/asr"]
+        raise OSError("not there")
+
+    monkeypatch.setattr(demo, "load", load)
+    assert demo.main(["--model", "me/both", "--voice_model", voice, "--transcribe", "me/asr"], asked_for.append) == 2
+    assert "not there" in capsys.readouterr().err
+
+
+@needs_gradio
+def test_a_speech_encoder_that_a_model_names_is_asked_for_too(monkeypatch, capsys, voice, speech):
+    asked_for = []
+
+    class Page:
+        def launch(self, **options):
+            raise OSError("enough")
+
+    monkeypatch.setattr(demo, "build", lambda models: Page())
+    assert demo.main(["--model", voice], asked_for.append) == 2
+    assert asked_for == [os.path.basename(speech)] and "enough" in capsys.readouterr().err
+    asked_for.clear()
+    assert demo.main(["--model", voice, "--speech_encoder", speech], asked_for.append) == 2
+    assert asked_for == []
 
 
 # ---- HTML -----------------------------------------------------------------------------------------------------------

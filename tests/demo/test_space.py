@@ -4,6 +4,7 @@ import configparser
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,28 @@ def test_what_breaks_off_leaves_nothing(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="No space left"):
             write_space(tmp_path / folder, "me/other")
     assert everything(tmp_path) == before
+
+
+def test_a_demo_never_waits_for_a_silent_hub(tmp_path):
+    """A Space's folder holds what asks the Hub with a time limit, and its app.py does so before anything is loaded."""
+    folder = write_space(tmp_path / "space", "nobody/nothing")
+    (tmp_path / "stand_ins").mkdir()  # for what takes seconds to import
+    (tmp_path / "stand_ins" / "gradio.py").touch()
+    (tmp_path / "stand_ins" / "transformers.py").write_text(
+        "from huggingface_hub import constants\n"
+        "def pipeline(*_, **__): raise OSError(f'loaded, and offline is {constants.HF_HUB_OFFLINE}')"
+    )
+    code = (
+        "import runpy, sys; sys.path.insert(0, '.'); import hub_access; hub_access.SECONDS = 0.5\n"
+        "runpy.run_path('app.py', run_name='__main__')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hub = {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(tmp_path / "stand_ins")}
+        ran = [sys.executable, "-c", code]
+        done = subprocess.run(ran, cwd=folder, env={**os.environ, **hub}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert f"{url} can't be reached (" in done.stderr and "loaded, and offline is True" in done.stderr
 
 
 def test_it_runs_without_the_package(tmp_path):
