@@ -13,8 +13,20 @@ from dataclasses import dataclass
 from dataclasses import field
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+import certifi
+
+
+def one_certificate(folder: Path) -> Path:
+    """A file for `SSL_CERT_FILE`. Each new client reads the certificates, for plain HTTP too: all take 40 ms."""
+    first = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----")
+    path = folder / "certificate.pem"
+    path.write_text("".join(first[:2]) + "\n", encoding="utf-8")
+    return path
+
 
 FAULTS = ("status", "silence", "cut", "cut after")
 _ID = r"(?P<repo>[\w.-]+/[\w.-]+)"
@@ -54,6 +66,7 @@ class LocalHub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.large: dict[str, bytes] = {}
         self.log: list[tuple[str, str]] = []
+        self.paths: list[str] = []  # of the requests in `log`, since a control
         self.bodies: list[bytes] = []
         self.fail_at: dict[int, str] = {}
         self.broken: dict[str, str] = {}
@@ -121,10 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             with hub.lock:
                 hub.log.clear()
+                hub.paths.clear()
                 hub.fail_at = {int(number): fault for number, fault in asked.items()}
             return self._answer({})
-        if path == "/count":
-            return self._answer(len(hub.log))
+        if path == "/paths":
+            return self._answer(hub.paths)
         found = next(
             (
                 (name, match)
@@ -139,6 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         with hub.lock:
             fault = hub.fail_at.get(len(hub.log)) or hub.broken.get(name)
             hub.log.append((self.command, name))
+            hub.paths.append(path)
             hub.bodies.append(body)
         if fault == "status":
             return self._answer({"error": "come back later"}, 503)

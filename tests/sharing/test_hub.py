@@ -81,6 +81,8 @@ def test_a_stranger_gets_the_same_logits(pushed):
 def test_loading_with_faults_gives_the_model_or_an_error(pushed):
     _, pulled, _, _ = pushed
     assert len(pulled["faulted"]) == pulled["requests"] > 10
+    files = {path.rpartition("/")[2] for path in pulled["files"]}
+    assert files >= {name for name in FILES if name.endswith(".safetensors")} | {"config.json", "checksums.py"}
     assert all(isinstance(outcome, str) or outcome <= 1e-6 for outcome in pulled["faulted"])
     assert any(isinstance(outcome, str) for outcome in pulled["faulted"])
     assert pulled["damaged"].startswith(
