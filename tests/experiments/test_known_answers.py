@@ -28,7 +28,7 @@ def scores(tmp_path_factory) -> dict[str, dict]:
             corpora[f"{kind}_{part}"] = {"generator": {**generator, **SIZE, "rows": rows, "seed": seed}}
         shared = {"train_dataset": f"{kind}_train", "test_datasets": [f"{kind}_test"]}
         if kind == "interaction":
-            shared["num_epochs"] = 14
+            shared["num_epochs"] = 11
         experiments += [{"name": f"{kind} {fusion}", "fusion_type": fusion, **shared} for fusion in FUSIONS]
         experiments += [
             {"name": f"{kind} {modality}", "modality": modality, **shared} for modality in ("audio", "text")
@@ -44,11 +44,12 @@ def scores(tmp_path_factory) -> dict[str, dict]:
         "hidden_dim": 64,
         "dropout": 0.2,
         "num_epochs": 6,
-        "batch_size": 64,
-        "learning_rate": 2e-3,
+        "batch_size": 128,
+        "learning_rate": 3e-3,
         "use_curriculum_learning": False,
         "use_difficulty_scaling": False,
         "use_speaker_disentanglement": False,
+        "floors": False,
         "store_dir": str(folder / "store"),
         "output_dir": str(folder / "runs"),
         "experiments": experiments,

@@ -11,6 +11,8 @@ from types import ModuleType
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from offline_wandb import read_runs
@@ -20,12 +22,14 @@ from small_jobs import start
 from small_jobs import write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from emomm.corpora.builtin import BUILTIN
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.evaluation.metrics import SCALARS
 from emomm.experiments.job import run as run_job
 from emomm.interruption import Interrupted
 from emomm.interruption import interruptible
+from emomm.job_folder import RunFolder
 from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
 from emomm.tracking import tracker as tracking
@@ -115,7 +119,8 @@ SETTINGS = Settings(name="Both, frozen", report_to=["wandb", "tensorboard"], wan
 
 
 def planned(folder, settings=SETTINGS):
-    return SimpleNamespace(settings=settings, folder=folder / "run", seed=7, fold=SimpleNamespace(name="session-2"))
+    place, fold = folder / "run", SimpleNamespace(name="session-2")
+    return SimpleNamespace(settings=settings, folder=place, files=RunFolder(place), seed=7, fold=fold)
 
 
 def trackers(tracker):
@@ -229,25 +234,29 @@ def test_other_processes_report_nothing(wandb, tmp_path, monkeypatch):
 EPOCHS = 3
 CORPUS = "emodb_emobank"
 EXPERIMENTS = {"voice": "audio", "words": "text", "both": "both"}
-FOLDS = [f"session-{number}" for number in range(1, 6)]
+FOLDS = ["session-2", "session-4"]
 FIGURES = ["curriculum/pool", f"test/{CORPUS}/confusion_matrix", f"test/{CORPUS}/difficulty"]
 
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory):
-    """The quickstart's job with few epochs: its folder, its W&B runs, and what was said."""
+    """The quickstart's job with few epochs and sessions: its settings, its folder, its W&B runs, and what was said."""
     folder = tmp_path_factory.mktemp("tracking")
-    given = {"num_epochs": str(EPOCHS), "curriculum_epochs": "2", "report_to": "wandb,tensorboard"}
+    table = pq.read_table(f"{BUILTIN[CORPUS].path}/train.parquet")
+    few = table.filter(pc.is_in(table["session"], pa.array(name.removeprefix("session-") for name in FOLDS)))
+    pq.write_table(few, folder / "few.parquet")
+    given = {"corpus": json.dumps({CORPUS: str(folder / "few.parquet")}), "validation": "random"}
+    given |= {"num_epochs": str(EPOCHS), "curriculum_epochs": "2", "report_to": "wandb,tensorboard"}
     given |= {"wandb_project": "tests", "output_dir": str(folder / "runs"), "store_dir": str(folder / "store")}
     with own_wandb(folder) as patch, warnings_of(patch) as messages:
         outcome = run_job(load_recipe("quickstart", given))
     assert not outcome.failed
-    return SimpleNamespace(folder=folder / "runs", runs=read_runs(folder / "runs"), messages=messages)
+    return SimpleNamespace(folder=folder / "runs", runs=read_runs(folder / "runs"), messages=messages, given=given)
 
 
 @pytest.fixture(scope="module")
 def runs(quickstart):
-    """The 15 W&B runs, each with the folder of its run."""
+    """The six W&B runs, each with the folder of its run."""
     found = [run for run in quickstart.runs if run.job_type != "summary"]
     return [(run, quickstart.folder / run.group / "seed-42" / run.config["fold"]) for run in found]
 
@@ -261,8 +270,8 @@ def accumulator(place):
     return events.Reload()
 
 
-def test_fifteen_runs_in_three_groups_and_a_summary(quickstart, runs):
-    assert len(quickstart.runs) == 16 == len({run.id for run in quickstart.runs})
+def test_six_runs_in_three_groups_and_a_summary(quickstart, runs):
+    assert len(quickstart.runs) == 7 == len({run.id for run in quickstart.runs})
     assert sorted((run.group, run.config["fold"]) for run, _ in runs) == sorted(
         (name, fold) for name in EXPERIMENTS for fold in FOLDS
     )
@@ -376,7 +385,7 @@ def test_figures(runs):
             (event,) = events.Images(name)
             assert (event.height, event.width) == image.shape[:2]
             assert event.step == run.curve(f"{name}/path").popitem()[0] == read_json(place / "metrics.json")["steps"]
-    assert len(seen) >= 30  # each is of its own run; the pools of a fold are alike in the three experiments
+    assert len(seen) >= 12  # each is of its own run; the pools of a fold are alike in the three experiments
 
 
 def test_tensorboard_has_the_same_scalars(runs):
@@ -428,12 +437,12 @@ def told_files(folder):
 
 
 def test_nothing_of_this_machine_and_no_row_is_told(quickstart):
-    table = pq.read_table(quickstart.folder / "both" / "seed-42" / "session-1" / "predictions.parquet")
+    table = pq.read_table(quickstart.folder / "both" / "seed-42" / FOLDS[0] / "predictions.parquet")
     hidden = [str(quickstart.folder), str(Path.home()), str(Path.cwd()), sys.executable, HUB_TOKEN]
     hidden += ["--output_dir", table["utterance_id"][0].as_py()]
     hidden += [sys.argv[0]] if os.sep in sys.argv[0] else []  # a worker of xdist has none
     files = told_files(quickstart.folder)
-    assert len(files) > 16 + 15
+    assert len(files) > 7 + 6
     for path in files:
         content = path.read_bytes()
         assert not [text for text in hidden if text.encode() in content], path
@@ -457,11 +466,9 @@ def test_settings_are_told_without_places(tmp_path):
 
 
 def test_a_finished_job_has_one_summary_still(quickstart):
-    given = {"num_epochs": str(EPOCHS), "curriculum_epochs": "2", "report_to": "wandb,tensorboard"}
-    given |= {"wandb_project": "tests", "output_dir": str(quickstart.folder)}
     before = len(quickstart.runs)
     with own_wandb(quickstart.folder.parent):
-        run_job(load_recipe("quickstart", given))
+        run_job(load_recipe("quickstart", quickstart.given))
     found = read_runs(quickstart.folder)
     assert len(found) == before + 1 and len({run.id for run in found}) == before
 
