@@ -52,7 +52,7 @@ def main_process_first(state: PartialState, lock: Path) -> Iterator[None]:
         turn.release(force=True)
 
 
-class Together:
+class Group:
     """The processes of a launch.
 
     Args:
@@ -110,4 +110,4 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
         return None, str(error)
 
 
-__all__ = ["Together", "main_process_first", "process_state"]
+__all__ = ["Group", "main_process_first", "process_state"]

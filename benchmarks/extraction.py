@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 from emomm.corpora.builtin import BUILTIN  # noqa: E402
-from emomm.corpora.builtin import CorpusSpec  # noqa: E402
 from emomm.corpora.loading import load_corpus  # noqa: E402
+from emomm.corpora.spec import CorpusSpec  # noqa: E402
 
 PAIRS = (("03", "08"), ("09", "10"), ("11", "13"), ("12", "14"), ("15", "16"))
 SESSIONS = {speaker: str(number) for number, pair in enumerate(PAIRS, start=1) for speaker in pair}

@@ -9,7 +9,7 @@ from ..errors import InputError
 from .spec import DEFAULT_COLUMNS as DEFAULT_COLUMNS
 from .spec import DEFAULT_LABELS
 from .spec import SHORT_NAMES
-from .spec import CorpusSpec as CorpusSpec
+from .spec import CorpusSpec
 from .synthetic import nearest
 
 SAMPLE_DATA = Path(__file__).resolve().parent.parent / "sample_data"

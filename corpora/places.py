@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .builtin import CorpusSpec
 from .extraction_state import FAILED
 from .extraction_state import JOB
 from .folders import passed_over
 from .folders import walked
+from .spec import CorpusSpec
 
 KINDS = (".parquet", ".arrow", ".jsonl", ".csv", ".tsv")
 """Endings of data files, in the order in which a folder is searched for them."""

@@ -20,7 +20,6 @@ from ..modalities import own_modalities
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .builtin import DEFAULT_COLUMNS
-from .builtin import CorpusSpec
 from .extraction_state import refuse_unfinished
 from .names import same_column
 from .names import spelled
@@ -31,6 +30,7 @@ from .places import is_saved
 from .places import read_json
 from .places import saved_folder
 from .places import triple_prefix
+from .spec import CorpusSpec
 from .synthetic import Generator
 from .synthetic import generate
 from .tables import DataFile

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from ..errors import InputError
 from ..features.sequences import Sequences
-from .builtin import CorpusSpec
 from .places import TRIPLE
 from .places import triple_files
+from .spec import CorpusSpec
 
 # Utterances of IEMOCAP's five sessions in the public emotion2vec features, in this order.
 IEMOCAP_SESSION_SIZES = (1085, 1023, 1151, 1031, 1241)

@@ -152,9 +152,9 @@ def _swap_speakers(results: list[dict[str, Any]], differences: list[np.ndarray],
     """Sets p and interval where there are six speakers or more; pairs with as many speakers share their swaps."""
     for speakers in {len(each) for each in differences if len(each) >= significance.SPEAKERS_FOR_SWAPS}:
         chosen = [i for i, each in enumerate(differences) if len(each) == speakers]
-        together = np.concatenate([differences[i] for i in chosen], axis=1)
-        bounds = significance.swap_interval(together, np.concatenate([shares[i] for i in chosen], axis=1))
-        figures = np.stack([significance.swap_test(together), *bounds], axis=-1).reshape(-1, len(TESTED), 3)
+        joined = np.concatenate([differences[i] for i in chosen], axis=1)
+        bounds = significance.swap_interval(joined, np.concatenate([shares[i] for i in chosen], axis=1))
+        figures = np.stack([significance.swap_test(joined), *bounds], axis=-1).reshape(-1, len(TESTED), 3)
         for i, of_pair in zip(chosen, figures.tolist(), strict=True):
             for metric, (p, low, high) in zip(TESTED, of_pair, strict=True):
                 results[i][metric] |= {"p": p, "ci95": [low, high], "test": "swapped speakers"}

@@ -150,7 +150,9 @@ def plan_folds(
 def speakers_in_both(first: Sequence[Part], second: Sequence[Part], tables: Sequence[Table]) -> list[str]:
     """The speakers that have rows in both sets of parts, sorted: [] is what training and test must give."""
     by_name = {table.name: table for table in tables}
-    sides = [{str(s) for part in side for s in by_name[part.corpus].speakers[part.rows]} for side in (first, second)]
+    sides = [
+        {str(name) for part in side for name in by_name[part.corpus].speakers[part.rows]} for side in (first, second)
+    ]
     return sorted(sides[0] & sides[1])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..corpora.loading import UNKNOWN
-from ..corpora.loading import Corpus
+from ..corpora.columns import UNKNOWN
+from ..corpora.corpus import Corpus
 from ..corpora.names import look_alikes
 from ..curriculum.curricula import CURRICULA
 from ..curriculum.difficulty import fill_unrated

@@ -18,7 +18,7 @@ from filelock import FileLock
 from filelock import Timeout
 
 from ..corpora.builtin import resolve_specs
-from ..corpora.loading import Corpus
+from ..corpora.corpus import Corpus
 from ..corpora.loading import load_corpus
 from ..corpora.places import NotThere
 from ..errors import InputError

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from ..choices import EVALUATION_MODES
 from ..corpora.builtin import BUILTIN
-from ..corpora.builtin import CorpusSpec
-from ..corpora.loading import Corpus
+from ..corpora.corpus import Corpus
 from ..corpora.places import NotThere
+from ..corpora.spec import CorpusSpec
 from ..errors import InputError
 from ..settings.settings import Settings
 

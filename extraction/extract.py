@@ -17,7 +17,7 @@ from ..hub_access import reach_hub
 from ..interruption import Interrupted
 from ..interruption import heed
 from ..interruption import held
-from ..processes import Together
+from ..processes import Group
 from ..processes import process_state
 from ..speech_encoders import SpeechEncoder
 from ..waveforms import SAMPLING_RATE
@@ -86,18 +86,18 @@ def extract(job: Extraction) -> Outcome:
     Raises:
         InputError: wrong input, an encoder that can't be loaded, an output folder of another job, no space left.
     """
-    together = Together(process_state())
-    recordings = together.each_does(lambda: read_input(job.input, job.split))
-    encoder = together.each_does(lambda: _encoder(job))
-    folder = ShardFolder(Path(job.output).expanduser(), together.process)
+    group = Group(process_state())
+    recordings = group.each_does(lambda: read_input(job.input, job.split))
+    encoder = group.each_does(lambda: _encoder(job))
+    folder = ShardFolder(Path(job.output).expanduser(), group.process)
     try:
-        done = together.first_does(lambda: folder.prepare(encoder.features, recordings, job.overwrite))
-        together.each_does(lambda: None if together.is_first else folder.lock())
+        done = group.first_does(lambda: folder.prepare(encoder.features, recordings, job.overwrite))
+        group.each_does(lambda: None if group.is_first else folder.lock())
         started = time.monotonic()
-        batches = _batches(job, together, encoder, recordings, done)
-        share = _extract(job, together, encoder, recordings, folder, batches)
-        shares = together.gather(share)
-        outcome = together.first_does(lambda: _finish(shares, encoder, recordings, folder, started))
+        batches = _batches(job, group, encoder, recordings, done)
+        share = _extract(job, group, encoder, recordings, folder, batches)
+        shares = group.gather(share)
+        outcome = group.first_does(lambda: _finish(shares, encoder, recordings, folder, started))
     finally:
         folder.unlock()
     return outcome
@@ -133,31 +133,31 @@ class _Batch:
 
 
 def _batches(
-    job: Extraction, together: Together, encoder: SpeechEncoder, recordings: Recordings, done: set[str]
+    job: Extraction, group: Group, encoder: SpeechEncoder, recordings: Recordings, done: set[str]
 ) -> list[_Batch]:
     """The batches that are this process': of neighbours in length, those of all processes dealt in turn."""
     ids, count = recordings.ids, len(recordings)
-    if together.is_first:
+    if group.is_first:
         logger.info("%d recordings%s", count, f", {len(done)} done before" if done else "")
         for note in recordings.notes:
             logger.info("%s", note)
     if done.issuperset(ids):
         return []
-    mine = range(together.process, count, together.processes)
-    parts = together.gather(all_seconds(recordings, mine, job.num_workers))
+    mine = range(group.process, count, group.processes)
+    parts = group.gather(all_seconds(recordings, mine, job.num_workers))
     samples = [0] * count
     for process, part in enumerate(parts):
-        samples[process :: together.processes] = [round(seconds * SAMPLING_RATE) for seconds in part]
+        samples[process :: group.processes] = [round(seconds * SAMPLING_RATE) for seconds in part]
     batches = [
         _Batch(rows, [row for row in rows if ids[row] not in done])
         for rows in encoder.batches(samples, job.batch_seconds)
     ]
-    return [batch for batch in batches if batch.todo][together.process :: together.processes]
+    return [batch for batch in batches if batch.todo][group.process :: group.processes]
 
 
 def _extract(
     job: Extraction,
-    together: Together,
+    group: Group,
     encoder: SpeechEncoder,
     recordings: Recordings,
     folder: ShardFolder,
@@ -171,7 +171,7 @@ def _extract(
     share, shard = _Share(), _Shard(folder, recordings)
     started = saved = waiting = time.monotonic()
     total = sum(len(batch.todo) for batch in batches)
-    quiet = None if together.is_first else True
+    quiet = None if group.is_first else True
     try:
         reading = decoded(recordings, [batch.todo for batch in batches], job.num_workers)
         bar = tqdm(total=total, desc="extracting", unit="recording", disable=quiet, smoothing=0)

@@ -22,10 +22,10 @@ from ..checksums import ChangedFiles
 from ..checksums import refuse_changed_model
 from ..checksums import refuse_changed_processor
 from ..configuration_emomm import EmoMMConfig
-from ..corpora.builtin import CorpusSpec
 from ..corpora.builtin import resolve_specs
-from ..corpora.loading import Corpus
+from ..corpora.corpus import Corpus
 from ..corpora.loading import load_corpus
+from ..corpora.spec import CorpusSpec
 from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
 from ..evaluation.predictions import Predictions

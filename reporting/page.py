@@ -197,8 +197,8 @@ def _results(data: ReportData, artist: _Artist) -> Section:
         found = {each.name: each.tested[corpus].statistics for each in data.experiments if corpus in each.tested}
         having = {name: statistics["uar"] for name, statistics in found.items()}
         if len(having) > 1:
-            values, bounds = [s["pooled"] for s in having.values()], [s["ci95"] for s in having.values()]
-            among = ", decided among all classes" if any(s["decisions"] for s in found.values()) else ""
+            values, bounds = [uar["pooled"] for uar in having.values()], [uar["ci95"] for uar in having.values()]
+            among = ", decided among all classes" if any(said["decisions"] for said in found.values()) else ""
             floors = [own_floor(each.entry, corpus) for each in data.experiments if corpus in each.tested]
             alt = "; ".join(
                 f"{name} {value:.3f}" + ("" if floor is None else f" (floor {floor:.3f})")

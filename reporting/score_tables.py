@@ -88,9 +88,9 @@ def _result_row(
     found, mark = tested.statistics, letters(data)[each.name]
     runs = [run for run in each.runs if tested.corpus in run["test"]]
     folds = len({run["fold"] for run in runs})
-    over = f"{found['seeds']} × {folds}"
+    averaged = f"{found['seeds']} × {folds}"
     if len(runs) < found["seeds"] * folds:
-        over = f"{len(runs)} of {over}"
+        averaged = f"{len(runs)} of {averaged}"
     cells, numbers = [], []
     for metric in METRIC_NAMES:
         score, better = row.figures[metric], ""
@@ -106,7 +106,7 @@ def _result_row(
     name = f"{mark}  {each.name}{' !' if warnings else ''}"
     floor, plain_floor = floor_cells(each, tested.corpus, row.decision)
     cells.insert(1, floor)
-    shown_row = [name, row.tested_on, found["rows"], over, *cells, spread, *errors]
+    shown_row = [name, row.tested_on, found["rows"], averaged, *cells, spread, *errors]
     classes = row.figures["classes"] if row.decision else tested.rows.labels
     head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
     head += [found["rows"], found["speakers"], found["seeds"]]

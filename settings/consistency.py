@@ -60,41 +60,44 @@ SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
 _WITH_WARMUP = ("cosine", "linear")
 
 
-def check_consistent(s: "Settings") -> None:
+def check_consistent(settings: "Settings") -> None:
     """What single fields can't show: whether they go together.
 
     Raises:
         InputError: naming the fields, their values and what would go together.
     """
-    if not s.slug:
-        raise InputError(f"name is {show(s.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder.")
+    if not settings.slug:
+        raise InputError(
+            f"name is {show(settings.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder."
+        )
     for key in ("train_dataset", "test_datasets", "seeds", "class_order", "modality"):
-        listed = {"train_dataset": s.training_corpora, "modality": s.modalities}
-        value = listed[key] if key in listed else getattr(s, key)
+        listed = {"train_dataset": settings.training_corpora, "modality": settings.modalities}
+        value = listed[key] if key in listed else getattr(settings, key)
         if value is not None and (not value or len(set(value)) < len(value)):
             raise InputError(f"{key} is {show(value)}, but must hold one entry or more, each once.")
-    both = sorted(set(s.training_corpora) & set(s.test_datasets or ()))
+    both = sorted(set(settings.training_corpora) & set(settings.test_datasets or ()))
     if both:
         raise InputError(f"test_datasets holds {both[0]!r}, which train_dataset holds too: test on other corpora.")
     for key, names, module in OWN:
-        _check_own(s, key, names, module)
-    if s.short_last_batch and s.use_speaker_disentanglement:
+        _check_own(settings, key, names, module)
+    if settings.short_last_batch and settings.use_speaker_disentanglement:
         raise InputError(
             "short_last_batch is true, and so is use_speaker_disentanglement, which fills a speaker's last batch with "
             "rows of the same speaker: set one of them to false."
         )
-    if s.feature_noise and s.feature_normalization == "none":
+    if settings.feature_noise and settings.feature_normalization == "none":
         raise InputError(
-            f"feature_noise is {s.feature_noise:g} and feature_normalization none, but the noise is in standard "
-            "deviations of the training rows: set feature_normalization to standardize, or feature_noise to null."
+            f"feature_noise is {settings.feature_noise:g} and feature_normalization none, but the noise is in "
+            "standard deviations of the training rows: set feature_normalization to standardize, or feature_noise to "
+            "null."
         )
-    _check_curriculum(s)
-    _check_scheduler(s)
+    _check_curriculum(settings)
+    _check_scheduler(settings)
 
 
-def _check_own(s: "Settings", key: str, names: tuple[str, ...], module: str) -> None:
+def _check_own(settings: "Settings", key: str, names: tuple[str, ...], module: str) -> None:
     """The part of `check_consistent` about a name that a user's own file can register."""
-    given, file = getattr(s, key), getattr(s, module)
+    given, file = getattr(settings, key), getattr(settings, module)
     unknown = [name for name in (given if isinstance(given, list) else [given]) if name not in names]
     if file is None and unknown:
         raise InputError(
@@ -105,22 +108,25 @@ def _check_own(s: "Settings", key: str, names: tuple[str, ...], module: str) -> 
         raise InputError(f"{module} is {show(file)}, but must be a Python file (.py) that is there.")
 
 
-def _check_curriculum(s: "Settings") -> None:
+def _check_curriculum(settings: "Settings") -> None:
     """The part of `check_consistent` about difficulty and curriculum."""
-    if s.vad_weights is not None and (len(s.vad_weights) != 3 or not any(s.vad_weights)):
-        raise InputError(f"vad_weights is {show(s.vad_weights)}, but must be three numbers, not all 0: V, A and D.")
-    if s.vad_weights is not None and s.difficulty_method != "weighted":
+    if settings.vad_weights is not None and (len(settings.vad_weights) != 3 or not any(settings.vad_weights)):
         raise InputError(
-            f"vad_weights is given, but difficulty_method is {show(s.difficulty_method)}: only weighted uses them."
+            f"vad_weights is {show(settings.vad_weights)}, but must be three numbers, not all 0: V, A and D."
         )
-    for name, prototype in s.expected_vad.items() if isinstance(s.expected_vad, dict) else ():
+    if settings.vad_weights is not None and settings.difficulty_method != "weighted":
+        raise InputError(
+            f"vad_weights is given, but difficulty_method is {show(settings.difficulty_method)}: only "
+            "weighted uses them."
+        )
+    for name, prototype in settings.expected_vad.items() if isinstance(settings.expected_vad, dict) else ():
         if len(prototype) != 3:
             raise InputError(
                 f"expected_vad of {name!r} is {show(prototype)}, but must be three numbers: V, A and D, each 1 to 5."
             )
 
 
-def check_places(s: "Settings") -> None:
+def check_places(settings: "Settings") -> None:
     """Where the corpora that the settings name have a path on this machine, whether anything lies there.
 
     For commands, before the seconds that loading libraries takes; what lies there is looked at when it is read.
@@ -128,8 +134,8 @@ def check_places(s: "Settings") -> None:
     Raises:
         InputError: naming the corpus and its path.
     """
-    for name in (*s.training_corpora, *(s.test_datasets or ())):
-        path = s.corpus.get(name) or s.corpora.get(name, {}).get("path")
+    for name in (*settings.training_corpora, *(settings.test_datasets or ())):
+        path = settings.corpus.get(name) or settings.corpora.get(name, {}).get("path")
         if isinstance(path, str) and not (os.path.exists(path) or _begins_a_name(path)):
             raise InputError(f"corpus {name}: there is no {path}; give a folder, a file, or an emotion2vec prefix")
 
@@ -143,47 +149,52 @@ def _begins_a_name(path: str) -> bool:
         return False
 
 
-def curriculum_notes(s: "Settings") -> list[str]:
+def curriculum_notes(settings: "Settings") -> list[str]:
     """What `curriculum_epochs` means to an experiment without a curriculum, where that is not plain."""
     notes = []
-    has_one = s.use_curriculum_learning and s.curriculum_type != "none" and s.curriculum_epochs > 0
-    changes = s.post_curriculum_dropout not in (None, s.dropout)
-    if changes and s.curriculum_epochs == 0:
+    has_one = (
+        settings.use_curriculum_learning and settings.curriculum_type != "none" and settings.curriculum_epochs > 0
+    )
+    changes = settings.post_curriculum_dropout not in (None, settings.dropout)
+    if changes and settings.curriculum_epochs == 0:
         notes.append(
-            f"curriculum_epochs is 0, so dropout stays {s.dropout:g}: post_curriculum_dropout "
-            f"({s.post_curriculum_dropout:g}) does not hold"
+            f"curriculum_epochs is 0, so dropout stays {settings.dropout:g}: post_curriculum_dropout "
+            f"({settings.post_curriculum_dropout:g}) does not hold"
         )
-    if not has_one and s.curriculum_epochs > 0:
-        after = f"after epoch {s.curriculum_epochs} (curriculum_epochs), as in the experiments with a curriculum"
-        if changes and s.curriculum_epochs < s.num_epochs:
+    if not has_one and settings.curriculum_epochs > 0:
+        after = (
+            f"after epoch {settings.curriculum_epochs} (curriculum_epochs), as in the experiments with a curriculum"
+        )
+        if changes and settings.curriculum_epochs < settings.num_epochs:
             notes.append(
-                f"no curriculum, but dropout changes from {s.dropout:g} to {s.post_curriculum_dropout:g} {after}"
+                f"no curriculum, but dropout changes from {settings.dropout:g} to "
+                f"{settings.post_curriculum_dropout:g} {after}"
             )
-        if s.early_stopping_patience is not None:
+        if settings.early_stopping_patience is not None:
             notes.append(f"no curriculum, but early stopping counts {after}")
-    return [f"experiment {s.name!r}: {note}" for note in notes]
+    return [f"experiment {settings.name!r}: {note}" for note in notes]
 
 
-def _check_scheduler(s: "Settings") -> None:
+def _check_scheduler(settings: "Settings") -> None:
     """The part of `check_consistent` about the course of the learning rate."""
-    if s.lr_scheduler == "curriculum" and not s.curriculum_epochs:
+    if settings.lr_scheduler == "curriculum" and not settings.curriculum_epochs:
         raise InputError("lr_scheduler is curriculum, but curriculum_epochs is 0: give the epochs that it falls in.")
-    kinds = SCHEDULER_ARGUMENTS[s.lr_scheduler]
-    for key, value in s.lr_scheduler_kwargs.items():
+    kinds = SCHEDULER_ARGUMENTS[settings.lr_scheduler]
+    for key, value in settings.lr_scheduler_kwargs.items():
         if key not in kinds:
             raise InputError(
-                f"lr_scheduler_kwargs holds {key!r}, but the {s.lr_scheduler} scheduler takes "
+                f"lr_scheduler_kwargs holds {key!r}, but the {settings.lr_scheduler} scheduler takes "
                 f"{', '.join(kinds) or 'none'}.{nearest(key, kinds)}"
             )
-        s.lr_scheduler_kwargs[key] = check(f"lr_scheduler_kwargs {key}", value, *kinds[key], "")
-    momenta = {"base_momentum", "max_momentum"} & set(s.lr_scheduler_kwargs)
-    if momenta and not s.lr_scheduler_kwargs.get("cycle_momentum"):
+        settings.lr_scheduler_kwargs[key] = check(f"lr_scheduler_kwargs {key}", value, *kinds[key], "")
+    momenta = {"base_momentum", "max_momentum"} & set(settings.lr_scheduler_kwargs)
+    if momenta and not settings.lr_scheduler_kwargs.get("cycle_momentum"):
         raise InputError(
             f"lr_scheduler_kwargs holds {min(momenta)!r}, but cycle_momentum is false: set it to true, too."
         )
-    warmup = s.training_arguments.get("warmup_steps")
-    if warmup and s.lr_scheduler not in _WITH_WARMUP:
+    warmup = settings.training_arguments.get("warmup_steps")
+    if warmup and settings.lr_scheduler not in _WITH_WARMUP:
         raise InputError(
-            f"warmup_steps is {show(warmup)}, but lr_scheduler is {show(s.lr_scheduler)}: only "
+            f"warmup_steps is {show(warmup)}, but lr_scheduler is {show(settings.lr_scheduler)}: only "
             f"{' and '.join(_WITH_WARMUP)} have a warmup."
         )

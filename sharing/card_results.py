@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..corpora.builtin import CorpusSpec
+from ..corpora.spec import CorpusSpec
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import mean_and_std

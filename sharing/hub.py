@@ -16,10 +16,10 @@ from filelock import FileLock
 from filelock import Timeout
 from huggingface_hub import get_token
 
-from ..corpora.builtin import CorpusSpec
 from ..corpora.builtin import resolve_specs
-from ..corpora.loading import UNKNOWN
+from ..corpora.columns import UNKNOWN
 from ..corpora.reading import read_genders
+from ..corpora.spec import CorpusSpec
 from ..errors import InputError
 from ..evaluation.results import Pooled
 from ..evaluation.results import add_statistics

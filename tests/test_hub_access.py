@@ -14,8 +14,8 @@ from huggingface_hub import set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
 from emomm import hub_access
-from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.reading import read_raw
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 from emomm.features.text_encoders import load_encoder_config
 from emomm.features.text_states import encoder_fingerprint

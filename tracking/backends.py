@@ -31,41 +31,41 @@ _WANDB_ID = "wandb_id"  # in a run's folder, and in the job's for its summary: w
 
 # ---- what fails, and is said once -----------------------------------------------------------------------------------
 
-_said: dict[Path, set[str]] = {}
+_warned: dict[Path, set[str]] = {}
 """What was said of each job that is under way: a line is said once, not for each of its runs."""
 
 
-def say(job_folder: Path, what: str, rest: str) -> None:
+def warn_once(job_folder: Path, what: str, rest: str) -> None:
     """Warns of `what`, once in a job."""
-    said = _said.setdefault(job_folder, set())
-    if what not in said:
-        said.add(what)
+    warned = _warned.setdefault(job_folder, set())
+    if what not in warned:
+        warned.add(what)
         logger.warning("%s%s", what, rest)
 
 
-def softly(job_folder: Path, what: str, do: Callable[[], Any]) -> Any:
+def attempt(job_folder: Path, what: str, do: Callable[[], Any]) -> Any:
     """What `do` gives; None, with a warning, where the tracker fails: training goes on."""
     try:
         return do()
     except Exception as error:  # noqa: BLE001 whatever a tracker raises
-        lost(job_folder, what, error)
+        warn_unsent(job_folder, what, error)
         return None
 
 
-def lost(job_folder: Path, what: str, error: Exception) -> None:
+def warn_unsent(job_folder: Path, what: str, error: Exception) -> None:
     """Warns, once in a job and in one line, that `what` could not be sent. Raises Interrupted where that is a signal's
     doing."""
     heed()
-    say(job_folder, f"{what} could not be sent", f" ({_one_line(error)}); the job goes on without")
+    warn_once(job_folder, f"{what} could not be sent", f" ({_one_line(error)}); the job goes on without")
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def over(job_folder: Path) -> None:
+def forget(job_folder: Path) -> None:
     """The job is over: what it said can be said again."""
-    _said.pop(job_folder, None)
+    _warned.pop(job_folder, None)
 
 
 # ---- W&B ------------------------------------------------------------------------------------------------------------
@@ -150,20 +150,20 @@ def open_wandb(project: str, job_folder: Path, id_folder: Path, **about: Any) ->
     }
     mode = os.environ.get("WANDB_MODE") or None
     unreachable = "W&B can't be reached"
-    if mode is None and (unreachable in _said.get(job_folder, ()) or not wandb.login(prompt=False, verify=False)):
+    if mode is None and (unreachable in _warned.get(job_folder, ()) or not wandb.login(prompt=False, verify=False)):
         mode = "offline"
     try:
         opened = wandb.init(mode=mode, **options)
     except Exception as error:  # noqa: BLE001 whatever W&B raises without a connection or with a wrong key
         if mode in ("offline", "disabled"):
             raise
-        say(job_folder, unreachable, f" ({_one_line(error)})")
+        warn_once(job_folder, unreachable, f" ({_one_line(error)})")
         options["id"] = _wandb_id(id_folder, new=True)  # W&B holds the other in use
         opened = wandb.init(mode="offline", **options)
     if opened.offline:
         runs = os.path.relpath(place / "wandb", job_folder) if place == job_folder else str(place.resolve() / "wandb")
         command = f"cd {shlex.quote(str(job_folder))} && wandb sync {shlex.quote(runs)}/offline-run-*"
-        say(job_folder, "W&B: tracked offline", f"; to send it later: {command}")
+        warn_once(job_folder, "W&B: tracked offline", f"; to send it later: {command}")
     return WandB(opened, job_folder)
 
 
@@ -240,4 +240,4 @@ class TensorBoard:
             self.writer.close()
 
 
-__all__ = ["TITLES", "TensorBoard", "WandB", "lost", "open_wandb", "over", "say", "softly"]
+__all__ = ["TITLES", "TensorBoard", "WandB", "attempt", "forget", "open_wandb", "warn_once", "warn_unsent"]

@@ -27,11 +27,11 @@ from ..settings.settings import settings_identity
 from .backends import TITLES
 from .backends import TensorBoard
 from .backends import WandB
-from .backends import lost
+from .backends import attempt
+from .backends import forget
 from .backends import open_wandb
-from .backends import over
-from .backends import say
-from .backends import softly
+from .backends import warn_once
+from .backends import warn_unsent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,7 +165,7 @@ class Tracker(TrainerCallback):
             model: folder of the export.
         """
         if self.sinks:
-            softly(self.job_folder, "what a run ended with", lambda: self._finished(result, predictions, model))
+            attempt(self.job_folder, "what a run ended with", lambda: self._finished(result, predictions, model))
 
     def _finished(self, result: dict[str, Any], predictions: list[Predictions], model: Path) -> None:
         validation = result["validation"]  # none of a final model
@@ -192,7 +192,7 @@ class Tracker(TrainerCallback):
             self._hook.remove()
         self._send_steps()
         for sink in self.sinks:
-            softly(self.job_folder, f"{sink.title}: the end of this run", lambda s=sink: s.close(exit_code))
+            attempt(self.job_folder, f"{sink.title}: the end of this run", lambda sink=sink: sink.close(exit_code))
 
     # ---- sending ----
 
@@ -202,7 +202,7 @@ class Tracker(TrainerCallback):
             try:
                 send(sink)
             except Exception as error:  # noqa: BLE001 whatever a tracker raises
-                lost(self.job_folder, f"{sink.title}: {what}", error)
+                warn_unsent(self.job_folder, f"{sink.title}: {what}", error)
                 self.sinks.remove(sink)
                 with contextlib.suppress(Exception):
                     sink.close(1)
@@ -213,10 +213,10 @@ class Tracker(TrainerCallback):
             figure = draw()
             pixels = None if figure is None else _pixels(figure)
         except ImportError as error:
-            say(self.job_folder, "trackers: no figures", f" ({error}): pip install matplotlib")
+            warn_once(self.job_folder, "trackers: no figures", f" ({error}): pip install matplotlib")
         except Exception as error:  # noqa: BLE001 a run is worth more than its figure
             heed()
-            say(self.job_folder, "trackers: a figure is left out", f" ({name}: {' '.join(str(error).split())})")
+            warn_once(self.job_folder, "trackers: a figure is left out", f" ({name}: {' '.join(str(error).split())})")
         else:
             if pixels is not None:
                 self._send("its figures", lambda sink: sink.figure(name, pixels, self._step))
@@ -240,7 +240,7 @@ def tracked(run: "Run", job_folder: Path) -> Iterator[Tracker]:
     sinks = []
     if process_state().is_main_process:  # it alone reports
         wanted = run.settings.report_to
-        sinks = [softly(job_folder, f"{TITLES[name]}: this run", openers[name]) for name in wanted]
+        sinks = [attempt(job_folder, f"{TITLES[name]}: this run", openers[name]) for name in wanted]
     tracker = Tracker(run, job_folder, [sink for sink in sinks if sink is not None])
     exit_code = 1
     try:
@@ -322,8 +322,8 @@ def summarise_job(results: dict[str, Any], settings: list[Settings], job_folder:
     """A W&B run that holds the averages of the whole job, where any of its experiments reports there."""
     reporting = [each for each in settings if "wandb" in each.report_to]
     if reporting and process_state().is_main_process:
-        softly(job_folder, "W&B: the summary", lambda: _summary_run(results, reporting[0], job_folder))
-    over(job_folder)
+        attempt(job_folder, "W&B: the summary", lambda: _summary_run(results, reporting[0], job_folder))
+    forget(job_folder)
 
 
 def _summary_run(results: dict[str, Any], settings: Settings, job_folder: Path) -> None:

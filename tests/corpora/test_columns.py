@@ -10,9 +10,9 @@ from raw_corpora import put
 from raw_corpora import raw_table
 from raw_corpora import write_triple
 
-from emomm.corpora.loading import CorpusSpec
+from emomm.corpora.builtin import resolve_specs
 from emomm.corpora.loading import load_corpus
-from emomm.corpora.loading import resolve_specs
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from raw_corpora import own_columns
 
-from emomm.corpora.loading import CorpusSpec
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 
 TEXT = "utterance_id,speaker,session,label,transcript\nu0,A,1,happy,I don’t\nu1,B,2,sad,ho\n"

@@ -19,10 +19,10 @@ from raw_corpora import write_raw
 from raw_corpora import write_table
 from raw_corpora import write_triple
 
-from emomm.corpora.loading import BUILTIN
-from emomm.corpora.loading import CorpusSpec
+from emomm.corpora.builtin import BUILTIN
+from emomm.corpora.builtin import resolve_specs
 from emomm.corpora.loading import load_corpus
-from emomm.corpora.loading import resolve_specs
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 
 HUB = ("IEMO", "MSPI", "MSPP", "CMUMOSEI", "SAMSEMO")

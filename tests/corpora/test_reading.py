@@ -13,9 +13,9 @@ from raw_corpora import own_columns
 from raw_corpora import put
 from raw_corpora import write_table
 
-from emomm.corpora.loading import CorpusSpec
 from emomm.corpora.loading import load_corpus
 from emomm.corpora.reading import read_genders
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 
 NAMES = ["anger", "happy", "neutral", "sad"]

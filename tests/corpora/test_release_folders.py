@@ -16,12 +16,12 @@ from release_folders_made import wav
 from release_folders_made import write
 
 from emomm.corpora.builtin import BUILTIN
-from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.releases.release_folders import LABEL_MAPS
 from emomm.corpora.releases.release_folders import PARSERS
 from emomm.corpora.releases.release_folders import four_classes
 from emomm.corpora.releases.release_folders import read_release
 from emomm.corpora.releases.release_folders import release_kind
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 
 MAKERS = {"IEMO": iemocap, "MSPI": msp_improv, "MSPP": msp_podcast}

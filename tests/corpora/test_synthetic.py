@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from emomm.corpora.loading import BUILTIN
-from emomm.corpora.loading import CorpusSpec
+from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.corpora.synthetic import CUE_WORDS
 from emomm.corpora.synthetic import FILLER_WORDS
 from emomm.corpora.synthetic import Generator

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 from emomm.evaluation.folds import Fold
 from emomm.evaluation.folds import Part

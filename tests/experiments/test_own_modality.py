@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from tiny_encoders import tiny_encoder
 
 from emomm import modalities
-from emomm.corpora.loading import CorpusSpec
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.corpora.synthetic import Generator
 from emomm.corpora.synthetic import generate
 from emomm.corpora.synthetic import separation

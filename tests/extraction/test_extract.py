@@ -28,8 +28,8 @@ from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 
 from emomm.cli.extract_features import main
-from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 from emomm.extraction import decoding
 from emomm.extraction import extract as extraction

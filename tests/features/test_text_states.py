@@ -18,8 +18,8 @@ from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 from transformers import BertModel
 
-from emomm.corpora.builtin import CorpusSpec
 from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 from emomm.experiments import job
 from emomm.features import text_states as feature_store

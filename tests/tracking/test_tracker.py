@@ -33,7 +33,7 @@ from emomm.job_folder import RunFolder
 from emomm.settings.recipe import load_recipe
 from emomm.settings.settings import Settings
 from emomm.tracking import tracker as tracking
-from emomm.tracking.backends import softly
+from emomm.tracking.backends import attempt
 from emomm.tracking.tracker import check_trackers
 from emomm.tracking.tracker import summarise_job
 from emomm.tracking.tracker import tracked
@@ -81,7 +81,7 @@ def test_a_tracker_that_takes_a_signal_for_an_error(tmp_path):
             raise RuntimeError("Unable to cast") from None
 
     with pytest.raises(Interrupted), interruptible():
-        softly(tmp_path, "W&B: a step", swallowing)
+        attempt(tmp_path, "W&B: a step", swallowing)
 
 
 # ---- the calls to W&B -----------------------------------------------------------------------------------------------
