@@ -12,6 +12,7 @@ from ..errors import nearest
 from ..interruption import Interrupted
 from ..interruption import interruptible
 from .parsing import Parser
+from .parsing import draw_anywhere
 from .parsing import print_anything
 from .parsing import show
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     print_anything()
+    draw_anywhere()
     try:
         with interruptible():
             _check_working_folder()

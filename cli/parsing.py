@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import sys
 from typing import Any
 from typing import NoReturn
@@ -47,6 +48,17 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="emomm.plain")
+
+
+def draw_anywhere() -> None:
+    """Tells tqdm a width, before it is imported, where the terminal says that it has 0 columns: in a container, in
+    some schedulers. Else it draws bars of that width."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal
+        return
+    if not columns:
+        os.environ.setdefault("TQDM_NCOLS", str(shutil.get_terminal_size().columns))
 
 
 def show(text: str, error: bool = False) -> None:
@@ -168,6 +180,7 @@ __all__ = [
     "boolean",
     "check_model",
     "corpus_paths",
+    "draw_anywhere",
     "is_first_process",
     "positive",
     "print_anything",

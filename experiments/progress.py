@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from types import TracebackType
 
 from tqdm import tqdm
@@ -27,7 +28,7 @@ class JobProgress:
             bar_format=_FORMAT,
             postfix=["", ""],
             disable=None if shown else True,
-            dynamic_ncols=True,
+            dynamic_ncols="TQDM_NCOLS" not in os.environ,
         )
         self._runs, self._done, self._best = runs, 0, 0.0
         self._run = ""

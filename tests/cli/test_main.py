@@ -266,6 +266,22 @@ def test_a_person_at_a_terminal_is_told_at_once(job, recipe, monkeypatch):
     assert main(["run", recipe]) == 0 and said.getvalue() == "mine: loading\n"
 
 
+def test_a_terminal_without_a_width_has_bars_all_the_same(monkeypatch):
+    """tqdm alone would draw them 0 columns wide."""
+    from emomm.cli import parsing
+
+    ours, theirs = os.openpty()  # of 0 columns, until somebody says otherwise
+    monkeypatch.delenv("TQDM_NCOLS", raising=False)
+    monkeypatch.setenv("COLUMNS", "70")
+    with open(theirs, "w") as terminal, open(ours, "w"):
+        monkeypatch.setattr(sys, "stderr", terminal)
+        parsing.draw_anywhere()
+    assert os.environ.pop("TQDM_NCOLS") == "70"
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    parsing.draw_anywhere()
+    assert "TQDM_NCOLS" not in os.environ
+
+
 def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)
