@@ -51,14 +51,16 @@ def print_anything() -> None:
 
 
 def draw_anywhere() -> None:
-    """Tells tqdm a width, before it is imported, where the terminal says that it has 0 columns: in a container, in
-    some schedulers. Else it draws bars of that width."""
+    """Tells tqdm a size, before it is imported, where the terminal says that it has 0 columns: in a container, in some
+    schedulers. Else it draws bars of that size."""
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError, AttributeError):  # no terminal
         return
     if not columns:
-        os.environ.setdefault("TQDM_NCOLS", str(shutil.get_terminal_size().columns))
+        size = shutil.get_terminal_size()
+        os.environ.setdefault("TQDM_NCOLS", str(size.columns))
+        os.environ.setdefault("TQDM_NROWS", str(size.lines))
 
 
 def show(text: str, error: bool = False) -> None:

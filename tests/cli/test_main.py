@@ -266,20 +266,21 @@ def test_a_person_at_a_terminal_is_told_at_once(job, recipe, monkeypatch):
     assert main(["run", recipe]) == 0 and said.getvalue() == "mine: loading\n"
 
 
-def test_a_terminal_without_a_width_has_bars_all_the_same(monkeypatch):
-    """tqdm alone would draw them 0 columns wide."""
-    from emomm.cli import parsing
-
+def test_a_terminal_without_a_size_has_bars_all_the_same():
+    """tqdm alone would draw them 0 columns wide, on 0 lines."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import run_emomm\n"
+        "from emomm.cli.parsing import draw_anywhere\n"
+        "draw_anywhere()\n"
+        "from tqdm import tqdm\n"
+        "for _ in tqdm(range(3)): pass"
+    )
     ours, theirs = os.openpty()  # of 0 columns, until somebody says otherwise
-    monkeypatch.delenv("TQDM_NCOLS", raising=False)
-    monkeypatch.setenv("COLUMNS", "70")
-    with open(theirs, "w") as terminal, open(ours, "w"):
-        monkeypatch.setattr(sys, "stderr", terminal)
-        parsing.draw_anywhere()
-    assert os.environ.pop("TQDM_NCOLS") == "70"
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    parsing.draw_anywhere()
-    assert "TQDM_NCOLS" not in os.environ
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "COLUMNS": "70"}, stderr=theirs, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "100%" in drawn and max(map(len, drawn.strip().split("\r"))) in (69, 70)
 
 
 def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
