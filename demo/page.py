@@ -128,6 +128,8 @@ def load(options: Options) -> Models:
         return name and pipeline("multimodal-emotion-recognition", model=name, trust_remote_code=True)
 
     models = Models(options, loaded(options.model), loaded(options.voice_model), loaded(options.words_model))
+    if str(models.modality) not in _TITLES:
+        raise ValueError(f"{options.model} takes {models.modality}; the page shows models of voice, words or both")
     for pipe, modality, name in (
         (models.voice, "audio", options.voice_model),
         (models.words, "text", options.words_model),

@@ -1,6 +1,7 @@
 """A corpus, or recordings, predicted in batches with an exported model."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import logging
@@ -33,6 +34,12 @@ from ..evaluation.predictions import write_predictions
 from ..files import write_text
 from ..hub_access import reach_hub
 from ..interruption import heed
+from ..modalities import AUDIO
+from ..modalities import TEXT
+from ..modalities import Modality
+from ..modalities import get_modality
+from ..modalities import names_in
+from ..modalities import register_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..pipeline_emomm import EmoMMPipeline
 from ..processing_emomm import EmoMMProcessor
@@ -63,13 +70,17 @@ def predict(
         output: the file to write.
         paths: local copies of corpora by name.
         batch_size: rows at a time.
-        trust_remote_code: run the code that comes with the model; needed for a fusion of its author's own.
+        trust_remote_code: run the code that comes with the model; needed for a fusion or modality of its author's own.
 
     Returns the number of rows. Raises InputError for a model or corpus that can't be read or don't fit each other.
     """
     prepare_output(output)
     loaded, processor = load_model(model, trust_remote_code)
-    rows = load_corpus(_spec(corpus, loaded.config, paths or {}))
+    own = [modality for modality in names_in(loaded.config.modality) if modality not in (AUDIO.name, TEXT.name)]
+    for modality in loaded.modalities if own else ():  # those of its own code are not known here
+        if modality.name in own:
+            register_modality(Modality(**dataclasses.asdict(modality)))
+    rows = load_corpus(_spec(corpus, loaded.config, paths or {}), modalities=own)
     _check_fit(loaded.config, processor, rows, model)
     probabilities, vad = _predictions(loaded, processor, rows, batch_size)
     labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
@@ -308,8 +319,21 @@ def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec
 
 
 def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
-    if not config.uses_audio:
-        return
+    for name in names_in(config.modality):
+        if name == AUDIO.name:
+            _check_voice(config, corpus, model)
+        elif name != TEXT.name and corpus.vectors(name).dim != config.modality_dims[name]:
+            raise InputError(
+                f"the vectors of {name} of {corpus.name} are {corpus.vectors(name).dim} wide, {model!r} takes "
+                f"{config.modality_dims[name]}"
+            )
+        lengths = np.ones(1) if name == TEXT.name else corpus.vectors(name).length
+        if not processor.allow_missing and not lengths.all():
+            row = str(corpus.utterance_ids[int(np.argmin(lengths))])
+            raise InputError(f"{corpus.name} row {row!r} has no {get_modality(name).word}, and {model!r} needs it")
+
+
+def _check_voice(config: EmoMMConfig, corpus: Corpus, model: str) -> None:
     if None not in (config.speech_encoder, corpus.spec.speech_encoder):
         made_by = SpeechFeatures.from_dict(config.speech_encoder)
         try:
@@ -321,9 +345,6 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
             f"the voice features of {corpus.name} are {corpus.audio_dim} wide ({corpus.spec.extractor}), {model!r} "
             f"takes {config.audio_dim} ({config.audio_encoder})"
         )
-    if not processor.allow_missing and not corpus.audio.length.all():
-        row = str(corpus.utterance_ids[int(np.argmin(corpus.audio.length))])
-        raise InputError(f"{corpus.name} row {row!r} has no voice, and {model!r} needs it")
 
 
 @torch.no_grad()
@@ -338,7 +359,8 @@ def _predictions(
     collate = EmoMMDataCollator(
         0 if processor.tokenizer is None else processor.tokenizer.pad_token_id, processor.allow_missing
     )
-    lengths = np.array([len(row) for row in tokens]) if tokens is not None else corpus.audio.length
+    vectors = {name: corpus.vectors(name) for name in names_in(model.config.modality) if name != TEXT.name}
+    lengths = np.array([len(row) for row in tokens]) if tokens is not None else next(iter(vectors.values())).length
     order = np.argsort(lengths, kind="stable")
     probabilities = np.empty((len(corpus), model.config.num_labels), dtype=np.float32)
     vad = np.empty((len(corpus), 3), dtype=np.float32) if model.config.gives_vad else None
@@ -346,7 +368,7 @@ def _predictions(
         rows = order[start : start + batch_size]
         features = [
             {
-                **({"audio_features": corpus.audio[i]} if model.config.uses_audio else {}),
+                **{get_modality(name).features: of_rows[i] for name, of_rows in vectors.items()},
                 **({"input_ids": tokens[i]} if tokens is not None else {}),
             }
             for i in rows

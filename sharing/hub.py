@@ -27,6 +27,7 @@ from ..evaluation.results import pooled_predictions
 from ..evaluation.selection import scored_by
 from ..experiments.final_model import train_final_model
 from ..experiments.job import plan_experiment
+from ..experiments.own_fusion import load_modalities
 from ..experiments.run_folder import fault_of_model
 from ..experiments.run_folder import model_is_gone
 from ..exporting import CODE
@@ -136,6 +137,7 @@ def gather(wanted: Push, folder: Path) -> Path:
     """
     results, entry = _entry(wanted)
     source, settings = RunFolder(folder), _settings(wanted.files)
+    load_modalities(settings)  # which the corpora's columns and the card name
     specs = resolve_specs(settings.corpora, settings.corpus)
     known = {corpus["name"]: specs[corpus["name"]] for corpus in entry["corpora"]}
     with whole_folder(wanted.files.hub) as staging:
@@ -224,8 +226,8 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _link_files(model: Path, staging: Path) -> None:
     """The files of an export, linked (or copied) if they are on the list."""
-    own_fusion = _object(model / "config.json").get("fusion_module")
-    code = {*CODE, f"{own_fusion}.py"}
+    config = _object(model / "config.json")
+    code = {*CODE, *(f"{config.get(module)}.py" for module in ("fusion_module", "modality_module"))}
     for path in sorted(model.iterdir()):
         if path.name not in code and not MODEL_FILES.fullmatch(path.name):
             logger.warning("%s is not pushed: it is not on the list of what a model is made of", path.name)

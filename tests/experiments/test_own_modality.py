@@ -25,12 +25,28 @@ from emomm.corpora.spec import CorpusSpec
 from emomm.corpora.synthetic import Generator
 from emomm.corpora.synthetic import generate
 from emomm.corpora.synthetic import separation
+from emomm.data_collator import EmoMMDataCollator
+from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.inference.predicting import predict
+from emomm.modalities import AUDIO
+from emomm.modalities import TEXT
+from emomm.modalities import Modality
+from emomm.modalities import modalities_in
+from emomm.modalities import names_in
+from emomm.modalities import register_modality
+from emomm.modalities import words_in
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.pipeline_emomm import EmoMMPipeline
 from emomm.processing_emomm import EmoMMProcessor
 from emomm.reporting.floor_tables import floors_table
 from emomm.reporting.report_data import read_report
 from emomm.settings.recipe import load_recipe
+from emomm.settings.settings import Settings
+from emomm.settings.settings import settings_identity
+from emomm.sharing.hub import gather
+from emomm.sharing.hub import model_folder
+from emomm.sharing.uploading import Push
 
 GAZE = """
 from emomm import Modality, register_modality
@@ -247,3 +263,170 @@ def test_a_stranger_gets_the_same_logits(done, folder, tmp_path):
     assert set(answer["gates"]) == set(MODALITIES) and answer["transcript"] == few.transcripts[0]
     assert len(answer["further"]["gaze"]) == len(few.vectors("gaze")[0])
     assert sum(answer["further"]["gaze"]) == pytest.approx(1)
+
+
+def test_the_card_and_what_is_pushed(done):
+    wanted = Push(done.folder, "adaptive", "someone/gaze", final_model=False)
+    pushed = gather(wanted, model_folder(wanted))
+    assert (pushed / "own_gaze.py").exists()
+    card = (pushed / "README.md").read_text(encoding="utf-8")
+    assert "voice, words and gaze" in card and "Voice, words or gaze may be left out." in card
+    assert "vectors of gaze (fixations × 5)" in card
+    assert "gaze = np.random.randn(20, 5).astype(np.float32)  # yours: fixations × 5" in card
+    assert "processor(audio_features=voice, text=words, gaze_features=gaze)" in card
+    assert "tested on | chance | most frequent class | voice | words | gaze | all | chosen on validation" in card
+    assert json.loads(card.split("```json\n")[-1].split("```")[0])["modality_module"] == "own_gaze.py"
+
+
+def test_rows_of_a_corpus_are_predicted(done, folder, tmp_path):
+    model = exported(done, "concat")
+    predict(str(model), str(gaze_column(folder, tmp_path)), tmp_path / "found.parquet")
+    table = pq.read_table(tmp_path / "found.parquet")
+    test = next((done.folder / "concat").rglob("predictions.parquet"))
+    before = pq.read_table(test)
+    np.testing.assert_array_equal(table["prediction"].to_numpy(), before["prediction"].to_numpy())
+
+
+def gaze_column(folder: Path, place: Path) -> Path:
+    """The test corpus with its column under the usual name, which needs nobody to say it."""
+    table = pq.read_table(folder / "test.parquet")
+    names = ["gaze_features" if name == "eye_tracking" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), place / "usual.parquet")
+    return place / "usual.parquet"
+
+
+# What is wrong is said, before anything trains
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"modality": ["audio", "gase"]},
+            "modality='gase' is not known; it can be audio, text, gaze, both, or a list",
+        ),
+        ({"modality_module": "broken.py"}, "modality_module .*broken.py, line 3: ZeroDivisionError"),
+        ({"modality_module": "absent.py"}, "modality_module is .*absent.py", but must be a Python file"),
+        ({"modality": ["audio", "audio", "gaze"]}, "modality is .* each once"),
+        ({"modality": []}, "modality is .* one entry or more"),
+        ({"corpora": {"train": {"path": "train.parquet"}, "test": {"path": "test.parquet"}}}, "no column for gaze"),
+        (
+            {"train_dataset": "narrow"},
+            r"gaze \(column eye_tracking\): features are 2 wide; expected 5 \(the dim of gaze",
+        ),
+        ({"train_dataset": "gaps", "fusion_type": "concat"}, "gaps row 'row-.*' has no (voice|gaze) .*use adaptive"),
+        ({"train_dataset": "gaps", "modality": "gaze"}, "gaps row 'row-.*' has no gaze, and modality is gaze"),
+        ({"num_attention_heads": 3}, "num_attention_heads is 3, but must divide fusion_hidden_dim, which is 16"),
+    ],
+)
+def test_what_is_wrong_is_said(folder, fields, said):
+    (folder / "broken.py").write_text("# gaze\n\n1 / 0\n")
+    narrow = pq.read_table(folder / "train.parquet")
+    column = narrow.column_names.index("eye_tracking")
+    narrow = narrow.set_column(column, "eye_tracking", pa.array([[1.0, 2.0]] * len(narrow)))
+    pq.write_table(narrow, folder / "narrow.parquet")
+    corpora = {
+        name: {"path": f"{name}.parquet", "columns": {"gaze": "eye_tracking"}}
+        for name in ("gaps", "narrow", "train", "test")
+    }
+    recipe = write_recipe(folder, **{"corpora": corpora, "experiments": [{"name": "wrong"}], **fields})
+    with pytest.raises(InputError, match=said):
+        job.run(load_recipe(recipe), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": "Eye gaze"}, "must be a word of a-z"),
+        ({"name": "text"}, "'text' is EmoMM's own"),
+        ({"name": "both"}, "'both' is EmoMM's own"),
+        ({"name": "look", "word": "words"}, "word is 'words'"),
+        ({"name": "look", "word": "chosen"}, "word is 'chosen'"),
+        ({"name": "look", "dim": 0}, "dim is 0"),
+        ({"name": "look", "pooling": "max"}, "pooling is 'max'; it can be mean, cls"),
+        ({"name": "look", "encoder": "text"}, "only voice and words have one"),
+    ],
+)
+def test_descriptions_that_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        register_modality(Modality(**fields))
+    with pytest.raises(TypeError, match="takes a Modality"):
+        register_modality(fields)
+
+
+def test_names_and_words():
+    assert names_in("both") == ("audio", "text") and names_in("gaze") == ("gaze",)
+    assert modalities_in("both") == [AUDIO, TEXT]
+    assert words_in([AUDIO]) == "voice" and words_in([AUDIO, TEXT], "or") == "voice or words"
+    assert AUDIO.inputs == ("audio_features", "audio_mask")
+    assert TEXT.inputs == ("input_ids", "attention_mask", "text_features", "text_mask")
+
+
+def test_lists_of_voice_and_words_are_what_they_were(folder):
+    same = {"modality_module": str(folder / "own_gaze.py")}
+    assert Settings(modality=["text", "audio"]).modality == "both" and Settings(modality=["text"]).modality == "text"
+    assert settings_identity(Settings(modality=["audio", "text"], **same)) == settings_identity(Settings())
+    assert Settings(modality=["both", "gaze"], **same).modality == MODALITIES
+    gaze = settings_identity(Settings(modality="gaze", **same))
+    assert len(gaze["modality_module"]) == 64 and str(folder) not in json.dumps(gaze)
+
+
+# What a row lacks
+
+
+def test_one_of_three_is_hidden_in_training(done):
+    """`modality_dropout`: of rows that have all, each modality is hidden in a third of those where one is."""
+    config = EmoMMForEmotionClassification.config_class.from_pretrained(exported(done, "adaptive"))
+    config.modality_dropout, config.feature_noise = 0.6, None
+    torch.manual_seed(0)
+    model = EmoMMForEmotionClassification(config).train()
+    hidden = torch.stack([~kept for kept in model._kept([torch.ones(3000, 2, dtype=torch.bool)] * 3)], dim=1)
+    assert hidden.sum(dim=1).max() == 1
+    np.testing.assert_allclose(hidden.float().mean(dim=0), 0.2, atol=0.03)
+
+
+def test_a_row_without_gaze_is_what_a_model_without_it_would_see(done):
+    """Adaptive fusion: a batch that holds none, and a row among others, give the same."""
+    model = EmoMMForEmotionClassification.from_pretrained(exported(done, "adaptive")).eval()
+    rng = np.random.default_rng(0)
+    voice, gaze = rng.standard_normal((2, 6), np.float32), rng.standard_normal((2, 5), np.float32)
+    ids = np.array([2, 5, 6, 3])
+    rows = [{"audio_features": voice[i], "input_ids": ids, "gaze_features": gaze[i] if i else None} for i in range(2)]
+    none = [{key: value for key, value in rows[0].items() if key != "gaze_features"}]
+    with torch.no_grad():
+        among, alone = (model(**EmoMMDataCollator()(batch)) for batch in (rows, none))
+    torch.testing.assert_close(among.logits[:1], alone.logits)
+    assert alone.gates.tolist() == [[0.5, 0.5, 0.0]]
+    with pytest.raises(ValueError, match="row 0 of the batch has neither voice nor gaze"):
+        EmoMMDataCollator()([{"audio_features": None, "gaze_features": None}])
+
+
+def test_what_the_pipeline_says_of_a_missing_one(done):
+    needs, lacks = (
+        EmoMMPipeline(
+            model=EmoMMForEmotionClassification.from_pretrained(exported(done, fusion)),
+            processor=EmoMMProcessor.from_pretrained(exported(done, fusion)),
+            task="multimodal-emotion-recognition",
+        )
+        for fusion in ("concat", "adaptive")
+    )
+    voice, gaze = np.zeros((3, 6), np.float32), np.ones((2, 5), np.float32)
+    with pytest.raises(ValueError, match="there is no gaze, which this model needs"):
+        needs(audio_features=voice, text="sad")
+    told = lacks(audio_features=voice, text="sad")
+    assert "no gaze given: read as missing" in told["notes"] and told["gates"]["gaze"] == 0
+    alone = lacks(gaze_features=gaze)
+    assert alone["gates"] == {"audio": 0, "text": 0, "gaze": 1} and len(alone["further"]["gaze"]) == 2
+    both = needs([{"audio_features": voice, "text": "sad", "gaze_features": gaze}] * 2)
+    beside = needs(audio_features=[voice, voice], text=["sad", "sad"], gaze_features=[gaze, gaze])
+    assert [each["score"] for each in both] == pytest.approx([each["score"] for each in beside])
+    with pytest.raises(
+        ValueError, match=r"gaze_features has shape \(2, 4\); this model takes \(5,\) or \(fixations, 5\)"
+    ):
+        needs({"audio_features": voice, "text": "sad", "gaze_features": gaze[:, :4]})
+
+
+def test_a_model_is_not_loaded_without_its_modality(done, monkeypatch):
+    monkeypatch.setattr(modalities, "_REGISTRY", {"audio": AUDIO, "text": TEXT})
+    with pytest.raises(Exception, match="comes with the model, in own_gaze.py: load it with trust_remote_code=True"):
+        EmoMMForEmotionClassification.from_pretrained(exported(done, "concat"))
