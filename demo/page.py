@@ -130,10 +130,8 @@ def load(options: Options) -> Models:
     models = Models(options, loaded(options.model), loaded(options.voice_model), loaded(options.words_model))
     if str(models.modality) not in _TITLES:
         raise ValueError(f"{options.model} takes {models.modality}; the page shows models of voice, words or both")
-    for pipe, modality, name in (
-        (models.voice, "audio", options.voice_model),
-        (models.words, "text", options.words_model),
-    ):
+    beside = (models.voice, "audio", options.voice_model), (models.words, "text", options.words_model)
+    for pipe, modality, name in beside:
         if pipe is not None and pipe.processor.modality != modality:
             raise ValueError(f"{name} is a model of modality {pipe.processor.modality!r}; it must be {modality!r}")
     return models

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emomm import modalities
 from emomm.cli.main import main
 from emomm.settings.recipe import load_recipe
 
@@ -218,6 +219,17 @@ def test_parts_of_recipes_are_parts_of_recipes(tmp_path):
         settings = load_recipe(tmp_path / "own.json").experiments[0]
         spec = resolve_specs(settings.corpora, {})["callcentre"]
         assert spec.labels == ["neutral", "angry"] and spec.vad_scale == [1, 7]
+
+
+def test_own_modality_is_described(reader):
+    from emomm.experiments.own_fusion import load_modalities
+
+    (reader / "gaze.json").write_text(code_of("json", '"modality_module"'))
+    (settings,) = load_recipe("gaze.json").experiments
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("emomm.modalities._REGISTRY", dict(modalities._REGISTRY))
+        *_, gaze = load_modalities(settings)
+    assert (gaze.name, gaze.dim, gaze.column) == ("gaze", 5, "gaze_features")
 
 
 def test_own_fusion_is_exported(quickstart):

@@ -306,7 +306,7 @@ def gaze_column(folder: Path, place: Path) -> Path:
             "modality='gase' is not known; it can be audio, text, gaze, both, or a list",
         ),
         ({"modality_module": "broken.py"}, "modality_module .*broken.py, line 3: ZeroDivisionError"),
-        ({"modality_module": "absent.py"}, "modality_module is .*absent.py", but must be a Python file"),
+        ({"modality_module": "absent.py"}, r"modality_module is .*absent\.py.*, but must be a Python file"),
         ({"modality": ["audio", "audio", "gaze"]}, "modality is .* each once"),
         ({"modality": []}, "modality is .* one entry or more"),
         ({"corpora": {"train": {"path": "train.parquet"}, "test": {"path": "test.parquet"}}}, "no column for gaze"),
