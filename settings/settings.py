@@ -110,7 +110,7 @@ class Settings:
     dropout: float = _model(0.3, "Dropout of the fusion and the classifier.", min=0, below=1)
     feature_noise: float | None = _model(
         None,
-        "Noise on each modality in training, in deviations of its rows; null: root of dimensions / rows, up to .71.",
+        "Noise on each modality in training, in deviations of its rows; null: root of dimensions / rows, to .71 or 1.",
         min=0,
     )
     modality_dropout: float = _model(
