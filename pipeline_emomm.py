@@ -163,7 +163,7 @@ class EmoMMPipeline(Pipeline):
     @property
     def _further(self) -> list[Modality]:
         """The modalities of the model that are the user's own."""
-        return [each for each in self.processor.modalities if each.name not in (AUDIO.name, TEXT.name)]
+        return [modality for modality in self.processor.modalities if modality.name not in (AUDIO.name, TEXT.name)]
 
     def _as_declared(self, result: dict[str, Any], top_k: bool) -> list[dict[str, Any]] | dict[str, Any]:
         """A result in the shape of the task's pipeline in transformers, which can't say why there is no label."""
@@ -244,19 +244,21 @@ class EmoMMPipeline(Pipeline):
                 self._read(utterances[-1], given, sampling_rate, transcribe is not None, any_sound)
             except ValueError as error:
                 utterances[-1].error = error
-        unheard = [each for each in utterances if each.ready and each.heard and each.features is None]
+        unheard = [
+            utterance for utterance in utterances if utterance.ready and utterance.heard and utterance.features is None
+        ]
         if self.processor.hears and unheard:
             encoder = encoder or self.processor.load_speech_encoder(None, self.device, trust_remote_code)
             self._hear(unheard, encoder)
-        for each in utterances:
-            if each.ready and transcribe is not None and self.processor.reads and is_missing(each.text):
-                self._transcribe(each, transcribe, trust_remote_code)
-        for each in utterances:
-            if each.ready:
-                each.settle(self.processor.modalities, self.processor.allow_missing, transcribe is not None)
+        for utterance in utterances:
+            if utterance.ready and transcribe is not None and self.processor.reads and is_missing(utterance.text):
+                self._transcribe(utterance, transcribe, trust_remote_code)
+        for utterance in utterances:
+            if utterance.ready:
+                utterance.settle(self.processor.modalities, self.processor.allow_missing, transcribe is not None)
         if alone and utterances[0].error is not None:
             raise utterances[0].error
-        ready = [each for each in utterances if each.ready]
+        ready = [utterance for utterance in utterances if utterance.ready]
         return {"inputs": self._inputs(ready) if ready else None, "utterances": utterances}
 
     def _read(
@@ -285,10 +287,12 @@ class EmoMMPipeline(Pipeline):
     @staticmethod
     def _hear(utterances: list[Utterance], encoder: SpeechEncoder) -> None:
         """Encodes the recordings that are long enough for it."""
-        for each in utterances:
-            if encoder.frames_of(len(each.waveform.samples)) < 1:
-                each.error = AudioError(f"{each.waveform.seconds:.3f} s are too short for {encoder.features.encoder}")
-        able = [each for each in utterances if each.ready]
+        for utterance in utterances:
+            if encoder.frames_of(len(utterance.waveform.samples)) < 1:
+                utterance.error = AudioError(
+                    f"{utterance.waveform.seconds:.3f} s are too short for {encoder.features.encoder}"
+                )
+        able = [utterance for utterance in utterances if utterance.ready]
         for each, features in zip(able, encoder([each.waveform.samples for each in able]), strict=True):
             each.features = features
 
@@ -305,10 +309,10 @@ class EmoMMPipeline(Pipeline):
             utterance.text, utterance.transcribed = words, True
 
     def _inputs(self, utterances: list[Utterance]) -> dict[str, Tensor]:
-        columns: dict[str, list] = {"audio_features": [each.features for each in utterances]}
-        columns["text"] = [each.text for each in utterances]
+        columns: dict[str, list] = {"audio_features": [utterance.features for utterance in utterances]}
+        columns["text"] = [utterance.text for utterance in utterances]
         for modality in self._further:
-            columns[modality.features] = [each.further.get(modality.name) for each in utterances]
+            columns[modality.features] = [utterance.further.get(modality.name) for utterance in utterances]
         return dict(self.processor(**columns))
 
     # ---- the model --------------------------------------------------------------------------------------------------

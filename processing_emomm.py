@@ -206,7 +206,7 @@ class EmoMMProcessor(ProcessorMixin):
         if unknown:
             raise TypeError(f"this model ({self._called}) takes no {unknown[0]}")
         if self.hears and audio is not None:
-            audio_features = self._heard(audio, audio_features, sampling_rate)
+            audio_features = self._voice_features(audio, audio_features, sampling_rate)
         given: dict[str, Any] = {"audio_features": audio_features, "text": text, **further}
         columns: dict[str, list] = {}
         for modality in self.modalities:
@@ -229,7 +229,7 @@ class EmoMMProcessor(ProcessorMixin):
         pad = 0 if self.tokenizer is None else self.tokenizer.pad_token_id
         return BatchFeature(EmoMMDataCollator(pad_token_id=pad, allow_missing=self.allow_missing)(rows))
 
-    def _heard(self, audio: Any, audio_features: Any, sampling_rate: int | None) -> list[np.ndarray | None]:
+    def _voice_features(self, audio: Any, audio_features: Any, sampling_rate: int | None) -> list[np.ndarray | None]:
         """The features of every utterance: those given, and those of the recordings."""
         recordings = list(audio) if isinstance(audio, (list, tuple)) else [audio]
         if audio_features is None:
@@ -276,7 +276,7 @@ class EmoMMProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         """The inputs of the model that this processor makes."""
-        return [name for each in self.modalities for name in each.tokens or (each.features, each.mask)]
+        return [name for modality in self.modalities for name in modality.tokens or (modality.features, modality.mask)]
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs) -> list[str]:
         """As in transformers, with the code that `processor_config.json` names, where the folder has none; a processor

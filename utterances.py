@@ -141,7 +141,7 @@ class Utterance:
         words = not is_missing(self.text)
         there = {name for name, given in (("audio", self.features is not None), ("text", words)) if given}
         there |= self.further.keys()
-        missing = [each for each in modalities if each.name not in there]
+        missing = [modality for modality in modalities if modality.name not in there]
         if len(modalities) == 1 or (may_lack and len(missing) == len(modalities)):
             lacking = missing
         else:
@@ -154,7 +154,7 @@ class Utterance:
         elif lacking:
             self.error = ValueError(_LACKS.get(lacks, f"there is no {lacks}, which this model needs"))
         elif missing:
-            self._note_missing(missing, [each for each in modalities if each not in missing])
+            self._note_missing(missing, [modality for modality in modalities if modality not in missing])
         if self.unlabelled:
             self.notes.append(f"{self.unlabelled}: no label is given")
         if not words:

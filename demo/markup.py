@@ -134,14 +134,14 @@ def words(result: Mapping[str, Any]) -> str:
     if result["transcript"] is None:
         return ""
     said = "Heard by the speech recogniser; it can be wrong." if result["transcribed"] else ""
-    largest = max((each["weight"] for each in result["words"]), default=0)
+    largest = max((word["weight"] for word in result["words"]), default=0)
     if not largest > 0:
         return f'<section><h2>Words</h2><p class="quiet">{said}</p><p>{escape(result["transcript"])}</p></section>'
     shown = "".join(
-        f'<li style="--strength:{0.4 * each["weight"] / largest:.3f}" '
-        f'title="{escape(each["word"])}: {percent(each["weight"])} of the weight">'
-        f"<span>{escape(each['word'])}</span><small>{percent(each['weight'])}</small></li>"
-        for each in result["words"]
+        f'<li style="--strength:{0.4 * word["weight"] / largest:.3f}" '
+        f'title="{escape(word["word"])}: {percent(word["weight"])} of the weight">'
+        f"<span>{escape(word['word'])}</span><small>{percent(word['weight'])}</small></li>"
+        for word in result["words"]
     )
     return (
         f'<section><h2>Words</h2><ul class="words">{shown}</ul><p class="quiet">{said} The stronger the ground, the '
@@ -196,16 +196,16 @@ def _strip(label: str, times: np.ndarray, shares: np.ndarray, timeline: Timeline
 
 
 def _moments(moments: Sequence[Mapping[str, float]], seconds: float) -> str:
-    largest = max((each["weight"] for each in moments), default=0)
+    largest = max((moment["weight"] for moment in moments), default=0)
     if not largest > 0:
         return ""
     heaviest = max(moments, key=lambda each: each["weight"])
     said = f"largest {percent(largest)} at {heaviest['start']:.1f}–{heaviest['end']:.1f} s"
     drawing = "".join(
-        f'<rect x="{100 * each["start"] / seconds:.2f}" '
-        f'width="{max(100 * (each["end"] - each["start"]) / seconds - 0.3, 0.1):.2f}" '
-        f'y="{100 * (1 - each["weight"] / largest):.2f}" height="{100 * each["weight"] / largest:.2f}"/>'
-        for each in moments
+        f'<rect x="{100 * moment["start"] / seconds:.2f}" '
+        f'width="{max(100 * (moment["end"] - moment["start"]) / seconds - 0.3, 0.1):.2f}" '
+        f'y="{100 * (1 - moment["weight"] / largest):.2f}" height="{100 * moment["weight"] / largest:.2f}"/>'
+        for moment in moments
     )
     described = f"Weight of each moment of the recording: {said}"
     return _drawn(f"<strong>Weight of the moments</strong>, {said}", described, drawing, percent(largest), "0 %")

@@ -150,7 +150,9 @@ def _compare(name: str, other: str, first: _Tested, second: _Tested) -> dict[str
 
 def _swap_speakers(results: list[dict[str, Any]], differences: list[np.ndarray], shares: list[np.ndarray]) -> None:
     """Sets p and interval where there are six speakers or more; pairs with as many speakers share their swaps."""
-    for speakers in {len(each) for each in differences if len(each) >= significance.SPEAKERS_FOR_SWAPS}:
+    for speakers in {
+        len(difference) for difference in differences if len(difference) >= significance.SPEAKERS_FOR_SWAPS
+    }:
         chosen = [i for i, each in enumerate(differences) if len(each) == speakers]
         joined = np.concatenate([differences[i] for i in chosen], axis=1)
         bounds = significance.swap_interval(joined, np.concatenate([shares[i] for i in chosen], axis=1))

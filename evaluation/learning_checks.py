@@ -298,9 +298,9 @@ def experiment_warnings(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     found = []
     for kind in KINDS:
-        having = [each for run in runs for each in run.get("warnings", []) if each["kind"] == kind]
+        having = [warning for run in runs for warning in run.get("warnings", []) if warning["kind"] == kind]
         if having:
-            tip = Counter(each["try"] for each in having).most_common(1)[0][0]
+            tip = Counter(warning["try"] for warning in having).most_common(1)[0][0]
             found.append(
                 {"kind": kind, "words": _WORDS[kind], "runs": len(having), "of": len(runs), "said": having[0]["said"]}
                 | {"try": tip}

@@ -35,7 +35,7 @@ def _answer(entry: Entry, rows: ProtocolRows, name: str, where: str) -> list[Spl
         splits = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
     except Exception as error:
         raise InputError(f"protocol {name!r}: {in_a_line(error, entry.file)}") from error
-    odd = [each for each in splits if not isinstance(each, Split)] if isinstance(splits, list) else [given]
+    odd = [split for split in splits if not isinstance(split, Split)] if isinstance(splits, list) else [given]
     if odd or not splits:
         shown = f"gave {' '.join(repr(odd[0]).split())[:60]}" if odd else "gave no folds"
         raise InputError(f"{where} {shown}: it must give its folds, each a Split, at least one")

@@ -64,12 +64,15 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     None is chosen where no run is common to all, or where such runs were validated on different rows: a score on a
     part of the same speakers is higher than one on others, and one on another corpus says nothing.
     """
-    metrics = {each.metric for each in candidates}
+    metrics = {candidate.metric for candidate in candidates}
     metric = scored_by(metrics.pop() if len(metrics) == 1 else "uar")
-    by_key = [{(run["seed"], run["fold"]): run for run in each.runs if run.get("validation")} for each in candidates]
+    by_key = [
+        {(run["seed"], run["fold"]): run for run in candidate.runs if run.get("validation")}
+        for candidate in candidates
+    ]
     common = sorted(set.intersection(*(set(runs) for runs in by_key))) if by_key else []
-    names = [each.name for each in candidates]
-    rules = {each.rule for each in candidates}
+    names = [candidate.name for candidate in candidates]
+    rules = {candidate.rule for candidate in candidates}
     if not common or len(rules) > 1 or any(len({_rows(runs[key]) for runs in by_key}) > 1 for key in common):
         return Choice(None, metric, None, 0, names, [], [])
     scores = [float(np.mean([runs[key]["validation"][metric] for key in common])) for runs in by_key]

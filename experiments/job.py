@@ -333,7 +333,7 @@ def _public(outcome: dict[str, Any]) -> dict[str, Any]:
 def _protocol(experiments: list[Experiment], plans: list[list[Run]]) -> list[str]:
     """How the folds were made, in words, and what test rows share with training rows; each once."""
     folds = [run.fold.description for runs in plans for run in runs]
-    return list(dict.fromkeys([*folds, *(line for each in experiments for line in each.data.shared_rows)]))
+    return list(dict.fromkeys([*folds, *(line for experiment in experiments for line in experiment.data.shared_rows)]))
 
 
 def environment() -> dict[str, Any]:

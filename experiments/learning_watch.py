@@ -86,7 +86,7 @@ class LearningWatch(TrainerCallback):
             self._say(state, KINDS if done >= max(_FIRST_WORD, epochs / 2) else _AT_ONCE)
 
     def _say(self, state, kinds: tuple[str, ...]) -> None:
-        found = [each for each in self.warnings(state.log_history) if each["kind"] in kinds]
+        found = [warning for warning in self.warnings(state.log_history) if warning["kind"] in kinds]
         new = [each for each in found if each["kind"] not in self._said]
         self._said |= {each["kind"] for each in new}
         if new and state.is_world_process_zero:

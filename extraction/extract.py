@@ -257,7 +257,7 @@ def _features_of(
 ) -> list[np.ndarray | str]:
     """The features of the rows to be done, beside those that are: their bits are then as if all were done at once."""
     beside = [row for row in batch.rows if row not in batch.todo]
-    if not beside or all(isinstance(each, AudioError) for each in waveforms):
+    if not beside or all(isinstance(waveform, AudioError) for waveform in waveforms):
         return _features(encoder, waveforms, job.batch_seconds)
     read = dict(zip(batch.todo, waveforms, strict=True))
     for rows, others in decoded(recordings, [beside], job.num_workers):

@@ -133,7 +133,7 @@ def _ridges(
             judged = ~np.isnan(held_out_ratings[:, column])
             reached: list[float | None] = [None]
             if judged.any():
-                reached = [concordance(held_out_ratings[judged, column], each[judged, target]) for each in guesses]
+                reached = [concordance(held_out_ratings[judged, column], guess[judged, target]) for guess in guesses]
             best = int(np.argmax(reached))
             weights[column] = np.atleast_2d(fitted[best].coef_)[target]
             intercepts[column] = np.atleast_1d(fitted[best].intercept_)[target]

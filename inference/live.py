@@ -152,7 +152,7 @@ class LiveRecognizer:
         exact: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ):
-        needed = {each.name for each in processor.modalities if not processor.allow_missing}
+        needed = {modality.name for modality in processor.modalities if not processor.allow_missing}
         if not processor.hears or needed - {"audio", "text"}:
             raise ValueError(f"this model takes {words_in(processor.modalities)}; live listens to a voice alone")
         if not SHORTEST <= hop <= window <= _LONGEST:

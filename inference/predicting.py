@@ -210,10 +210,11 @@ def _counted(result: dict[str, Any]) -> list[str]:
     if result["transcript"] is not None:
         lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
     words = [
-        f"{each['word'].strip(_AROUND) or each['word']} {each['weight']:.0%}" for each in _heaviest(result["words"])
+        f"{word['word'].strip(_AROUND) or word['word']} {word['weight']:.0%}" for word in _heaviest(result["words"])
     ]
     moments = [
-        f"{each['start']:.1f}-{each['end']:.1f} s {each['weight']:.0%}" for each in _heaviest(result["moments"])
+        f"{moment['start']:.1f}-{moment['end']:.1f} s {moment['weight']:.0%}"
+        for moment in _heaviest(result["moments"])
     ]
     for what, named in (("words", words), ("moments", moments)):
         if named:

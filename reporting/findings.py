@@ -174,9 +174,9 @@ class CrossCorpus:
 
 def cross_corpus(data: ReportData) -> CrossCorpus | None:
     """The matrix, None where no experiment was tested on a corpus that it did not train on."""
-    if not any(corpus not in each.trained_on for each in data.experiments for corpus in each.tested):
+    if not any(corpus not in experiment.trained_on for experiment in data.experiments for corpus in experiment.tested):
         return None
-    trained_on = [" + ".join(each.trained_on) for each in data.experiments]
+    trained_on = [" + ".join(experiment.trained_on) for experiment in data.experiments]
     twice = len(set(trained_on)) < len(trained_on)
     names = [
         f"{name} ({each.name})" if twice else name for name, each in zip(trained_on, data.experiments, strict=True)

@@ -31,7 +31,7 @@ NOTE = (
 
 def has_floors(data: ReportData) -> bool:
     """Whether any experiment has floors."""
-    return any(each.entry.get("floors") for each in data.experiments)
+    return any(experiment.entry.get("floors") for experiment in data.experiments)
 
 
 def floor_cells(each: ReportedExperiment, corpus: str, decision: str) -> tuple[Any, list[Any]]:
@@ -53,23 +53,25 @@ def floor_cells(each: ReportedExperiment, corpus: str, decision: str) -> tuple[A
 def floors_table(data: ReportData) -> Table:
     """Every floor once, with the experiments that it stands beside."""
     found: dict[tuple[str, str, str], tuple[dict[str, Any], list[ReportedExperiment]]] = {}
-    of_all = (floors_of(each.entry, corpus) for each in data.experiments for corpus in each.tested)
+    of_all = (floors_of(experiment.entry, corpus) for experiment in data.experiments for corpus in experiment.tested)
     for name in in_order(name for floors in of_all for name in floors):
-        for each in data.experiments:
-            for corpus in each.tested:
-                floor = floors_of(each.entry, corpus).get(name)
+        for experiment in data.experiments:
+            for corpus in experiment.tested:
+                floor = floors_of(experiment.entry, corpus).get(name)
                 if floor is not None:
                     scores = {metric: floor[metric] for metric in METRIC_NAMES}
-                    found.setdefault((name, corpus, json.dumps(scores)), (floor, []))[1].append(each)
+                    found.setdefault((name, corpus, json.dumps(scores)), (floor, []))[1].append(experiment)
     rows, plain = [], []
     for (name, corpus, _), (floor, beside) in found.items():
         folds, names = _folds(beside[0], name), ", ".join(each.name for each in beside)
         called = long_name(name, floors_of(beside[0].entry, corpus))
         for row in score_rows(corpus, floor, floor):
             figures = [row.figures[metric] for metric in METRIC_NAMES]
-            cells = [with_interval(each["pooled"], each["ci95"]) for each in figures]
+            cells = [with_interval(figure["pooled"], figure["ci95"]) for figure in figures]
             rows.append([called, row.tested_on, *cells, _choice(folds), names])
-            numbers = [number for each in figures for number in (each["pooled"], *(each["ci95"] or (None, None)))]
+            numbers = [
+                number for figure in figures for number in (figure["pooled"], *(figure["ci95"] or (None, None)))
+            ]
             plain.append([called, corpus, row.decision, *numbers, _choice(folds), names])
     columns = ["floor", "tested on", *METRIC_NAMES.values(), "C, or what was chosen", "beside"]
     plain_columns = ["floor", "tested_on", "decision"]
@@ -94,9 +96,9 @@ def _choice(folds: list[dict[str, Any]]) -> str:
 
 
 def _note(data: ReportData) -> str:
-    floors = [each.entry.get("floors") or {} for each in data.experiments]
-    note = max((each.get("rule", RULE) for each in floors), key=len, default=RULE)  # with what holds of one alone
-    folds = [fold for each in floors for found in each.get("folds", {}).values() for fold in found]
+    floors = [experiment.entry.get("floors") or {} for experiment in data.experiments]
+    note = max((floor.get("rule", RULE) for floor in floors), key=len, default=RULE)  # with what holds of one alone
+    folds = [fold for floor in floors for found in floor.get("folds", {}).values() for fold in found]
     if any(fold.get("rows_without") for fold in folds):
         note += " For what a row lacks, voice or words, the mean of the training rows stands."
     if any(not fold.get("converged", True) for fold in folds):

@@ -130,9 +130,9 @@ def _files(data: ReportData, sections: list[Section]) -> dict[str, Table]:
         report_tables.calibration_table(data),
         report_tables.curves_table(data),
         *(
-            report_tables.wrong_rows_table(each, tested, _WRONG_IN_FILE)
-            for each in data.experiments
-            for tested in each.tested.values()
+            report_tables.wrong_rows_table(experiment, tested, _WRONG_IN_FILE)
+            for experiment in data.experiments
+            for tested in experiment.tested.values()
         ),
     ):
         if table.rows:
@@ -158,8 +158,8 @@ def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
             BrokenProcessPool,
         ) as error:  # where no process may be started, or one is killed
             logger.warning("drawing goes on in one process (%s)", error)
-    for each in data.experiments[here:]:
-        yield draw_experiment(each, several, folder)
+    for experiment in data.experiments[here:]:
+        yield draw_experiment(experiment, several, folder)
 
 
 def draw_experiment(each: ReportedExperiment, several: bool, folder: Path) -> dict[str, Section]:
@@ -194,12 +194,18 @@ def _protocol(data: ReportData) -> Section:
 def _results(data: ReportData, artist: _Artist) -> Section:
     section = Section("results", "Results", tables=[score_tables.results_table(data)])
     for corpus in data.tested_corpora:
-        found = {each.name: each.tested[corpus].statistics for each in data.experiments if corpus in each.tested}
+        found = {
+            experiment.name: experiment.tested[corpus].statistics
+            for experiment in data.experiments
+            if corpus in experiment.tested
+        }
         having = {name: statistics["uar"] for name, statistics in found.items()}
         if len(having) > 1:
             values, bounds = [uar["pooled"] for uar in having.values()], [uar["ci95"] for uar in having.values()]
             among = ", decided among all classes" if any(said["decisions"] for said in found.values()) else ""
-            floors = [own_floor(each.entry, corpus) for each in data.experiments if corpus in each.tested]
+            floors = [
+                own_floor(experiment.entry, corpus) for experiment in data.experiments if corpus in experiment.tested
+            ]
             alt = "; ".join(
                 f"{name} {value:.3f}" + ("" if floor is None else f" (floor {floor:.3f})")
                 for name, value, floor in zip(having, values, floors, strict=True)
@@ -337,7 +343,7 @@ def _draw_training(each: ReportedExperiment, section: Section, artist: _Artist) 
 
 def _data(data: ReportData) -> Section:
     notes = [f"{card['name']}: {note}" for card in data.corpora.values() for note in card["notes"]]
-    notes += [f"{each.name}: {note}" for each in data.experiments for note in each.entry["notes"]]
+    notes += [f"{experiment.name}: {note}" for experiment in data.experiments for note in experiment.entry["notes"]]
     return Section("data", "Data", listed=list(dict.fromkeys(notes)), tables=[report_tables.corpora_table(data)])
 
 

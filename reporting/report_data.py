@@ -115,12 +115,12 @@ class ReportData:
     @property
     def corpora(self) -> dict[str, dict[str, Any]]:
         """The cards of all corpora, {name: card}."""
-        return {card["name"]: card for each in self.experiments for card in each.entry["corpora"]}
+        return {card["name"]: card for experiment in self.experiments for card in experiment.entry["corpora"]}
 
     @property
     def tested_corpora(self) -> list[str]:
         """The corpora that were tested on."""
-        return list(dict.fromkeys(corpus for each in self.experiments for corpus in each.tested))
+        return list(dict.fromkeys(corpus for experiment in self.experiments for corpus in experiment.tested))
 
 
 def read_report(folders: Sequence[str | Path]) -> ReportData:
@@ -130,7 +130,7 @@ def read_report(folders: Sequence[str | Path]) -> ReportData:
         InputError: a folder without results.json, a job without any finished run, a file that is missing or torn.
     """
     results = [job_results(folder) for folder in folders]
-    labels = _job_labels([each["recipe"] for each in results], [Path(folder).resolve().name for folder in folders])
+    labels = _job_labels([job["recipe"] for job in results], [Path(folder).resolve().name for folder in folders])
     read: list[ReportedExperiment] = []
     entries = [
         (Path(folder), label, entry)
@@ -144,7 +144,9 @@ def read_report(folders: Sequence[str | Path]) -> ReportData:
     for folder, job in zip(folders, results, strict=True):
         if not any(run["status"] == "done" for entry in job["experiments"] for run in entry["runs"]):
             raise InputError(f"{folder}: no run of this job is done, so there is nothing to report yet")
-    pooled = {each.name: {name: tested.rows for name, tested in each.tested.items()} for each in read}
+    pooled = {
+        experiment.name: {name: tested.rows for name, tested in experiment.tested.items()} for experiment in read
+    }
     return ReportData(dict(zip(labels, results, strict=True)), read, compare_experiments(pooled))
 
 
@@ -176,7 +178,7 @@ def file_stem(slug: str, corpus: str) -> str:
 
 def _free_slug(name: str, read: list["ReportedExperiment"]) -> str:
     slug = slug_of(name)
-    return f"{slug}-{len(read)}" if slug in {each.slug for each in read} else slug
+    return f"{slug}-{len(read)}" if slug in {experiment.slug for experiment in read} else slug
 
 
 def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> ReportedExperiment:

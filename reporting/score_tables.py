@@ -35,7 +35,7 @@ MIXED = "‡"
 
 def letters(data: ReportData) -> dict[str, str]:
     """A mark for each experiment: a, b, ..., z, then numbers."""
-    names = [each.name for each in data.experiments]
+    names = [experiment.name for experiment in data.experiments]
     return {name: chr(ord("a") + i) if i < 26 else f"({i + 1})" for i, name in enumerate(names)}
 
 
@@ -53,10 +53,10 @@ def better_than(data: ReportData, corpus: str, name: str, metric: str) -> str:
 def results_table(data: ReportData) -> Table:
     """Scores of every experiment in every corpus, with intervals and marks; two lines where a corpus lacks classes."""
     rows, plain = [], []
-    for each in data.experiments:
-        for corpus, tested in each.tested.items():
+    for experiment in data.experiments:
+        for corpus, tested in experiment.tested.items():
             for row in score_rows(corpus, tested.statistics, tested.statistics):
-                shown_row, plain_row = _result_row(data, each, tested, row)
+                shown_row, plain_row = _result_row(data, experiment, tested, row)
                 rows.append(shown_row)
                 plain.append(plain_row)
     uar, *others = METRIC_NAMES.values()
@@ -127,11 +127,13 @@ def _results_note(data: ReportData) -> str:
             note += f" †: the test {IGNORES_DEPENDENCE} between rows of one speaker, so its p is too small."
     elif data.comparisons and any(data.comparisons.values()):
         note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
-    if any(experiment_warnings(each.entry["runs"]) for each in data.experiments):
+    if any(experiment_warnings(experiment.entry["runs"]) for experiment in data.experiments):
         note += " !: some or all of its runs learned nothing, or not every class; see the top of the report."
     for words in (own_protocol, known_speakers):
-        note += "".join(f" {each.name}: {line}." for each in data.experiments if (line := words(each.entry)))
-    said = [(t.corpus, t.statistics) for each in data.experiments for t in each.tested.values()]
+        note += "".join(
+            f" {experiment.name}: {line}." for experiment in data.experiments if (line := words(experiment.entry))
+        )
+    said = [(t.corpus, t.statistics) for experiment in data.experiments for t in experiment.tested.values()]
     if any(found["uar"]["ci_units"] == "rows" for _, found in said):
         note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."
     lacking = dict.fromkeys(text for corpus, found in said if (text := lacking_note(corpus, found)))
@@ -140,7 +142,7 @@ def _results_note(data: ReportData) -> str:
     if any(found["decisions"] for _, found in said):
         note += " Letters, and the differences below, are of the decision among all classes."
     note += f" {FLOOR_NOTE}" if has_floors(data) else ""
-    most = max(sum(corpus in each.tested for each in data.experiments) for corpus in data.tested_corpora)
+    most = max(sum(corpus in experiment.tested for experiment in data.experiments) for corpus in data.tested_corpora)
     if most > 1:
         note += f" The highest of {most} test scores is optimistic: luck helps to pick it."
     return note
@@ -179,7 +181,11 @@ def comparisons_table(data: ReportData) -> Table:
     note = f"Difference: first minus second. *: p < {SIGNIFICANT:g} after Holm's correction over a corpus' pairs. The "
     note += "interval is not corrected: it goes with the p beside it. McNemar's test is of the first seed of each. "
     note += f"What {IGNORES_DEPENDENCE} takes rows of one speaker for independent: its p is too small."
-    single = [each.name for each in data.experiments if any(t.statistics["seeds"] < 2 for t in each.tested.values())]
+    single = [
+        experiment.name
+        for experiment in data.experiments
+        if any(t.statistics["seeds"] < 2 for t in experiment.tested.values())
+    ]
     if single:
         note += f" {ONE_SEED}"
         note += f" One seed have: {', '.join(single)}." if len(single) < len(data.experiments) else ""
@@ -204,11 +210,11 @@ def _p(value: float | None) -> str:
 def calibration_scores_table(data: ReportData) -> Table:
     """Calibration error and Brier score of every experiment, with intervals."""
     rows = []
-    for each in data.experiments:
-        for corpus, tested in each.tested.items():
+    for experiment in data.experiments:
+        for corpus, tested in experiment.tested.items():
             found = tested.statistics
             cells = [with_interval(found[name], found[f"{name}_ci95"]) for name in ("ece", "brier")]
-            rows.append([each.name, corpus, *cells])
+            rows.append([experiment.name, corpus, *cells])
     note = "ECE: expected calibration error of the likeliest class, in 15 bins. With few rows it is too large, since "
     note += "chance makes gaps in every bin, and its interval covers somewhat less than 95 %."
     return Table("calibration-scores", "Calibration", ["experiment", "tested on", "ECE", "Brier score"], rows, note)
@@ -241,13 +247,13 @@ def vad_table(data: ReportData) -> Table:
 def _rated(data: ReportData) -> list[tuple[str, str, dict[str, Any]]]:
     """Experiments that learn ratings and their floors: name, corpus, "vad" of its statistics."""
     found = []
-    for each in data.experiments:
-        for corpus, tested in each.tested.items():
-            floors = floors_of(each.entry, corpus)
-            own = floors.get(each.entry["floors"]["own"], {}) if floors else {}
+    for experiment in data.experiments:
+        for corpus, tested in experiment.tested.items():
+            floors = floors_of(experiment.entry, corpus)
+            own = floors.get(experiment.entry["floors"]["own"], {}) if floors else {}
             if "vad" in tested.statistics:
-                found.append((each.name, corpus, tested.statistics["vad"]))
-                found.append((f"{each.name}: floor", corpus, own.get("vad", {})))  # no line without one
+                found.append((experiment.name, corpus, tested.statistics["vad"]))
+                found.append((f"{experiment.name}: floor", corpus, own.get("vad", {})))  # no line without one
     return found
 
 

@@ -21,7 +21,7 @@ from .table import with_interval
 
 
 def _each(data: ReportData) -> list[tuple[ReportedExperiment, Tested]]:
-    return [(each, tested) for each in data.experiments for tested in each.tested.values()]
+    return [(experiment, tested) for experiment in data.experiments for tested in experiment.tested.values()]
 
 
 def classes_table(data: ReportData) -> Table:
@@ -112,15 +112,15 @@ def calibration_table(data: ReportData) -> Table:
 
 def curves_table(data: ReportData) -> Table:
     """Learning curves and curriculum: mean over runs, by epoch."""
-    names = sorted({name for each in data.experiments for name in each.curves.series})
+    names = sorted({name for experiment in data.experiments for name in experiment.curves.series})
     rows = []
-    for each in data.experiments:
-        for i, epoch in enumerate(each.curves.epochs):
+    for experiment in data.experiments:
+        for i, epoch in enumerate(experiment.curves.epochs):
             values = []
             for name in names:
-                column = each.curves.series.get(name, np.full((1, i + 1), np.nan))[:, i]
+                column = experiment.curves.series.get(name, np.full((1, i + 1), np.nan))[:, i]
                 values.append(None if np.isnan(column).all() else float(np.nanmean(column)))
-            rows.append([each.name, int(epoch), *values])
+            rows.append([experiment.name, int(epoch), *values])
     return Table("curves", "By epoch, mean over runs", ["experiment", "epoch", *names], rows)
 
 
@@ -130,16 +130,16 @@ def curves_table(data: ReportData) -> Table:
 def folds_table(data: ReportData) -> Table:
     """Rows and speakers of each part of each fold."""
     found: dict[tuple, list[str]] = {}
-    for each in data.experiments:
-        for run in each.runs:
+    for experiment in data.experiments:
+        for run in experiment.runs:
             cells = [run["fold"], " + ".join(run["parts"]["train"]["corpora"])]
             for part in ("train", "validation", "test"):
                 card = run["parts"][part]
                 cells += [card["rows"], card["speaker_count"]]
             cells.append(", ".join(run["parts"]["test"]["corpora"]))
             found.setdefault(tuple(cells), [])
-            if each.name not in found[tuple(cells)]:
-                found[tuple(cells)].append(each.name)
+            if experiment.name not in found[tuple(cells)]:
+                found[tuple(cells)].append(experiment.name)
     everywhere = all(len(names) == len(data.experiments) for names in found.values())
     columns = ["fold", "trained on", "training rows", "speakers", "validation rows", "speakers", "test rows"]
     columns += ["speakers", "tested on"]
@@ -164,11 +164,11 @@ def corpora_table(data: ReportData) -> Table:
 
 def settings_table(data: ReportData, differing: bool) -> Table:
     """The settings that differ between experiments, a column an experiment; or those that all share."""
-    keys = list(dict.fromkeys(key for each in data.experiments for key in each.settings))
-    values = {key: [_setting(each.settings, key) for each in data.experiments] for key in keys}
+    keys = list(dict.fromkeys(key for experiment in data.experiments for key in experiment.settings))
+    values = {key: [_setting(experiment.settings, key) for experiment in data.experiments] for key in keys}
     if differing:
         rows = [[key, *values[key]] for key in keys if len(set(values[key])) > 1]
-        columns = ["setting", *(each.name for each in data.experiments)]
+        columns = ["setting", *(experiment.name for experiment in data.experiments)]
         return Table("settings-differing", "Settings that differ", columns, rows)
     rows = [[key, values[key][0]] for key in keys if len(set(values[key])) == 1]
     title = "Settings" if len(data.experiments) == 1 else "Settings that all experiments share"
@@ -199,10 +199,12 @@ def environment_table(data: ReportData) -> Table:
 def time_table(data: ReportData) -> Table:
     """Training time and steps."""
     rows = []
-    for each in data.experiments:
-        seconds = [run["train_seconds"] for run in each.runs]
-        steps = [run["steps"] for run in each.runs]
+    for experiment in data.experiments:
+        seconds = [run["train_seconds"] for run in experiment.runs]
+        steps = [run["steps"] for run in experiment.runs]
         span = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
-        rows.append([each.name, len(seconds), Marked(span, ""), float(np.mean(seconds)), float(np.sum(seconds) / 60)])
+        rows.append(
+            [experiment.name, len(seconds), Marked(span, ""), float(np.mean(seconds)), float(np.sum(seconds) / 60)]
+        )
     columns = ["experiment", "runs", "steps a run", "training, mean (s a run)", "training, all runs (min)"]
     return Table("time", "Time", columns, rows)

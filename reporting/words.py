@@ -25,12 +25,14 @@ from .score_words import without_zero
 
 def lead(data: ReportData) -> str:
     """What it comes to, in a sentence or two: of several experiments, the one that validation chooses."""
-    runs = sum(len(each.runs) for each in data.experiments)
+    runs = sum(len(experiment.runs) for experiment in data.experiments)
     parts = [f"{_number(len(data.experiments), 'experiment')}, {_number(runs, 'run')}."]
     for corpus in data.tested_corpora:
-        having = [each for each in data.experiments if corpus in each.tested]
-        most = max(each.tested[corpus].statistics["rows"] for each in having)
-        having = [each for each in having if each.tested[corpus].statistics["rows"] == most]  # others are under way
+        having = [experiment for experiment in data.experiments if corpus in experiment.tested]
+        most = max(experiment.tested[corpus].statistics["rows"] for experiment in having)
+        having = [
+            experiment for experiment in having if experiment.tested[corpus].statistics["rows"] == most
+        ]  # others are under way
         rows = f"{most} rows, {_number(having[0].tested[corpus].statistics['speakers'], 'speaker')}"
         parts.append(_lead_of(corpus, rows, having))
     return " ".join(parts)
@@ -39,14 +41,14 @@ def lead(data: ReportData) -> str:
 def _lead_of(corpus: str, rows: str, having: list[ReportedExperiment]) -> str:
     if len(having) == 1:
         return f"UAR on {corpus} ({rows}): {_uar(having[0], corpus)}, {having[0].name}."
-    choice = choose([_candidate(each, corpus) for each in having])
+    choice = choose([_candidate(experiment, corpus) for experiment in having])
     if choice.experiment is None:
-        scores = [each.tested[corpus].statistics["uar"]["pooled"] for each in having]
+        scores = [experiment.tested[corpus].statistics["uar"]["pooled"] for experiment in having]
         return (
             f"UAR on {corpus} ({rows}): {min(scores):.3f} to {max(scores):.3f} in {len(having)} experiments, none of "
             "which is chosen: they were validated on different rows."
         )
-    (chosen,) = (each for each in having if each.name == choice.experiment)
+    (chosen,) = (experiment for experiment in having if experiment.name == choice.experiment)
     tied = f", as high as {in_words(choice.tied[1:])}" if len(choice.tied) > 1 else ""
     score = f"validation {METRIC_NAMES[choice.metric]} {choice.score:.3f}{tied}"
     return (
@@ -83,11 +85,17 @@ def _uar(each: ReportedExperiment, corpus: str) -> str:
 
 def caveats(data: ReportData) -> list[str]:
     """What a reader must know first."""
-    found = [f"{each.name}: {line}" for each in data.experiments if (line := experiment_line(each.entry["runs"]))]
-    found += [f"{each.name}: {line}." for each in data.experiments if (line := known_speakers(each.entry))]
-    for each in data.experiments:  # those of which it is clear; the others are marked in the table
-        below = (corpus for corpus in each.tested if below_mark(each.entry, corpus) == "below")
-        found += [f"{each.name} is {below_line(each.entry, corpus)}." for corpus in below]
+    found = [
+        f"{experiment.name}: {line}"
+        for experiment in data.experiments
+        if (line := experiment_line(experiment.entry["runs"]))
+    ]
+    found += [
+        f"{experiment.name}: {line}." for experiment in data.experiments if (line := known_speakers(experiment.entry))
+    ]
+    for experiment in data.experiments:  # those of which it is clear; the others are marked in the table
+        below = (corpus for corpus in experiment.tested if below_mark(experiment.entry, corpus) == "below")
+        found += [f"{experiment.name} is {below_line(experiment.entry, corpus)}." for corpus in below]
     for name, card in data.corpora.items():
         warning = contamination(name, card["extractor"], card.get("speech_encoder"))
         found += [text for text in (card["caveat"], warning) if text]
@@ -98,13 +106,15 @@ def caveats(data: ReportData) -> list[str]:
                 found.append(
                     f"{label}, {entry['name']}: no run is done, so it is not shown{f': {why}' if why else '.'}"
                 )
-    found += [f"{each.name}: no result of {reason}." for each in data.experiments for reason in each.failed]
-    for each in data.experiments:
-        for tested in each.tested.values():
+    found += [
+        f"{experiment.name}: no result of {reason}." for experiment in data.experiments for reason in experiment.failed
+    ]
+    for experiment in data.experiments:
+        for tested in experiment.tested.values():
             untested = int((~tested.rows.complete).sum())
             if untested:
                 seeds = _number(untested, "seed has", "seeds have")
-                found.append(f"{each.name}, {tested.corpus}: {seeds} not tested every row that others have.")
+                found.append(f"{experiment.name}, {tested.corpus}: {seeds} not tested every row that others have.")
     return found + _not_compared(data)
 
 
@@ -112,7 +122,7 @@ def _not_compared(data: ReportData) -> list[str]:
     """Which experiments no paired test can tell apart, since they were not tested on the same rows."""
     found = []
     for corpus in data.tested_corpora:
-        names = [each.name for each in data.experiments if corpus in each.tested]
+        names = [experiment.name for experiment in data.experiments if corpus in experiment.tested]
         compared = {frozenset((pair["first"], pair["second"])) for pair in data.comparisons.get(corpus, [])}
         apart = [pair for pair in combinations(names, 2) if frozenset(pair) not in compared]
         if apart:
@@ -130,8 +140,10 @@ def protocol_text(data: ReportData) -> list[str]:
     """How the numbers came about."""
     text = []
     modes: dict[tuple, list[ReportedExperiment]] = {}
-    for each in data.experiments:
-        modes.setdefault((each.settings.get("evaluation_mode"), own_protocol(each.entry)), []).append(each)
+    for experiment in data.experiments:
+        modes.setdefault((experiment.settings.get("evaluation_mode"), own_protocol(experiment.entry)), []).append(
+            experiment
+        )
     text += [_mode_words(mode, of_mode) for (mode, _), of_mode in modes.items()]
     text += _selection_text(data)
     text.append(
@@ -144,9 +156,9 @@ def protocol_text(data: ReportData) -> list[str]:
 def _selection_text(data: ReportData) -> list[str]:
     """How the epochs were chosen, on which rows, and what that leaves out of account."""
     text, how = [], {}
-    for each in data.experiments:
-        key = each.settings.get("metric_for_best_model"), _validation(each)
-        how.setdefault(key, []).extend(each.runs)
+    for experiment in data.experiments:
+        key = experiment.settings.get("metric_for_best_model"), _validation(experiment)
+        how.setdefault(key, []).extend(experiment.runs)
     for (metric, validation), runs in sorted(how.items(), key=lambda item: str(item[0])):
         name = str(validation).removeprefix("protocol ")
         part = {"session": "a session", "speakers": "a set of speakers", "random": "a random part"}.get(
@@ -179,13 +191,13 @@ def _shared_speakers(validation: str | None, runs: list[dict[str, Any]]) -> str:
 
 
 def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
-    trained = ", ".join(dict.fromkeys(" + ".join(each.trained_on) for each in experiments))
-    seeds = sorted({len({run["seed"] for run in each.runs}) for each in experiments})
-    folds = sorted({len({run["fold"] for run in each.runs}) for each in experiments})
+    trained = ", ".join(dict.fromkeys(" + ".join(experiment.trained_on) for experiment in experiments))
+    seeds = sorted({len({run["seed"] for run in experiment.runs}) for experiment in experiments})
+    folds = sorted({len({run["fold"] for run in experiment.runs}) for experiment in experiments})
     size = f"{_span(seeds, 'seed')} and {_span(folds, 'fold')}"
     if mode == "loso":
         return f"Leave one session out, {trained}: a model tests the one session that it has not seen. {size}."
-    tested = ", ".join(dict.fromkeys(corpus for each in experiments for corpus in each.tested))
+    tested = ", ".join(dict.fromkeys(corpus for experiment in experiments for corpus in experiment.tested))
     own = own_protocol(experiments[0].entry)
     if own:
         return f"By {own}. Trained on {trained}; tested on {tested}. {size}."
@@ -203,8 +215,8 @@ def _span(counts: list[int], what: str) -> str:
 def _interval_words(data: ReportData) -> str:
     used = {
         (t.statistics["uar"]["ci_method"], t.statistics["uar"]["ci_units"])
-        for each in data.experiments
-        for t in each.tested.values()
+        for experiment in data.experiments
+        for t in experiment.tested.values()
     }
     words = {
         ("bootstrap", "speakers"): "a bootstrap over speakers (2000 resamples)",
@@ -215,7 +227,7 @@ def _interval_words(data: ReportData) -> str:
     }
     named = [words.get(each, " over ".join(each)) for each in sorted(used)]
     luck = "They are for other speakers, not for other trainings: what those change shows in the spread over seeds."
-    if any(t.statistics["seeds"] < 2 for each in data.experiments for t in each.tested.values()):
+    if any(t.statistics["seeds"] < 2 for experiment in data.experiments for t in experiment.tested.values()):
         luck = ONE_SEED
     return f"95 % intervals come from {'; or from '.join(named)}. {luck}"
 
@@ -225,8 +237,8 @@ def difficulty_text(data: ReportData) -> list[str]:
     text = "Rows are sorted by difficulty and cut into buckets of equal count"
     fewer = {
         (tested.corpus, len(curve.count))
-        for each in data.experiments
-        for tested in each.tested.values()
+        for experiment in data.experiments
+        for tested in experiment.tested.values()
         if (curve := difficulty_curve(tested)) is not None and len(curve.count) < BUCKETS
     }
     if fewer:
@@ -242,7 +254,7 @@ def difficulty_text(data: ReportData) -> list[str]:
 
 def _difficulty_meaning(data: ReportData) -> str:
     """What difficulty is computed from: the true label above all."""
-    of_corpus = {each.settings.get("difficulty_from_corpus", False) for each in data.experiments}
+    of_corpus = {experiment.settings.get("difficulty_from_corpus", False) for experiment in data.experiments}
     said = []
     if False in of_corpus:
         said.append(

@@ -240,7 +240,9 @@ def _reads(facts: CardFacts) -> bool:
 def _own(facts: CardFacts) -> list[tuple[Modality, int]]:
     """The modalities that are the user's own, and how wide their vectors are."""
     dims = facts.config.get("modality_dims") or {}
-    return [(each, dims[each.name]) for each in modalities_in(facts.settings.modality) if each.name in dims]
+    return [
+        (modality, dims[modality.name]) for modality in modalities_in(facts.settings.modality) if modality.name in dims
+    ]
 
 
 def _hears_recordings(facts: CardFacts) -> bool:
@@ -365,11 +367,11 @@ def _limits(facts: CardFacts) -> list[str]:
 def _what_was_not_learned(facts: CardFacts) -> list[str]:
     """The warnings of the runs behind the numbers, and of the model itself."""
     said = [
-        f"Of the {count(each['of'], 'run')} behind these numbers {each['runs']} had {each['words']}"
-        + (f": {each['said']}." if each["of"] == 1 else f"; of the first: {each['said']}.")
-        for each in experiment_warnings(facts.entry["runs"])
+        f"Of the {count(warning['of'], 'run')} behind these numbers {warning['runs']} had {warning['words']}"
+        + (f": {warning['said']}." if warning["of"] == 1 else f"; of the first: {warning['said']}.")
+        for warning in experiment_warnings(facts.entry["runs"])
     ]
-    return said + [f"The model here: {each['said']}." for each in facts.model.get("warnings", [])]
+    return said + [f"The model here: {warning['said']}." for warning in facts.model.get("warnings", [])]
 
 
 # ---- citation -------------------------------------------------------------------------------------------------------

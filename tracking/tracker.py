@@ -126,7 +126,7 @@ class Tracker(TrainerCallback):
         steps, self._steps = self._steps, []
         for step, rate, loss in steps:
             values = {"train/learning_rate": rate, "train/step_loss": loss.item()}
-            self._send("its curves", lambda sink, v=values, s=step: sink.scalars(v, s))
+            self._send("its curves", lambda sink, values=values, step=step: sink.scalars(values, step))
 
     def on_log(self, args, state, control, logs, **kwargs):
         if not self.sinks:
