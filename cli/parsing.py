@@ -157,6 +157,7 @@ def positive(text: str) -> int:
 
 
 def seconds(text: str) -> float:
+    """A number of at least 0, as an option's type."""
     try:
         number = float(text)
     except ValueError:

@@ -191,6 +191,7 @@ def units_of(speakers: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def interval_at(resampled: Resampled, low: np.ndarray, high: np.ndarray, i: int) -> dict[str, Any]:
+    """The interval of the i-th of M scores, as `intervals` has it, from its bounds (M,)."""
     exact = not np.isnan(low[i]) and resampled.estimate[i] in (0, 1) and low[i] != high[i]
     return {
         **_bounds(low[i], high[i]),

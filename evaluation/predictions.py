@@ -211,7 +211,13 @@ def read_predictions(file: Path | bytes) -> Predictions:
 
 
 class RunPredictions(NamedTuple):
-    """What one run of an experiment predicted."""
+    """What one run of an experiment predicted.
+
+    Args:
+        seed: of the run.
+        fold: its name.
+        predictions: of its test rows.
+    """
 
     seed: int
     fold: str

@@ -61,6 +61,7 @@ def mean_over_seeds(scores: np.ndarray) -> np.ndarray:
 def checked(
     references: np.ndarray, predictions: np.ndarray, speakers: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """References (n,) and predictions (seeds, n) as arrays. Raises ValueError as `intervals` does."""
     references, predictions = np.asarray(references), np.atleast_2d(predictions)
     if not len(references):
         raise ValueError("there are no rows to score")

@@ -96,10 +96,12 @@ class CardFacts:
 
 
 def count(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def protocol_of(facts: CardFacts, corpus: str) -> str:
+    """How a corpus was tested, in words."""
     own = facts.entry.get("protocol")
     if own:
         return f"own protocol {own['name']}"
@@ -149,6 +151,7 @@ def all_rows(facts: CardFacts) -> str:
 
 
 def whose_numbers(facts: CardFacts) -> str:
+    """Of which models the numbers are, in words."""
     if facts.is_final and facts.settings.evaluation_mode == "cross_corpus":
         return (
             f"These numbers come from {count(len(facts.entry['runs']), 'run')} with a part of the training corpora "
@@ -271,6 +274,7 @@ def _scores(rows: PooledRows, chosen: np.ndarray) -> list[dict[str, Any]]:
 
 
 def interval_note(facts: CardFacts) -> str:
+    """Where the intervals come from, in words."""
     notes = []
     for corpus in facts.tested:
         said = facts.entry["summary"][corpus]["uar"]
@@ -299,6 +303,7 @@ def by_speaker(facts: CardFacts) -> list[list[str]]:
 
 
 def by_gender(facts: CardFacts) -> list[list[str]]:
+    """UAR and accuracy by gender, where it is known, averaged over the seeds."""
     table = []
     for corpus in facts.tested:
         rows, known = facts.pooled[corpus], facts.genders.get(corpus, {})
