@@ -141,7 +141,6 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
         (["run", "RECIPE", "--bf16", "--bf16"], ["--bf16 is given twice"]),
         (["run", "RECIPE", "--dropout"], ["--dropout needs a value"]),
         (["run", "RECIPE", "--dropout", "2"], ["command line: dropout is", "below 1"]),
-        (["run", "RECIPE", "--num_attention_heads", "7"], ["experiment 'One'", "7", "256"]),
         (["run", "RECIPE", "--name", "x"], ["--name can't be given"]),
         (["run", "RECIPE", "--seed", "3"], ["command line: seed", "use seeds"]),
         (
