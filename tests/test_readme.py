@@ -96,7 +96,7 @@ def quickstart(tmp_path_factory) -> Path:
 def reader(tmp_path, monkeypatch) -> Path:
     """A working directory with what a reader has by now: the recipes, one of their own, a file of their own."""
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    (tmp_path / "my_recipe.json").write_text(code_of("json", '"experiments"'))
+    (tmp_path / "my_recipe.json").write_text(code_of("json", "inverse_difficulty"))
     for name, code in own_files().items():
         (tmp_path / name).write_text(code)
     monkeypatch.chdir(tmp_path)
@@ -172,6 +172,7 @@ def understand_emomm(words: list[str], monkeypatch) -> None:
     if words[0] == "run":
         from emomm.cli import run as command_line
 
+        monkeypatch.setattr(command_line, "check_places", lambda settings: None)  # a reader's own, which a test lacks
         read_and_stop(monkeypatch, command_line, "_check_push")  # the recipe is loaded by then
     else:
         read_and_stop(monkeypatch, argparse.ArgumentParser, "parse_args")
@@ -201,6 +202,11 @@ def test_recipe_blocks_are_recipes(reader):
     assert [settings.curriculum_type for settings in recipe.experiments][1:3] == ["random", "inverse_difficulty"]
     assert not recipe.experiments[3].use_curriculum_learning
     assert recipe.experiments[0].training_arguments == {"gradient_accumulation_steps": 2}
+    whole = [block for block in BLOCKS if block.language == "json" and '"experiments"' in block.code]
+    for number, block in enumerate(whole):
+        Path(f"{number}.json").write_text(block.code)
+        assert [settings.name for settings in load_recipe(f"{number}.json").experiments][0] == "easy first"
+    assert [block.page for block in whole] == ["README.md", "recipes.md"]
 
 
 def test_parts_of_recipes_are_parts_of_recipes(tmp_path):
