@@ -26,7 +26,7 @@ def emotion_loss(
         logits: (batch, classes), any float type; the loss is computed in float32.
         labels: (batch,) class numbers.
         class_weights: (classes,).
-        sample_weights: (batch,).
+        sample_weights: (batch,), of `curriculum/row_weights.py`.
         norm: scalar, what the sum over the rows is divided by in place of the batch's own norm.
     """
     logits = logits.float() / temperature

@@ -17,10 +17,10 @@ from ..features.sequences import Sequences
 from ..modalities import get_modality
 from ..speech_features import SpeechFeatures
 from .arrow_features import features_column
-from .columns import EMPTY_TRANSCRIPT
-from .columns import RATINGS
-from .columns import RawColumns
 from .corpus import Corpus
+from .raw_columns import EMPTY_TRANSCRIPT
+from .raw_columns import RATINGS
+from .raw_columns import RawColumns
 from .reading import RawCorpus
 from .reading import read_raw
 from .spec import CorpusSpec

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..corpora.columns import UNKNOWN
 from ..corpora.corpus import Corpus
 from ..corpora.names import look_alikes
+from ..corpora.raw_columns import UNKNOWN
 from ..curriculum.curricula import CURRICULA
 from ..curriculum.difficulty import fill_unrated
 from ..curriculum.difficulty import fit_prototypes

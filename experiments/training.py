@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 from transformers import set_seed
 
 from ..configuration_emomm import EmoMMConfig
-from ..curriculum.difficulty import difficulty_weights
 from ..curriculum.order import epoch_batches
+from ..curriculum.row_weights import difficulty_weights
 from ..curriculum_trainer import CurriculumTrainer
 from ..curriculum_trainer import CurriculumTrainingArguments
 from ..data_collator import EmoMMDataCollator

@@ -17,7 +17,7 @@ from filelock import Timeout
 from huggingface_hub import get_token
 
 from ..corpora.builtin import resolve_specs
-from ..corpora.columns import UNKNOWN
+from ..corpora.raw_columns import UNKNOWN
 from ..corpora.reading import read_genders
 from ..corpora.spec import CorpusSpec
 from ..errors import InputError

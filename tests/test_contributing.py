@@ -12,7 +12,7 @@ PATH = re.compile(r"`([\w./-]+/|[\w./-]+\.(?:py|md|txt|json|cfg|yml|yaml))`")
 # As examples, or made by the command that is spoken of.
 NOT_THERE = {".x", "site/"}
 ADDED = {
-    "fusion", "modality", "corpus", "curriculum", "protocol", "metric", "figure", "command", "setting",
+    "fusion", "modality", "corpus", "curriculum", "protocol", "row weight", "metric", "figure", "command", "setting",
     "speech encoder", "text encoder", "tracker",
 }  # fmt: skip
 

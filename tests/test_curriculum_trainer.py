@@ -14,11 +14,11 @@ from transformers import TrainerCallback
 
 from emomm.choices import CURRICULUM_TYPES
 from emomm.configuration_emomm import EmoMMConfig
-from emomm.curriculum.difficulty import difficulty_weights
 from emomm.curriculum.order import epoch_batches
 from emomm.curriculum.order import epoch_order
 from emomm.curriculum.pool import Curriculum
 from emomm.curriculum.pool import pool_statistics
+from emomm.curriculum.row_weights import difficulty_weights
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.data_collator import EmoMMDataCollator

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from emomm.curriculum.difficulty import difficulty_weights
 from emomm.curriculum.difficulty import fill_unrated
 from emomm.curriculum.difficulty import fit_prototypes
 from emomm.curriculum.difficulty import vad_difficulty
@@ -101,14 +100,3 @@ def test_fill_unrated_takes_the_median_of_the_class():
     assert np.isnan(difficulty[3])  # the caller's array is as it was
     with pytest.raises(ValueError, match="no row has a difficulty"):
         fill_unrated(np.array([nan, nan]), np.array([0, 1]))
-
-
-def test_difficulty_weights():
-    weights = difficulty_weights(np.array([0.0, 1.0, 2.0, 5.0]))
-    np.testing.assert_allclose(weights, np.array([1, 2, 3, 6]) / 3, rtol=1e-6)
-    assert weights.dtype == np.float32
-    many = difficulty_weights(np.random.default_rng(0).random(10_000) * 4)
-    assert many.mean(dtype=np.float64) == pytest.approx(1.0, abs=1e-7) and many.min() >= 0
-    for bad in (-0.5, np.nan, np.inf):
-        with pytest.raises(ValueError, match="row 1"):
-            difficulty_weights(np.array([0.0, bad]))
