@@ -30,7 +30,9 @@ import torch
 
 from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
-from ..modalities import words_in
+from ..modalities import AUDIO
+from ..modalities import TEXT
+from ..modalities import names_in
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..processing_emomm import EmoMMProcessor
 from ..processing_emomm import is_missing
@@ -152,9 +154,9 @@ class LiveRecognizer:
         exact: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ):
-        needed = {modality.name for modality in processor.modalities if not processor.allow_missing}
-        if not processor.hears or needed - {"audio", "text"}:
-            raise ValueError(f"this model takes {words_in(processor.modalities)}; live listens to a voice alone")
+        names = set(names_in(processor.modality))  # of the processor, which may be one with code of before
+        if AUDIO.name not in names or (names - {AUDIO.name, TEXT.name} and not processor.allow_missing):
+            raise ValueError(f"this model takes {', '.join(sorted(names))}; live listens to a voice")
         if not SHORTEST <= hop <= window <= _LONGEST:
             raise ValueError(
                 f"window={window:g} and hop={hop:g} seconds: it must be {SHORTEST:g} <= hop <= window <= {_LONGEST:g}"
@@ -278,7 +280,7 @@ class LiveRecognizer:
     @torch.no_grad()
     def _read(self, text: str | None) -> dict[str, torch.Tensor]:
         """The model's inputs for the words, which are encoded once; none where they are missing and may be."""
-        if not self._processor.reads or (is_missing(text) and self._processor.allow_missing):
+        if TEXT.name not in names_in(self._processor.modality) or (is_missing(text) and self._processor.allow_missing):
             return {}
         pad = self._processor.tokenizer.pad_token_id
         batch = EmoMMDataCollator(pad_token_id=pad)([{"input_ids": self._processor.tokenize([text])[0]}])
@@ -347,7 +349,7 @@ def recognize(
         recognizer = LiveRecognizer(model, processor, encoder, hop=first_hop, **options)
     except (OSError, ValueError) as error:
         raise InputError(str(error)) from error
-    if processor.reads and is_missing(options.get("text")):
+    if TEXT.name in names_in(processor.modality) and is_missing(options.get("text")):
         logger.info("no words are given: this model reads words too, and takes them as missing")
     _announce(recognizer, auto=hop == "auto")
     return _results(recognizer, Arrivals(opened))

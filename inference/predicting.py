@@ -296,7 +296,7 @@ def reach_speech_models(processor: EmoMMProcessor, speech_encoder: str | None, t
         transcribe: folder or id of the other, if any.
     """
     named = speech_encoder or (processor.speech_encoder or {}).get("encoder")
-    for name in (named if processor.hears else None, transcribe):
+    for name in (named if AUDIO.name in names_in(processor.modality) else None, transcribe):
         if name and not os.path.isdir(name):
             reach_hub(name)
 

@@ -278,13 +278,19 @@ def test_the_card_and_what_is_pushed(done):
     assert json.loads(card.split("```json\n")[-1].split("```")[0])["modality_module"] == "own_gaze.py"
 
 
-def test_rows_of_a_corpus_are_predicted(done, folder, tmp_path):
-    model = exported(done, "concat")
-    predict(str(model), str(gaze_column(folder, tmp_path)), tmp_path / "found.parquet")
-    table = pq.read_table(tmp_path / "found.parquet")
-    test = next((done.folder / "concat").rglob("predictions.parquet"))
-    before = pq.read_table(test)
-    np.testing.assert_array_equal(table["prediction"].to_numpy(), before["prediction"].to_numpy())
+def test_rows_of_a_corpus_are_predicted(done, folder, tmp_path, monkeypatch):
+    """By the code that came with the model, where nobody has said here what gaze is."""
+    monkeypatch.setattr(modalities, "_REGISTRY", {"audio": AUDIO, "text": TEXT})
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    model, usual = exported(done, "concat"), gaze_column(folder, tmp_path)
+    with pytest.raises(InputError, match="comes with the model, in own_gaze.py: load it with trust_remote_code=True"):
+        predict(str(model), str(usual), tmp_path / "found.parquet")
+    predict(str(model), str(usual), tmp_path / "found.parquet", trust_remote_code=True)
+    found, before = (
+        pq.read_table(path)["prediction"].to_pylist()
+        for path in (tmp_path / "found.parquet", next((done.folder / "concat").rglob("predictions.parquet")))
+    )
+    assert found == before
 
 
 def gaze_column(folder: Path, place: Path) -> Path:
