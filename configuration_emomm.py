@@ -11,7 +11,6 @@ from transformers.configuration_utils import SubConfigSpec
 from .fusions import fusion_names
 from .fusions import get_fusion
 from .modalities import get_modality
-from .modalities import modality_names
 from .modalities import names_in
 from .travelling import save_config
 
@@ -180,13 +179,8 @@ class EmoMMConfig(PreTrainedConfig):
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise ValueError(f"modality={self.modality!r} must name one modality or more, each once")
         for name in self.modalities:
-            if name not in modality_names() and self.modality_module is not None:
-                raise ValueError(
-                    f"the modality {name!r} comes with the model, in {self.modality_module}.py: load it with "
-                    "trust_remote_code=True, or, where emomm itself is imported, run that file first "
-                    "(emomm.modalities.load_modality_module)"
-                )
-            get_modality(name)
+            if self.modality_module is None:  # a user's own may come later, with the model
+                get_modality(name)
             if name not in ("audio", "text", *(self.modality_dims or {})):
                 raise ValueError(f"modality_dims={self.modality_dims!r} lacks the width of {name}")
 

@@ -136,6 +136,8 @@ def register_modality(modality: Modality) -> Modality:
             f"modality {modality.name}: word is {modality.word!r}; it must be letters, digits, spaces, _ and -, and "
             f"none of {', '.join(sorted(words | _RESERVED))}"
         )
+    if modality.missing is not None:
+        raise ValueError(f"modality {modality.name}: missing is {modality.missing!r}; only of words another is read")
     if modality.encoder:
         raise ValueError(f"modality {modality.name}: encoder is {modality.encoder!r}; only voice and words have one")
     _REGISTRY[modality.name] = modality

@@ -25,6 +25,7 @@ from .modalities import AUDIO
 from .modalities import TEXT
 from .modalities import Modality
 from .modalities import get_modality
+from .modalities import modality_names
 from .modalities import pooled_sequence
 
 
@@ -88,6 +89,13 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
     def __init__(self, config: EmoMMConfig):
         super().__init__(config)
+        for name in config.modalities:
+            if config.modality_module is not None and name not in modality_names():
+                raise ValueError(
+                    f"the modality {name!r} comes with the model, in {config.modality_module}.py: load it with "
+                    "trust_remote_code=True, or, where emomm itself is imported, run that file first "
+                    "(emomm.modalities.load_modality_module)"
+                )
         self.modalities = tuple(get_modality(name) for name in config.modalities)
         self._taken = {key for modality in (AUDIO, TEXT, *self.modalities) for key in modality.inputs}
         self.text_encoder = None

@@ -42,7 +42,8 @@ def as_it_travels(source: str) -> str:
     """The file with its imports of this package as a model's files have them: `from emomm.fusions import Fusion` as
     `from .fusions import Fusion`, and of `from emomm import Fusion` each name from the module that it is in."""
     lines = source.splitlines(keepends=True)
-    for node in reversed([node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]):
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    for node in sorted(found, key=lambda node: -node.lineno):  # from the end, so that the lines keep their numbers
         module = node.module or ""
         if node.level or module.split(".")[0] != "emomm":
             continue

@@ -37,6 +37,7 @@ from emomm.modalities import names_in
 from emomm.modalities import register_modality
 from emomm.modalities import words_in
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.own_files import as_it_travels
 from emomm.pipeline_emomm import EmoMMPipeline
 from emomm.processing_emomm import EmoMMProcessor
 from emomm.reporting.floor_tables import floors_table
@@ -351,6 +352,7 @@ def test_what_is_wrong_is_said(folder, fields, said):
         ({"name": "look", "dim": 0}, "dim is 0"),
         ({"name": "look", "pooling": "max"}, "pooling is 'max'; it can be mean, cls"),
         ({"name": "look", "encoder": "text"}, "only voice and words have one"),
+        ({"name": "look", "missing": "[EMPTY]"}, "only of words another is read"),
     ],
 )
 def test_descriptions_that_are_refused(fields, said):
@@ -358,6 +360,36 @@ def test_descriptions_that_are_refused(fields, said):
         register_modality(Modality(**fields))
     with pytest.raises(TypeError, match="takes a Modality"):
         register_modality(fields)
+
+
+def test_imports_of_a_users_file_as_they_travel():
+    source = """
+from emomm import (
+    Fusion,
+    Modality as Kind,
+)
+
+def late():
+    from emomm.fusions import FusionOutput
+    return FusionOutput
+
+from emomm.modalities import register_modality
+from torch import nn
+"""
+    assert (
+        as_it_travels(source)
+        == """
+from .fusions import Fusion
+from .modalities import Modality as Kind
+
+def late():
+    from .fusions import FusionOutput
+    return FusionOutput
+
+from .modalities import register_modality
+from torch import nn
+"""
+    )
 
 
 def test_names_and_words():
