@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..errors import show
 from ..features.text_encoders import public_name
 from ..fusions import get_fusion
+from ..modalities import get_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.settings import Settings
 from .own_fusion import checked
@@ -99,17 +100,17 @@ def feature_noise(settings: Settings, rows: int, dims: dict[str, int], text_dim:
 
     Noise on the inputs acts as a ridge penalty (Bishop 1995, Neural Computation 7), and that needs to grow with
     the dimensions and to fall with the rows: with more dimensions than rows, each row can be told from all others
-    by what says nothing of its class. Attention, which chooses among a row's vectors, tells rows apart by more than
-    their means: there the noise goes up to 1, else up to the root of a half.
+    by what says nothing of its class. Attention tells sentences apart by single tokens, too: where it reads
+    them, their noise goes up to 1, else it goes up to the root of a half.
     """
     if settings.feature_normalization == "none" or settings.feature_noise == 0:
         return None
     tuned = () if settings.freeze_text_encoder else ("text",)
     dims = {name: dims.get(name, text_dim) for name in settings.modalities if name not in tuned}
     given = settings.feature_noise
-    fused = len(settings.modalities) > 1
-    most = 1.0 if fused and get_fusion(settings.fusion_type).uses_sequences else 0.5
-    return {name: min(most, dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
+    attends = len(settings.modalities) > 1 and get_fusion(settings.fusion_type).uses_sequences
+    most = {name: 1.0 if attends and get_modality(name).encoder == "text" else 0.5 for name in dims}
+    return {name: min(most[name], dim / rows) ** 0.5 if given is None else given for name, dim in dims.items()} or None
 
 
 # ---- the Trainer ----------------------------------------------------------------------------------------------------

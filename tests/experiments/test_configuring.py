@@ -10,10 +10,10 @@ from emomm.settings.settings import Settings
     ("settings", "rows", "expected"),
     [
         ({"fusion_type": "concat"}, 271, {"audio": 0.5**0.5, "text": 0.5**0.5}),  # more dimensions than rows: no more
-        ({}, 271, {"audio": 1.0, "text": 1.0}),  # attention over sequences
+        ({}, 271, {"audio": 0.5**0.5, "text": 1.0}),  # attention over tokens
         ({}, 51200, {"audio": 0.1, "text": 0.06**0.5 / 2}),
         ({"modality": "text"}, 271, {"text": 0.5**0.5}),
-        ({"freeze_text_encoder": False}, 271, {"audio": 1.0}),  # its states aren't standardised
+        ({"freeze_text_encoder": False}, 271, {"audio": 0.5**0.5}),  # its states aren't standardised
         ({"feature_noise": 0.3}, 271, {"audio": 0.3, "text": 0.3}),
         ({"feature_noise": 0.0}, 271, None),
         ({"feature_normalization": "none"}, 271, None),
