@@ -46,7 +46,7 @@ SHARED = ROOT.parent / "shared"
 LABELS = ("calm", "angry")
 REASONS = {
     "000": "is no audio that can be read",  # a text
-    "010": "is no audio that can be read",  # empty
+    "010": "is empty",
     "020": "is no audio that can be read",  # a torn header
     "030": "holds no samples",
     "040": "too short",
