@@ -318,7 +318,7 @@ def test_help_is_quick_and_whole(tmp_path):
 
     for name in FIELDS.keys() - {"name", "description", "training_arguments"}:
         assert f"--{name}" in done.stdout, name
-    assert "one of audio, text, both; default" in " ".join(done.stdout.split())
+    assert "audio, text, both, or a list" in " ".join(done.stdout.split())
 
 
 def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
