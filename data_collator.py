@@ -19,7 +19,7 @@ class EmoMMDataCollator:
     A row is a dict with any of: `audio_features` (dim,) or (frames, dim), and so `NAME_features` of a user's own
     modality; `text_features` (dim,) or (tokens, dim); `input_ids` (tokens,); `labels` (or `label`), a class number;
     `sample_weights`, a float; `vad` (3,), ratings. None, or an empty array, says that the row lacks that modality.
-    Other keys are left out of the batch.
+    Other keys are left out of the batch; `NAME_features` of an unknown modality is not, and the model refuses it.
 
     The batch holds float32 features of shape (batch, dim) without a mask where every row has one vector, else
     (batch, longest, dim) with `NAME_mask` (batch, longest); `input_ids` and `attention_mask` (batch, longest) int64;
