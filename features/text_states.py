@@ -1,9 +1,7 @@
 """States of frozen text encoders: each distinct transcript is encoded once, kept on disk, and memory-mapped.
 
-A store is a folder for one (encoder weights and configuration, tokenizer, maximum length, precision). It holds Arrow
-files, each written whole under a temporary name and then renamed to the hash of its bytes: a torn or foreign file does
-not match its name, is never parsed, and is removed and its transcripts encoded again. One process at a time encodes,
-under a lock that the system frees when the process ends, however it ends.
+A store is a folder for one (encoder weights and configuration, tokenizer, maximum length, precision); mapped_store.py
+says how its files are written and read.
 
 What a transcript is stored as depends on that transcript alone, to the last bit, and not on what else is encoded: or
 the words of test rows would reach the training rows, and a store that grew would differ from one made at once. A
@@ -12,28 +10,23 @@ transcripts calls for, filled up with copies where there are too few; and that n
 checked for each shape. Where one is, transcripts are encoded one by one.
 """
 
-import errno
 import hashlib
 import logging
-import os
-import time
 from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
-import xxhash
-from filelock import AcquireReturnProxy
-from filelock import FileLock
-from huggingface_hub import constants
 from huggingface_hub import snapshot_download
 from tqdm import tqdm
 
 from ..errors import InputError
 from ..hub_access import reach_hub
+from .mapped_store import MappedStore
+from .mapped_store import StoreWords
+from .mapped_store import user_store
 from .sequences import Sequences
 from .text_encoders import encoder_location
 from .text_encoders import load_encoder
@@ -43,13 +36,14 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = "emomm-text-states-3"
 _TOKENS_A_BATCH = 512
-_FLUSH_BYTES = 64 * 2**20
-_FLUSH_SECONDS = 30.0
+_WORDS = StoreWords(
+    holds="the states of the transcripts", again="its transcripts are encoded again", key="transcript", values="states"
+)
 
 
 def default_store() -> Path:
     """Beside the Hub's own cache (`HF_HOME`), shared by all jobs of a user."""
-    return Path(constants.HF_HOME) / "emomm" / "text-states"
+    return user_store("text-states")
 
 
 @cache
@@ -97,9 +91,7 @@ class TextStateStore:
         identity = f"{_FORMAT} {encoder_fingerprint(model_name)} {max_length} {dtype}"
         self.key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.folder = (default_store() if directory is None else Path(directory)) / self.key
-        self._parts: list[np.ndarray] = []
-        self._index: dict[bytes, tuple[int, int, int]] = {}
-        self._known: set[str] = set()
+        self._store = MappedStore(self.folder, _WORDS)
 
     def states(self, transcripts: Sequence[str | None]) -> Sequences:
         """The encoder's last states of each transcript, (tokens, dim); None has length 0.
@@ -107,77 +99,20 @@ class TextStateStore:
         Encodes what is not there yet. Raises InputError where the disk is full or the states overflow float16.
         """
         hashes = [None if text is None else _text_hash(text) for text in transcripts]
-        wanted = {key: text for key, text in zip(hashes, transcripts, strict=True) if key is not None}
-        self._scan()
-        if not wanted.keys() <= self._index.keys():
-            with self._lock():
-                self._scan(clean=True)  # another process may have encoded them meanwhile
-                self._encode({key: text for key, text in wanted.items() if key not in self._index})
-        rows = np.array([(0, 0, 0) if key is None else self._index[key] for key in hashes], dtype=np.int64)
-        rows = rows.reshape(-1, 3)
-        return Sequences(tuple(self._parts), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
+        texts = {key: text for key, text in zip(hashes, transcripts, strict=True) if key is not None}
+        return self._store.rows(hashes, lambda keys: self._encoded({key: texts[key] for key in keys}))
 
-    def _lock(self) -> AcquireReturnProxy:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return FileLock(self.folder / "lock").acquire()
-        except OSError as error:
-            raise self._no_place(error) from error
-
-    def _no_place(self, error: OSError, size: str = "") -> InputError:
-        where = f"{self.folder.parent} for the states of the transcripts{size}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return InputError(f"no space left in {where}: free some, or set store_dir")
-        return InputError(f"can't write into {where} ({error}): set store_dir")
-
-    # ---- reading ----------------------------------------------------------------------------------------------------
-
-    def _scan(self, clean: bool = False) -> None:
-        """Maps files not seen yet; with `clean` (under the lock) removes those that are torn, foreign or temporary."""
-        for path in sorted(self.folder.glob("*.arrow*")):
-            if path.name in self._known:
-                continue
-            part = None if path.suffix == ".temporary" else _read(path)
-            if part is not None:
-                self._add(path.name, *part)
-            elif clean:
-                if path.suffix != ".temporary":
-                    logger.warning("%s is torn or not ours: removed, its transcripts are encoded again", path.name)
-                path.unlink()
-
-    def _add(self, name: str, keys: list[bytes], lengths: np.ndarray, values: np.ndarray) -> None:
-        starts = np.cumsum(lengths) - lengths
-        number = len(self._parts)
-        self._index.update(
-            (key, (number, start, length))
-            for key, start, length in zip(keys, starts.tolist(), lengths.tolist(), strict=True)
-        )
-        self._parts.append(values)
-        self._known.add(name)
-
-    # ---- encoding ---------------------------------------------------------------------------------------------------
-
-    def _encode(self, texts: dict[bytes, str]) -> None:
-        if not texts:
-            return
+    def _encoded(self, texts: dict[bytes, str]) -> Iterator[tuple[bytes, np.ndarray]]:
         keys, tokenizer = list(texts), load_tokenizer(self.model_name)
         tokens = tokenizer(list(texts.values()), truncation=True, max_length=self.max_length)["input_ids"]
         encoder = load_encoder(self.model_name).to("cuda" if torch.cuda.is_available() else "cpu")
         # Other kernels leave out the mask of a batch in which nothing is padded.
         encoder.set_attn_implementation("eager")
-        done: list[tuple[bytes, np.ndarray]] = []
-        flushed = time.monotonic()
         with tqdm(total=len(keys), desc="encoding transcripts", unit="text", disable=None) as bar:
             for rows, states in _encoded(encoder, tokens, tokenizer.pad_token_id or 0, self.max_length):
                 for i, state in zip(rows, states, strict=True):
-                    done.append((keys[i], self._checked(state, texts[keys[i]])))
+                    yield keys[i], self._checked(state, texts[keys[i]])
                 bar.update(len(rows))
-                due = time.monotonic() - flushed > _FLUSH_SECONDS
-                if due or sum(state.nbytes for _, state in done) > _FLUSH_BYTES:
-                    self._write(done)
-                    done, flushed = [], time.monotonic()
-        if done:
-            self._write(done)
         logger.info("%d transcripts encoded by %s", len(keys), self.model_name)
 
     def _checked(self, state: np.ndarray, text: str) -> np.ndarray:
@@ -190,60 +125,9 @@ class TextStateStore:
             )
         return stored
 
-    def _write(self, done: list[tuple[bytes, np.ndarray]]) -> None:
-        lengths = np.array([len(state) for _, state in done], dtype=np.int64)
-        values = np.concatenate([state for _, state in done])
-        keys = b"".join(key for key, _ in done)
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
-        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), type=pa.int64())
-        columns = {
-            "transcript": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(done), [None, pa.py_buffer(keys)]),
-            "states": pa.LargeListArray.from_arrays(offsets, flat),
-        }
-        table = pa.table(columns)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        content = sink.getvalue()
-        name = _file_name(content)
-        temporary = self.folder / f"{name}.temporary"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.folder / name)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            size = f" ({content.size / 2**20:.1f} MB for {len(done)} of them)"
-            raise self._no_place(error, size) from error
-        self._scan()
-
 
 def _text_hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
-
-
-def _file_name(content: pa.Buffer) -> str:
-    return f"{xxhash.xxh3_128(content).hexdigest()}.arrow"
-
-
-def _read(path: Path) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
-    """Keys, lengths and memory-mapped states of a file, or None where it isn't whole or isn't ours.
-
-    The hash comes first: one wrong bit in Arrow's metadata can end the process that parses it.
-    """
-    try:
-        content = pa.memory_map(str(path)).read_buffer()
-    except OSError:  # a folder, or not to be read
-        return None
-    if path.name != _file_name(content):
-        return None
-    table = pa.ipc.open_file(content).read_all()
-    states = table["states"].chunk(0)
-    lengths = np.diff(states.offsets.to_numpy()).astype(np.int64)
-    values = states.values.values.to_numpy(zero_copy_only=True).reshape(-1, states.values.type.list_size)
-    return table["transcript"].to_pylist(), lengths, values
 
 
 def _encoded(

@@ -22,7 +22,9 @@ from emomm.corpora.loading import load_corpus
 from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.features import mapped_store
 from emomm.features import text_states as feature_store
+from emomm.features.mapped_store import MappedStore
 from emomm.features.text_encoders import load_encoder
 from emomm.features.text_encoders import load_tokenizer
 from emomm.features.text_states import TextStateStore
@@ -43,7 +45,7 @@ def encoder(tmp_path_factory):
 def small_batches(monkeypatch):
     """Batches of a few texts, each written at once: more can go wrong between two files."""
     monkeypatch.setattr(feature_store, "_TOKENS_A_BATCH", 24)
-    monkeypatch.setattr(feature_store, "_FLUSH_BYTES", 0)
+    monkeypatch.setattr(mapped_store, "_FLUSH_BYTES", 0)
     feature_store.encoder_fingerprint.cache_clear()
 
 
@@ -242,8 +244,8 @@ def test_the_exported_model_gives_from_words_what_the_store_gave(encoder, tmp_pa
 
 def encode(name, folder, texts, log, kill_after=None):
     """In a process of its own: encodes, and writes the number of texts of each file that it wrote into a log."""
-    feature_store._TOKENS_A_BATCH, feature_store._FLUSH_BYTES = 24, 0
-    original, files = TextStateStore._write, []
+    feature_store._TOKENS_A_BATCH, mapped_store._FLUSH_BYTES = 24, 0
+    original, files = MappedStore.write, []
 
     def write(self, done):
         if len(files) == kill_after:
@@ -253,7 +255,7 @@ def encode(name, folder, texts, log, kill_after=None):
         files.append(len(done))
         Path(log).write_text(" ".join(map(str, files)))
 
-    TextStateStore._write = write
+    MappedStore.write = write
     states = TextStateStore(name, 16, directory=folder).states(texts)
     np.savez(f"{log}.npz", *[states[i] for i in range(len(states))])
 
@@ -338,16 +340,16 @@ def test_a_wrong_bit_anywhere_is_found_out(encoder, tmp_path):
     TextStateStore(encoder, 16, directory=tmp_path).states(TEXTS[:1])
     (path,) = arrow_files(tmp_path)
     good = path.read_bytes()
-    assert feature_store._read(path) is not None
+    assert mapped_store.read_part(path) is not None
     for i in range(len(good)):
         path.write_bytes(good[:i] + bytes([good[i] ^ 1 << i % 8]) + good[i + 1 :])
-        assert feature_store._read(path) is None, i
+        assert mapped_store.read_part(path) is None, i
 
 
 def test_a_store_with_damage_that_nobody_needs_is_only_read(encoder, tmp_path, monkeypatch):
     TextStateStore(encoder, 16, directory=tmp_path).states(TEXTS)
     (arrow_files(tmp_path)[0].parent / "torn.arrow").write_bytes(b"torn")
-    monkeypatch.setattr(feature_store, "FileLock", no_forward)
+    monkeypatch.setattr(mapped_store, "FileLock", no_forward)
     assert_right(TextStateStore(encoder, 16, directory=tmp_path).states(TEXTS), encoder, TEXTS)
 
 
@@ -365,7 +367,7 @@ class FullFile(io.FileIO):
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_full_disk(encoder, tmp_path, monkeypatch, call):
     """Says where and how much; leaves nothing begun behind; what was whole stays, and with space it goes on."""
-    owner = feature_store if call == "open" else feature_store.os
+    owner = mapped_store if call == "open" else mapped_store.os
     original, calls = getattr(owner, call, open), []
 
     def full(*args):
