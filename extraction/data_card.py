@@ -5,8 +5,8 @@ from collections import Counter
 
 from ..markup import code
 from ..markup import markdown
+from ..recordings.recordings import Recordings
 from ..speech_features import SpeechFeatures
-from .recordings import Recordings
 
 _HEAD = """\
 ---

@@ -19,16 +19,16 @@ from ..interruption import heed
 from ..interruption import held
 from ..processes import Group
 from ..processes import process_state
+from ..recordings.decoding import all_seconds
+from ..recordings.decoding import decoded
+from ..recordings.recordings import Recordings
+from ..recordings.recordings import read_input
 from ..speech_encoders import SpeechEncoder
 from ..waveforms import SAMPLING_RATE
 from ..waveforms import AudioError
 from ..waveforms import Waveform
 from .data_card import extraction_card
-from .decoding import all_seconds
-from .decoding import decoded
 from .options import Extraction
-from .recordings import Recordings
-from .recordings import read_input
 from .shards import CARD
 from .shards import ShardFolder
 

@@ -34,9 +34,9 @@ from ..files import TEMPORARY
 from ..files import remove_temporary
 from ..files import write_text
 from ..files import write_whole
+from ..recordings.recordings import Recordings
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
-from .recordings import Recordings
 
 logger = logging.getLogger(__name__)
 

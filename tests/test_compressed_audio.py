@@ -22,10 +22,10 @@ from emomm.compressed_audio import CompressedAudio
 from emomm.compressed_audio import compressed_kind
 from emomm.compressed_audio import compressed_seconds
 from emomm.errors import InputError
-from emomm.extraction.decoding import read_recording
-from emomm.extraction.decoding import recording_seconds
-from emomm.extraction.recordings import read_input
 from emomm.inference.sound_sources import open_source
+from emomm.recordings.decoding import read_recording
+from emomm.recordings.decoding import recording_seconds
+from emomm.recordings.recordings import read_input
 from emomm.waveforms import AudioError
 from emomm.waveforms import read_waveform
 from emomm.waveforms import recorded_seconds

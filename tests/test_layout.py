@@ -38,20 +38,22 @@ MAY_IMPORT = {
     "floors": {"evaluation"},
     "curriculum_trainer": {"curriculum", "resuming", "evaluation", "travels"},
     "exporting": {"features", "travels"},
-    "extraction": {"corpora", "travels"},
+    "recordings": {"features", "corpora", "travels"},
+    "extraction": {"corpora", "recordings", "travels"},
     "reporting": {"evaluation", "floors", "corpora"},
     "tracking": {"settings", "features", "evaluation", "reporting"},
     "inference": {"corpora", "evaluation", "travels"},
     "experiments": {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
-        "exporting", "reporting", "tracking", "travels",
+        "exporting", "reporting", "tracking", "recordings", "travels",
     },
     "sharing": {
-        "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "experiments", "travels",
+        "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "recordings",
+        "experiments", "travels",
     },
     "cli": {
-        "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "extraction", "demo",
-        "emotion2vec", "sharing", "travels",
+        "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "recordings",
+        "extraction", "demo", "emotion2vec", "sharing", "travels",
     },
 }  # fmt: skip
 BESIDE = {"recipes", "sample_data", "docs", "benchmarks", "scripts", "tests", "build", "dist"}

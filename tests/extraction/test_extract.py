@@ -31,12 +31,12 @@ from emomm.cli.extract_features import main
 from emomm.corpora.loading import load_corpus
 from emomm.corpora.spec import CorpusSpec
 from emomm.errors import InputError
-from emomm.extraction import decoding
 from emomm.extraction import extract as extraction
 from emomm.extraction import shards
 from emomm.extraction.data_card import extraction_card
-from emomm.extraction.recordings import read_input
 from emomm.extraction.shards import ShardFolder
+from emomm.recordings import decoding
+from emomm.recordings.recordings import read_input
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_features import SpeechFeatures
 from emomm.waveforms import read_waveform

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emomm.errors import InputError
-from emomm.extraction.recordings import read_input
+from emomm.recordings.recordings import read_input
 
 
 @pytest.fixture(autouse=True)

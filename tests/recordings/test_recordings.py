@@ -13,11 +13,11 @@ import soundfile
 from release_folders_made import iemocap
 
 from emomm.errors import InputError
-from emomm.extraction.decoding import all_seconds
-from emomm.extraction.decoding import decoded
-from emomm.extraction.decoding import read_recording
-from emomm.extraction.decoding import recording_seconds
-from emomm.extraction.recordings import read_input
+from emomm.recordings.decoding import all_seconds
+from emomm.recordings.decoding import decoded
+from emomm.recordings.decoding import read_recording
+from emomm.recordings.decoding import recording_seconds
+from emomm.recordings.recordings import read_input
 from emomm.waveforms import AudioError
 
 RATE = 16000

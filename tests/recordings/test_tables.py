@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from emomm.errors import InputError
-from emomm.extraction.recordings import read_input
-from emomm.extraction.tables import read_table
+from emomm.recordings.recordings import read_input
+from emomm.recordings.tables import read_table
 
 RATE = 16000
 ROWS = [{"file": "ä.wav", "label": "häppy", "text": "I don’t, no"}, {"file": "b.wav", "label": "sad", "text": None}]

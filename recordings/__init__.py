@@ -1,0 +1,1 @@
+"""Any input becomes recordings, and their samples."""
