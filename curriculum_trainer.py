@@ -277,6 +277,7 @@ class CurriculumTrainer(ResumableTrainer):
                 self.args.learning_rate,
                 self.args.curriculum_epochs,
                 dict(self.args.lr_scheduler_kwargs or {}),
+                self.args.get_warmup_steps(num_training_steps),
             )
             self._created_lr_scheduler = True
             return self.lr_scheduler

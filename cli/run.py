@@ -35,6 +35,7 @@ _NO_OPTION = ("name", "description", "seeds", "corpus", "training_arguments")
 _GROUPS = {
     "data": "data",
     "model": "model",
+    "encoders": "encoders of recordings and words",
     "loss": "loss",
     "curriculum": "curriculum",
     "training": "training (any other field of transformers.TrainingArguments is an option too)",

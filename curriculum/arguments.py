@@ -81,7 +81,16 @@ class CurriculumTrainingArguments(TrainingArguments):
         metadata={"help": "Inputs of the matrix that learning_rate is meant for: narrower ones learn faster."},
     )
     text_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate of a text encoder that is fine-tuned."}
+        default=None, metadata={"help": "Learning rate of what is tuned of the text encoder."}
+    )
+    speech_learning_rate: float | None = field(
+        default=None, metadata={"help": "Learning rate of what is tuned of the speech encoder."}
+    )
+    text_layer_decay: float = field(
+        default=1.0, metadata={"help": "What it falls by from each layer of the text encoder to the one below."}
+    )
+    speech_layer_decay: float = field(
+        default=1.0, metadata={"help": "What it falls by from each layer of the speech encoder to the one below."}
     )
     save_seconds: float = field(default=30.0, metadata={"help": "Least time between two full resume states."})
 
@@ -98,8 +107,6 @@ class CurriculumTrainingArguments(TrainingArguments):
             raise ValueError("label_smoothing_factor bypasses the model's loss: set label_smoothing in EmoMMConfig")
         if self.lr_schedule is not None and self.lr_schedule not in SCHEDULES:
             raise ValueError(f"lr_schedule={self.lr_schedule!r} is not known; it can be {', '.join(SCHEDULES)}")
-        if self.lr_schedule is not None and self.warmup_steps:
-            raise ValueError(f"warmup_steps does not go with lr_schedule={self.lr_schedule!r}")
         self._check_schedule()
 
     def _check_schedule(self) -> None:

@@ -50,12 +50,14 @@ class CyclicSchedule(LambdaLR):
         step_size_up_epochs: int = 10,
         base_momentum: float = 0.8,
         max_momentum: float = 0.9,
+        warmup_steps: int = 0,
     ):
         if not all("momentum" in group or "betas" in group for group in optimizer.param_groups):
             raise ValueError("cycle_momentum needs an optimiser with momentum or betas, such as rmsprop, sgd or adamw")
         self.steps_per_epoch, self.up = steps_per_epoch, step_size_up_epochs
         self.momenta = (base_momentum, max_momentum)
-        super().__init__(optimizer, cyclic_schedule(steps_per_epoch, learning_rate, max_lr, step_size_up_epochs))
+        rates = cyclic_schedule(steps_per_epoch, learning_rate, max_lr, step_size_up_epochs)
+        super().__init__(optimizer, warmed_up(rates, warmup_steps))
 
     def step(self, epoch: int | None = None) -> None:
         """Sets the learning rate and the momentum of the next optimiser step."""
@@ -99,10 +101,21 @@ def curriculum_schedule(
 SCHEDULES = ("step", "exponential", "cyclic", "curriculum")
 
 
+def warmed_up(multiplier: Multiplier, steps: int) -> Multiplier:
+    """The multiplier, with a linear rise from 0 over the first `steps` optimiser steps."""
+    return (lambda step: multiplier(step) * min(1.0, step / steps)) if steps else multiplier
+
+
 def build_schedule(
-    name: str, optimizer: Optimizer, steps_per_epoch: int, learning_rate: float, curriculum_epochs: int, kwargs: dict
+    name: str,
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    learning_rate: float,
+    curriculum_epochs: int,
+    kwargs: dict,
+    warmup_steps: int = 0,
 ) -> LambdaLR:
-    """The scheduler `name` of `SCHEDULES`, to be stepped at each optimiser step.
+    """The scheduler `name` of `SCHEDULES`, to be stepped at each optimiser step; with `warmup_steps`, as `warmed_up`.
 
     `cyclic` is a `CyclicSchedule` where `cycle_momentum` is true. Raises ValueError for a name or an argument that
     there isn't.
@@ -119,7 +132,7 @@ def build_schedule(
         raise ValueError(f"lr_schedule={name!r} is not known; it can be {', '.join(builders)}")
     try:
         if cycles_momentum:
-            return CyclicSchedule(optimizer, steps_per_epoch, learning_rate, **kwargs)
-        return LambdaLR(optimizer, builders[name]())
+            return CyclicSchedule(optimizer, steps_per_epoch, learning_rate, **kwargs, warmup_steps=warmup_steps)
+        return LambdaLR(optimizer, warmed_up(builders[name](), warmup_steps))
     except (TypeError, ZeroDivisionError) as error:
         raise ValueError(f"lr_scheduler_kwargs={kwargs!r} does not fit the schedule {name!r}: {error}") from error

@@ -19,11 +19,11 @@ from ..fusions import get_fusion
 from ..modalities import get_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.settings import Settings
+from ..settings.tuning import tunings
 from .own_fusion import checked
 from .own_fusion import in_a_line
 from .run import Run
 
-_FINE_TUNING_RATE = 2e-5
 _HF_SCHEDULERS = {
     "cosine": "cosine",
     "linear": "linear",
@@ -128,6 +128,9 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
     curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
     own_schedule = settings.lr_scheduler in SCHEDULES
     scheduler_kwargs = dict(settings.lr_scheduler_kwargs)
+    hf_scheduler = _HF_SCHEDULERS.get(settings.lr_scheduler)
+    if hf_scheduler == "constant" and settings.training_arguments.get("warmup_steps"):
+        hf_scheduler = "constant_with_warmup"
     lower_is_better = settings.metric_for_best_model == "loss"
     if settings.lr_scheduler == "plateau":
         scheduler_kwargs.setdefault("mode", "min" if lower_is_better else "max")
@@ -141,7 +144,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "lr_base_width": settings.lr_base_width,
         "lr_width_limit": settings.lr_width_limit,
         "weight_decay": settings.weight_decay,
-        "lr_scheduler_type": "constant" if own_schedule else _HF_SCHEDULERS[settings.lr_scheduler],
+        "lr_scheduler_type": "constant" if own_schedule else hf_scheduler,
         "lr_schedule": settings.lr_scheduler if own_schedule else None,
         "lr_scheduler_kwargs": scheduler_kwargs,
         "metric_for_best_model": settings.metric_for_best_model,
@@ -166,8 +169,11 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "dataloader_pin_memory": torch.cuda.is_available(),
         "ddp_find_unused_parameters": may_lack,
     }
-    if "text" in settings.modalities and not settings.freeze_text_encoder:
-        given["text_learning_rate"] = settings.text_learning_rate or _FINE_TUNING_RATE
+    for modality, tuning in tunings(settings).items():
+        if tuning.tunes:
+            encoder = "speech" if modality == "audio" else modality
+            given[f"{encoder}_learning_rate"] = tuning.learning_rate
+            given[f"{encoder}_layer_decay"] = tuning.layer_decay
     return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
 
 

@@ -29,6 +29,7 @@ from ..files import write_json
 from ..files import write_text
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.consistency import curriculum_notes
+from ..settings.tuning import encoder_notes
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked
@@ -72,7 +73,7 @@ class Experiment:
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
         self.callbacks: list[TrainerCallback] = []  # of each run's trainer, besides its trackers
         self._optimizer_checked = False
-        self.notes = curriculum_notes(self.settings)
+        self.notes = curriculum_notes(self.settings) + encoder_notes(self.settings)
         check_trackers(self.settings)
         fusion, self.fusion_module = load_fusion(self.settings)
         self.encoder = TextEncoder(self.settings, job_folder) if "text" in self.settings.modalities else None

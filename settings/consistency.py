@@ -11,6 +11,7 @@ from ..choices import MODALITIES
 from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
+from .tuning import check_encoders
 from .values import check
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ SCHEDULER_ARGUMENTS: dict[str, dict[str, tuple[Any, dict]]] = {
         "decay": (str, {"choices": ("cosine", "linear", "sqrt")}),
     },
 }
-_WITH_WARMUP = ("cosine", "linear")
 
 
 def check_consistent(settings: "Settings") -> None:
@@ -91,6 +91,7 @@ def check_consistent(settings: "Settings") -> None:
             "standard deviations of the training rows: set feature_normalization to standardize, or feature_noise to "
             "null."
         )
+    check_encoders(settings)
     _check_curriculum(settings)
     _check_scheduler(settings)
 
@@ -193,8 +194,8 @@ def _check_scheduler(settings: "Settings") -> None:
             f"lr_scheduler_kwargs holds {min(momenta)!r}, but cycle_momentum is false: set it to true, too."
         )
     warmup = settings.training_arguments.get("warmup_steps")
-    if warmup and settings.lr_scheduler not in _WITH_WARMUP:
+    if warmup and settings.lr_scheduler == "plateau":
         raise InputError(
-            f"warmup_steps is {show(warmup)}, but lr_scheduler is {show(settings.lr_scheduler)}: only "
-            f"{' and '.join(_WITH_WARMUP)} have a warmup."
+            f'warmup_steps is {show(warmup)}, but lr_scheduler is "plateau", which follows validation alone: choose '
+            "another lr_scheduler, or leave warmup_steps out."
         )

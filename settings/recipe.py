@@ -19,6 +19,7 @@ from .consistency import OWN
 from .settings import FIELDS
 from .settings import Settings
 from .settings import check_setting
+from .values import check
 from .values import parse_json
 from .values import training_argument
 
@@ -156,6 +157,8 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
     checked: dict[str, Any] = {}
     for given, value in block.items():
         key = ALIASES.get(given, given)
+        if given == "warmup_ratio":  # as TrainingArguments called warmup_steps below 1
+            key, value = "warmup_steps", check(given, value, float, {"min": 0, "below": 1}, where)
         if key != given and key in block:
             raise InputError(
                 f"{where}: {given} ({show(value)}) and {key} ({show(block[key])}) mean the same: give one."
@@ -174,8 +177,12 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
     for _, _, module in OWN:
         if checked.get(module):
             checked[module] = _absolute(checked[module], folder)
-    if checked.get("text_model_name", "").startswith((".", "~")):
-        checked["text_model_name"] = _absolute(checked["text_model_name"], folder)
+    for name in ("text_model_name", "speech_model_name"):
+        if checked.get(name, "").startswith((".", "~")):
+            checked[name] = _absolute(checked[name], folder)
+    for name, words in (("augment_noise", ("white", "pink")), ("augment_room", ("simulated", None))):
+        if name in checked and checked[name] not in words:
+            checked[name] = _absolute(checked[name], folder)
     if "corpus" in checked:
         checked["corpus"] = {name: _absolute(text, folder) for name, text in checked["corpus"].items()}
     for spec in checked.get("corpora", {}).values():

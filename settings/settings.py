@@ -19,6 +19,11 @@ from ..job_folder import slug_of
 from .consistency import FUSION_TYPES
 from .consistency import OWN
 from .consistency import check_consistent
+from .tuning import LAYERS
+from .tuning import TUNINGS
+from .tuning import VOICE_INPUTS
+from .tuning import settled_text_tuning
+from .tuning import without_effect
 from .values import check
 
 LR_SCHEDULERS = ("cosine", "linear", "constant", "plateau", "step", "exponential", "cyclic", "curriculum", "none")
@@ -41,6 +46,7 @@ def _field(group: str, default: Any, help: str, **limits: Any) -> Any:
 
 
 _data, _model, _loss = partial(_field, "data"), partial(_field, "model"), partial(_field, "loss")
+_encoders = partial(_field, "encoders")
 _curriculum, _training, _job = partial(_field, "curriculum"), partial(_field, "training"), partial(_field, "job")
 
 
@@ -89,7 +95,7 @@ class Settings:
     audio_dim: int | None = _model(None, "Width of the audio features, checked against the corpus.", min=1)
     audio_projection_dim: int | None = _model(None, "Width of a linear layer and ReLU on each audio frame.", min=1)
     text_model_name: str = _model("bert-base-uncased", "Text encoder: a Hub id, a folder, or package:NAME/FOLDER.")
-    freeze_text_encoder: bool = _model(True, "Keep the text encoder as it is, and encode each transcript once.")
+    freeze_text_encoder: bool = _model(True, "Keep the text encoder as it is; text_tuning says more.")
     text_max_length: int = _model(128, "Tokens of a transcript that are read.", min=1)
     text_pooling: str = _model(
         "mean", "State of a transcript: the mean over its tokens, or its first token's.", choices=("mean", "cls")
@@ -117,6 +123,97 @@ class Settings:
         0.2, "Share of the training rows with voice and words at which one of them is hidden.", min=0, below=1
     )
     num_classes: int | None = _model(None, "Number of classes, checked against the label map.", min=2)
+
+    voice_input: str = _encoders(
+        "features",
+        "What the voice comes as: features that were extracted, or recordings, which speech_model_name reads.",
+        choices=VOICE_INPUTS,
+    )
+    speech_model_name: str = _encoders(
+        "microsoft/wavlm-base-plus", "Speech encoder of recordings: a Hub id, a folder, or package:NAME/FOLDER."
+    )
+    speech_tuning: str = _encoders(
+        "frozen", "What of the speech encoder is tuned: nothing, all, its last layers, or LoRA.", choices=TUNINGS
+    )
+    speech_tuned_layers: int | None = _encoders(
+        None, "How many of its last layers are tuned; null: 4 for last_k, all for lora.", min=1
+    )
+    speech_layers: str | list[int] = _encoders(
+        "last",
+        "Layers of the speech encoder that are read: the last, the mean or a learned weighting of all, or a list.",
+        choices=LAYERS,
+        min=0,
+    )
+    speech_learning_rate: float | None = _encoders(
+        None, "Learning rate of the speech encoder; null: 2e-5, or 2e-4 for lora.", above=0
+    )
+    speech_layer_decay: float = _encoders(
+        1.0, "What its learning rate falls by from each layer to the one below.", above=0, max=1
+    )
+    text_tuning: str | None = _encoders(
+        None, "What of the text encoder is tuned; null: nothing or all, by freeze_text_encoder.", choices=TUNINGS
+    )
+    text_tuned_layers: int | None = _encoders(
+        None, "How many of its last layers are tuned; null: 4 for last_k, all for lora.", min=1
+    )
+    text_layers: str | list[int] = _encoders(
+        "last",
+        "Layers of the text encoder that are read: the last, the mean or a learned weighting of all, or a list.",
+        choices=LAYERS,
+        min=0,
+    )
+    text_learning_rate: float | None = _encoders(
+        None, "Learning rate of a text encoder that is tuned; null: 2e-5, or 2e-4 for lora.", above=0
+    )
+    text_layer_decay: float = _encoders(
+        1.0, "What its learning rate falls by from each layer to the one below.", above=0, max=1
+    )
+    lora_rank: int = _encoders(8, "Rank of LoRA's matrices.", min=1)
+    lora_alpha: float = _encoders(16.0, "What LoRA adds is scaled by this / lora_rank.", above=0)
+    lora_dropout: float = _encoders(0.0, "Dropout of LoRA's input.", min=0, below=1)
+    lora_targets: list[str] | None = _encoders(
+        None, "Names of the linear layers that LoRA adds to; null: those of the attention, by architecture."
+    )
+    tune_convolutions: bool = _encoders(
+        False, "Tune the convolutions (or embeddings) below the layers too, where an encoder is tuned as a whole."
+    )
+    spec_augment: float = _encoders(
+        0.0, "Share of the frames that are masked in training, where the speech encoder is tuned.", min=0, below=1
+    )
+    layer_drop: float = _encoders(0.0, "Chance that a tuned layer is left out of a training step.", min=0, below=1)
+    store_frozen_layers: bool = _encoders(
+        True, "Store the states below the tuned layers where they never change, rather than run these layers."
+    )
+    max_seconds: float | None = _encoders(
+        10.0, "Of longer recordings each epoch trains on another random window of this length; null: on all.", above=0
+    )
+    max_eval_seconds: float | None = _encoders(
+        30.0,
+        "Longer recordings are evaluated in windows of this length, whose logits are averaged; null: whole.",
+        above=0,
+    )
+    recording_dtype: str = _encoders(
+        "int16", "Precision of the decoded recordings on disk.", choices=("int16", "float32")
+    )
+    augment_share: float = _encoders(0.5, "Share of the training rows that are augmented in an epoch.", min=0, max=1)
+    augment_noise_snr: list[float] | None = _encoders(
+        None, "Lowest and highest signal-to-noise ratio of noise that is added to recordings, in dB; null: none."
+    )
+    augment_noise: str = _encoders("white", "Noise that augment_noise_snr adds: white, pink, or a folder of it.")
+    augment_gain_db: list[float] | None = _encoders(None, "Lowest and highest gain of recordings, in dB; null: none.")
+    augment_speed: list[float] | None = _encoders(
+        None, "Lowest and highest speed of recordings, 1 being as they are; null: none."
+    )
+    augment_room: str | None = _encoders(
+        None, "Rooms that recordings are put into: simulated, or a folder of responses."
+    )
+    augment_band: list[float] | None = _encoders(
+        None, "Lowest and highest upper limit of the band that recordings are cut to, in Hz; null: none."
+    )
+    augment_time_mask: float = _encoders(
+        0.0, "Share of a row's voice features (or frozen states) that is masked in training.", min=0, below=1
+    )
+    augment_mixup: float = _encoders(0.0, "Alpha of mixup of the voice features (or frozen states); 0 is none.", min=0)
 
     loss: str = _loss("cross_entropy", "Loss function.", choices=("cross_entropy", "focal"))
     focal_gamma: float = _loss(2.0, "How strongly focal loss favours rows that are still wrong.", min=0)
@@ -177,9 +274,6 @@ class Settings:
         "length.",
         above=0,
     )
-    text_learning_rate: float | None = _training(
-        None, "Learning rate of a text encoder that isn't frozen; null is 2e-5.", above=0
-    )
     weight_decay: float = _training(5e-6, "Weight decay.", min=0)
     lr_scheduler: str = _training("cosine", "Course of the learning rate.", choices=LR_SCHEDULERS)
     lr_scheduler_kwargs: dict = _training({}, "Arguments of the scheduler; a new lr_scheduler begins with none.")
@@ -198,8 +292,8 @@ class Settings:
     output_dir: str | None = _job(None, "Folder of the results; null is runs/<recipe>.")
     report_to: list[str] = _job([], "Experiment trackers.", choices=TRACKERS)
     wandb_project: str = _job("emomm", "Project at Weights & Biases.")
-    store_dir: str | None = _job(None, "Folder of the frozen text states; null is the user's cache.")
-    store_dtype: str = _job("float16", "Precision of the frozen text states.", choices=("float16", "float32"))
+    store_dir: str | None = _job(None, "Folder of frozen encoders' states and recordings; null is the user's cache.")
+    store_dtype: str = _job("float16", "Precision of frozen encoders' states.", choices=("float16", "float32"))
     floors: bool = _job(
         True, "Fit logistic regression to the same folds first, and say of each experiment how it compares."
     )
@@ -210,6 +304,7 @@ class Settings:
             object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name), ""))
         object.__setattr__(self, "modality", _shortest(self.modality))
         object.__setattr__(self, "curriculum_epochs", min(self.curriculum_epochs, self.num_epochs))
+        object.__setattr__(self, "freeze_text_encoder", settled_text_tuning(self) == "frozen")
         check_consistent(self)
 
     @property
@@ -256,7 +351,8 @@ def settings_identity(settings: Settings) -> dict[str, Any]:
 
     The seed is no part of it (a run has one of `seeds`), nor is any path.
     """
-    identity = {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_IDENTITY}
+    left_out = _NO_IDENTITY | without_effect(settings).keys()
+    identity = {key: value for key, value in dataclasses.asdict(settings).items() if key not in left_out}
     identity["corpora"] = {
         name: {key: value for key, value in spec.items() if key != "path"} for name, spec in settings.corpora.items()
     }

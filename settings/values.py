@@ -66,13 +66,10 @@ REFUSED = {
     "local_rank": "the launcher (accelerate, torchrun) sets it",
     "project": "use wandb_project",
     "overwrite_output_dir": "use --overwrite",
-    "gradient_checkpointing": "the head is small, and a fine-tuned text encoder is not checkpointed: lower batch_size",
-    "gradient_checkpointing_kwargs": "there is no gradient checkpointing",
     "neftune_noise_alpha": "the model has no embeddings of its own",
     "use_liger_kernel": "there is no such kernel for this model",
     "fsdp": "the model is small enough for each device",
     "fsdp_config": "the model is small enough for each device",
-    "warmup_ratio": "use warmup_steps: below 1 it is the fraction of all steps",
     "logging_dir": "logs lie in the folder of their run",
     "training_arguments": "give fields of TrainingArguments directly, beside the others",
 }

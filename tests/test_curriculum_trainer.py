@@ -743,7 +743,6 @@ def test_rates_go_with_the_width(tmp_path, arguments, by_hand):
         ({"curriculum_pacing": "cubic"}, "exponential"),
         ({"curriculum_epochs": -1}, "-1"),
         ({"lr_schedule": "steps"}, "it can be step, exponential, cyclic, curriculum"),
-        ({"lr_schedule": "step", "warmup_steps": 5}, "warmup_steps"),
         ({"lr_schedule": "step", "lr_scheduler_kwargs": {"size": 5}}, "size"),
         ({"lr_schedule": "step", "lr_scheduler_kwargs": {"step_size": 0}}, "step_size"),
         ({"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patients": 2}}, "patients"),

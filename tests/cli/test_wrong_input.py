@@ -408,9 +408,9 @@ CASES = {
         ["good.json", *FUSED, "--corpus", "own=silent.parquet", "--fusion_type", "adaptive"],
         ["'first'", "own has no voice features", "modality to text"],
     ),
-    "warm-up with an own schedule": (
-        ["good.json", "--lr_scheduler", "step", "--warmup_steps", "5"],
-        ["'first'", "warmup_steps is 5", '"step"', "cosine and linear"],
+    "warm-up of a rate that follows validation": (
+        ["good.json", "--lr_scheduler", "plateau", "--warmup_steps", "5"],
+        ["'first'", "warmup_steps is 5", '"plateau"', "follows validation"],
     ),
     "arguments of another scheduler": (
         ["good.json", "--lr_scheduler_kwargs", '{"gama": 0.5}', "--lr_scheduler", "exponential"],
@@ -503,6 +503,14 @@ RIGHT = {
         "false",
     ],
     "warm-up": ["good.json", "--dry_run", "--warmup_steps", "5", "--lr_scheduler", "linear"],
+    "warm-up as a share, of an own schedule": [
+        "good.json",
+        "--dry_run",
+        "--warmup_ratio",
+        "0.1",
+        "--lr_scheduler",
+        "step",
+    ],
     "a finished job": DONE,
     "the finished job, planned with other settings": [*DONE, "--learning_rate", "0.5", "--dry_run"],
     "the finished job in another place": [*DONE, "--store_dir", "elsewhere", "--corpus", "own=moved/own.parquet"],

@@ -145,3 +145,17 @@ def test_built_schedules_drive_every_group(name):
 def test_wrong_schedules_are_refused(name, kwargs, message):
     with pytest.raises(ValueError, match=message):
         build_schedule(name, optimizer(), STEPS, 0.01, 5, kwargs)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_warm_up_rises_from_0_and_then_leaves_the_schedule_as_it_is(name):
+    plain, warm = (build_schedule(name, optimizer(), STEPS, 0.01, 3, {}, warmup_steps=steps) for steps in (0, 5))
+    rates = {}
+    for scheduler in (plain, warm):
+        rates[scheduler] = []
+        for _ in range(3 * STEPS):
+            rates[scheduler].append(scheduler.optimizer.param_groups[0]["lr"])
+            scheduler.optimizer.step()
+            scheduler.step()
+    factor = [min(1.0, step / 5) for step in range(3 * STEPS)]
+    assert rates[warm] == pytest.approx([rate * by for rate, by in zip(rates[plain], factor, strict=True)])

@@ -133,7 +133,7 @@ def test_a_job_with_a_short_last_batch_has_the_steps_of_its_plan(tmp_path):
     [
         ({"lr_scheduler": "step", "lr_scheduler_kwargs": {"step_sise": 3}}, "step_sise"),
         ({"lr_scheduler": "plateau", "lr_scheduler_kwargs": {"patients": 3}}, "patients"),
-        ({"lr_scheduler": "exponential", "warmup_steps": 3}, "warmup_steps"),
+        ({"lr_scheduler": "plateau", "warmup_steps": 3}, "warmup_steps"),
     ],
 )
 def test_wrong_training_arguments_are_found_before_any_training(tmp_path, fields, message):

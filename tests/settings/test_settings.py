@@ -470,3 +470,13 @@ def test_experiments_of_any_length_have_a_folder():
     one, other = "x" * 300, "x" * 299 + "y"
     assert len(slug_of(one)) <= 100 and slug_of(one) != slug_of(other) and slug_of(one) == slug_of(one)
     assert slug_of("Easy first!") == "easy-first"
+
+
+# ---- warm-up --------------------------------------------------------------------------------------------------------
+
+
+def test_warmup_ratio_is_a_share_of_all_steps(write):
+    settings = load_recipe(write({"warmup_ratio": 0.1})).experiments[0]
+    assert settings.training_arguments == {"warmup_steps": 0.1}
+    assert "warmup_ratio is 2, but must be a number of at least 0 and below 1" in error_of(write({"warmup_ratio": 2}))
+    assert "mean the same" in error_of(write({"warmup_ratio": 0.1, "warmup_steps": 3}))
