@@ -7,6 +7,7 @@ process at a time makes rows, under a lock that the system frees when the proces
 
 import errno
 import logging
+import mmap
 import os
 import time
 from collections.abc import Callable
@@ -66,10 +67,11 @@ class MappedStore:
         folder: where its files lie; made when the first is written. What makes its rows differ from those of another
             (weights, settings, precision) is in its name.
         words: how it speaks of its rows.
+        flush_bytes: of vectors that are written at a time, in a file; by default 64 MB.
     """
 
-    def __init__(self, folder: Path, words: StoreWords):
-        self.folder, self.words = folder, words
+    def __init__(self, folder: Path, words: StoreWords, flush_bytes: int | None = None):
+        self.folder, self.words, self.flush_bytes = folder, words, flush_bytes
         self._parts: list[np.ndarray] = []
         self._index: dict[bytes, tuple[int, int, int]] = {}
         self._known: set[str] = set()
@@ -143,10 +145,11 @@ class MappedStore:
         """Writes the rows as they come, some at a time."""
         done: list[tuple[bytes, np.ndarray]] = []
         size, flushed = 0, time.monotonic()
+        most = _FLUSH_BYTES if self.flush_bytes is None else self.flush_bytes
         for key, values in made:
             done.append((key, values))
             size += values.nbytes
-            if size > _FLUSH_BYTES or time.monotonic() - flushed > _FLUSH_SECONDS:
+            if size > most or time.monotonic() - flushed > _FLUSH_SECONDS:
                 self.write(done)
                 done, size, flushed = [], 0, time.monotonic()
         if done:
@@ -200,13 +203,18 @@ def read_part(path: Path) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
     try:
         if path.name != f"{content_hash(path)}.arrow":
             return None
-        content = pa.memory_map(str(path)).read_buffer()
-    except OSError:  # a folder, or not to be read
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # a folder, or not to be read; nothing in it
         return None
+    content = pa.py_buffer(mapped)
     table = pa.ipc.open_file(content).read_all()
     keys, values = table.column(0), table.column(1).chunk(0)
     lengths = np.diff(values.offsets.to_numpy()).astype(np.int64)
-    vectors = values.values.values.to_numpy(zero_copy_only=True).reshape(-1, values.values.type.list_size)
+    flat = values.values.values.to_numpy(zero_copy_only=True)
+    # Taken from the map itself, which can then be told that its pages are not needed (`Sequences.release`).
+    start = flat.ctypes.data - content.address
+    vectors = np.frombuffer(mapped, flat.dtype, len(flat), start).reshape(-1, values.values.type.list_size)
     return keys.to_pylist(), lengths, vectors
 
 

@@ -1,5 +1,6 @@
 """Rows in contiguous arrays: what a training step reads, by index, without a Python object per value."""
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class Sequences:
     same transcript do. A length of 0 says that the row has no such modality.
 
     Args:
-        parts: arrays of shape (vectors, dim), float16 or float32.
+        parts: arrays of shape (vectors, dim), float16 or float32; of samples of recordings also int16.
         part: (n,) which array holds row i.
         start: (n,) first vector of row i in it.
         length: (n,) number of vectors of row i.
@@ -96,6 +97,16 @@ class Sequences:
     def take(self, indices: np.ndarray) -> "Sequences":
         """The rows `indices`, in that order; the vectors are shared, not copied."""
         return Sequences(self.parts, self.part[indices], self.start[indices], self.length[indices])
+
+    def release(self) -> None:
+        """Lets go of what was read of memory-mapped arrays: it stays in the system's cache, and counts no longer as
+        memory of this process. Vectors that are still held are read again when they are looked at."""
+        for part in self.parts:
+            mapped = part
+            while isinstance(mapped, np.ndarray | memoryview):
+                mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
+            if isinstance(mapped, mmap.mmap):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def statistics(self) -> "Statistics":
         """Of all vectors of these rows, a stretch that several rows share counting for each of them.

@@ -65,6 +65,8 @@ class Recordings:
         dataset: rows with the single column `audio`, as Arrow.
         base: folder that paths inside of `dataset` are relative to.
         notes: what was found and what is missing, in words.
+        told: the same rows as they were told, by the names of their source; with `utterance_id`, if that was not
+            there.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Recordings:
     dataset: datasets.Dataset | None = None
     base: Path = Path()
     notes: list[str] = field(default_factory=list)
+    told: pa.Table | None = None
 
     def __len__(self) -> int:
         return self.columns.num_rows
@@ -103,6 +106,10 @@ class Recordings:
     def shown(self, row: int) -> str:
         """Where it lies, for files that others get: of recordings outside of the input the name alone."""
         return _inside(self.places[row])
+
+    def lacks(self, row: int) -> bool:
+        """Whether nothing says where it lies: its path is empty, its place in the data set null."""
+        return not self.places[row] if self.files is not None else not self.source(row)
 
     def source(self, row: int) -> Path | dict[str, Any]:
         """The recording, for `read_waveform`: a path, or a dictionary with bytes or samples."""
@@ -303,7 +310,10 @@ def _finished(
         if role in columns.column_names and columns[role].null_count
     ]
     notes = [*notes, *left, *parts, *([missing] if without else []), *lacking]
-    return Recordings(name, columns, places, files, dataset, base, notes)
+    named = find_column(known, ["utterance_id"]) is not None or not known.num_columns
+    told = known if named else known.append_column("utterance_id", columns["utterance_id"])
+    told = told if told.num_columns else columns.select(["utterance_id"])
+    return Recordings(name, columns, places, files, dataset, base, notes, told)
 
 
 def _parts_noted(columns: pa.Table, places: list[str]) -> list[str]:
