@@ -54,7 +54,7 @@ def command(argv: list[str]) -> int:
         overrides["corpus"] = json.dumps(corpus_paths(options["corpora_paths"]))
     seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
     recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
-    for settings in recipe.experiments:
+    for settings in () if recipe.may_leave_out else recipe.experiments:
         check_places(settings)
     _check_push(options, recipe)
     say_at_once(f"{recipe.name}: loading")

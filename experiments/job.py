@@ -41,6 +41,7 @@ from ..reporting.results_table import format_table
 from ..reporting.results_table import results_notes
 from ..reporting.results_table import results_table
 from ..settings.recipe import Recipe
+from ..settings.recipe import leaving_out
 from ..settings.settings import Settings
 from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
@@ -100,13 +101,12 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     folder = recipe.output_dir
     loaded: Loaded = {}
     encoders: Encoders = {}
-    experiments = [_prepare(settings, folder, loaded, encoders, dry_run) for settings in recipe.experiments]
-    plans = [_runs(experiment, folder, state.num_processes) for experiment in experiments]
+    experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
     check_agreement([run for runs in plans for run in runs], state)
     changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
     _say_notes(recipe, loaded, experiments)
     if dry_run:
-        return Outcome(_plan_table(experiments, plans, state.num_processes), [])
+        return Outcome(_with_left_out(_plan_table(experiments, plans, state.num_processes), without), [])
     lock = FileLock(JobFolder(folder).lock)
     try:
         if state.is_main_process:
@@ -125,7 +125,8 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
     try:
         state.wait_for_everyone()
-        return _run_all(recipe, experiments, plans, state)
+        outcome = _run_all(recipe, experiments, plans, state)
+        return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
     except Exception as error:
         if not is_of_the_disk(error):
             raise
@@ -214,6 +215,35 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
     return runs
 
 
+def _planned(
+    recipe: Recipe, loaded: Loaded, encoders: Encoders, dry_run: bool
+) -> tuple[list[Experiment], list[list[Run]], list[str]]:
+    """The experiments, the runs of each, and of a recipe that may leave some out, why these can't run: said, too."""
+    folder, processes = recipe.output_dir, process_state().num_processes
+    experiments: list[Experiment] = []
+    plans: list[list[Run]] = []
+    left_out: dict[int, str] = {}
+    for number, settings in enumerate(recipe.experiments):
+        with leaving_out(left_out, number, recipe.may_leave_out):
+            experiment = _prepare(settings, folder, loaded, encoders, dry_run)
+            plans.append(_runs(experiment, folder, processes))
+            experiments.append(experiment)
+    if not experiments:
+        raise InputError(left_out[0])
+    without = recipe.left_out + [_left_out(recipe.experiments[number], why) for number, why in left_out.items()]
+    for line in without:
+        logger.warning("left out: %s", line)
+    return experiments, plans, without
+
+
+def _left_out(settings: Settings, why: str) -> str:
+    return why if repr(settings.name) in why else f"experiment {settings.name!r}: {why}"
+
+
+def _with_left_out(text: str, without: list[str]) -> str:
+    return "\n".join([text, *(["", *(f"left out: {line}" for line in without)] if without else [])])
+
+
 def _say_notes(recipe: Recipe, loaded: Loaded, experiments: list[Experiment]) -> None:
     corpora = [corpus for corpus in loaded.values() if isinstance(corpus, Corpus)]
     notes = recipe.notes + [f"{corpus.name}: {note}" for corpus in corpora for note in corpus.notes]
@@ -271,7 +301,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
             said = floors_entry(experiment.data.words, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
-        summarise_job(results, recipe.experiments, recipe.output_dir)
+        summarise_job(results, [experiment.settings for experiment in experiments], recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
     return Outcome("\n".join([*lines, str(JobFolder(recipe.output_dir).results)]), failed)

@@ -6,8 +6,12 @@ layout of the original system is read too (`seed_yaml.py`).
 """
 
 import os
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +43,23 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe file, its experiments with every override applied, and what there is to say about reading it."""
+    """A recipe file, its experiments with every override applied, and what there is to say about reading it.
+
+    Of a file of the original system, experiments that can't run are left out, and `left_out` says why; of a recipe of
+    EmoMM's own, one wrong experiment is an error.
+    """
 
     name: str
     path: Path
     experiments: list[Settings]
     notes: list[str]
     description: str = ""
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def may_leave_out(self) -> bool:
+        """Whether an experiment that can't run is left out, rather than all refused."""
+        return self.path.suffix != ".json"
 
     @property
     def output_dir(self) -> Path:
@@ -73,7 +87,7 @@ def load_recipe(
         InputError: naming file, experiment, key, value and what is allowed; syntax errors with line and column.
     """
     path = _find_recipe(str(path))
-    recipe, notes = _read_recipe(path)
+    recipe, notes, left_out = _read_recipe(path)
     entries = recipe.pop("experiments", [{"name": path.stem}])
     description = check_setting("description", recipe.pop("description", ""), str(path))
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -87,24 +101,76 @@ def load_recipe(
     last = _check_block(given, "command line", _working_folder())
     if seeds is not None:
         last["seeds"] = seeds
-    blocks: list[tuple[str, dict[str, Any]]] = []
+    blocks: dict[int, tuple[str, dict[str, Any]]] = {}
     for number, entry in enumerate(entries):
         if not isinstance(entry.get("name"), str):
             raise InputError(f"{path}, experiment {number}: name is {show(entry.get('name'))}, but must be text.")
         where = f"{path}, experiment {entry['name']!r}"
-        blocks.append((where, _merge(_merge(shared, _check_block(entry, where, path.parent)), last)))
-    _without_curriculum([block for _, block in blocks])
-    experiments = []
-    for where, merged in blocks:
-        try:
-            experiments.append(Settings(**merged))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        notes += _clipped(experiments[-1], merged.get("curriculum_epochs", FIELDS["curriculum_epochs"].default))
-    _check_distinct(experiments, path)
+        with leaving_out(left_out, number, path.suffix != ".json"):
+            if number not in left_out:
+                blocks[number] = (where, _merge(_merge(shared, _check_block(entry, where, path.parent)), last))
+    experiments = _experiments(path, blocks, notes, left_out)
+    if left_out and not experiments:
+        raise InputError(left_out[min(left_out)])
+    if len({settings.output_dir for settings in experiments.values()}) > 1:
+        raise InputError(f"{path}: output_dir differs between experiments: give it once, beside experiments.")
     if experiment is not None:
-        experiments = [_pick(experiments, str(experiment), path)]
-    return Recipe(path.stem, path, experiments, notes, description)
+        experiments, left_out = {0: _pick(experiments, str(experiment), path, left_out)}, {}
+    reasons = [reason for _, reason in sorted(left_out.items())]
+    return Recipe(path.stem, path, list(experiments.values()), notes, description, reasons)
+
+
+def _experiments(
+    path: Path, blocks: dict[int, tuple[str, dict[str, Any]]], notes: list[str], left_out: dict[int, str]
+) -> dict[int, Settings]:
+    """The settings of each experiment, by number. Notes, and what of a YAML file can't run, are added to."""
+    lenient = path.suffix != ".json"
+    if lenient:
+        _settle_yaml(blocks.values(), notes)
+    _without_curriculum([block for _, block in blocks.values()])
+    experiments: dict[int, Settings] = {}
+    default = FIELDS["curriculum_epochs"].default
+    for number, (where, merged) in blocks.items():
+        with leaving_out(left_out, number, lenient):
+            experiments[number] = _settings(path, where, merged, experiments.values())
+            notes += _clipped(experiments[number], merged.get("curriculum_epochs", default))
+    return experiments
+
+
+@contextmanager
+def leaving_out(left_out: dict[int, str], number: int, allowed: bool) -> Iterator[None]:
+    """Where it is allowed, an experiment that is wrong is left out: what is wrong is kept by its number."""
+    try:
+        yield
+    except InputError as error:
+        if not allowed:
+            raise
+        left_out[number] = str(error)
+
+
+def _settings(path: Path, where: str, merged: dict[str, Any], before: Iterable[Settings]) -> Settings:
+    """Raises InputError also where it would share a folder with one of those before it."""
+    try:
+        settings = Settings(**merged)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    for other in before:
+        if other.slug == settings.slug:
+            raise InputError(
+                f"{path}: two experiments, {other.name!r} and {settings.name!r}, would share the folder "
+                f"{settings.slug!r}: give them different names."
+            )
+    return settings
+
+
+def _settle_yaml(blocks: Iterable[tuple[str, dict[str, Any]]], notes: list[str]) -> None:
+    """Takes out what changes nothing in an experiment of a file of the original system, and notes it."""
+    from .seed_yaml import drop_without_effect
+
+    for where, merged in blocks:
+        changed: list[str] = []
+        drop_without_effect(merged, changed)
+        notes += [f"{where.rpartition('experiment ')[2]}: {text}" for text in changed]
 
 
 def _clipped(settings: Settings, curriculum_epochs: int) -> list[str]:
@@ -128,8 +194,8 @@ def _find_recipe(name: str) -> Path:
     return path
 
 
-def _read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The top-level object of a recipe file, unchecked, and notes on reading it."""
+def _read_recipe(path: Path) -> tuple[dict[str, Any], list[str], dict[int, str]]:
+    """The top-level object of a recipe file, unchecked, notes on reading it, and why experiments are left out."""
     if path.suffix not in (".json", ".yaml", ".yml"):
         raise InputError(f"{path}: a recipe is a .json file, or a .yaml file in the original system's layout.")
     try:
@@ -146,7 +212,7 @@ def _read_recipe(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"{path}: no valid JSON: {error}") from None
     if not isinstance(recipe, dict):
         raise InputError(f"{path}: a recipe is one JSON object {{...}}, but this is {show(recipe)}.")
-    return recipe, []
+    return recipe, [], {}
 
 
 def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
@@ -231,26 +297,15 @@ def _without_curriculum(blocks: list[dict[str, Any]]) -> None:
         block["curriculum_epochs"] = 0
 
 
-def _check_distinct(experiments: list[Settings], path: Path) -> None:
-    """One folder for each experiment, and one for all of them. Raises InputError."""
-    seen: dict[str, str] = {}
-    for settings in experiments:
-        if settings.slug in seen:
-            raise InputError(
-                f"{path}: two experiments, {seen[settings.slug]!r} and {settings.name!r}, would share the folder "
-                f"{settings.slug!r}: give them different names."
-            )
-        seen[settings.slug] = settings.name
-    if len({settings.output_dir for settings in experiments}) > 1:
-        raise InputError(f"{path}: output_dir differs between experiments: give it once, beside experiments.")
-
-
-def _pick(experiments: list[Settings], wanted: str, path: Path) -> Settings:
-    for settings in experiments:
+def _pick(experiments: dict[int, Settings], wanted: str, path: Path, left_out: dict[int, str]) -> Settings:
+    for settings in experiments.values():
         if wanted in (settings.name, settings.slug):
             return settings
-    if wanted.isdecimal() and int(wanted) < len(experiments):
+    if wanted.isdecimal() and int(wanted) in experiments:
         return experiments[int(wanted)]
-    names = [settings.name for settings in experiments]
-    listed = "; ".join(f"{number} {name}" for number, name in enumerate(names))
+    for number, reason in left_out.items():
+        if wanted == str(number) or f"experiment {wanted!r}" in reason:
+            raise InputError(reason)
+    names = [settings.name for settings in experiments.values()]
+    listed = "; ".join(f"{number} {settings.name}" for number, settings in experiments.items())
     raise InputError(f"{path}: there is no experiment {wanted!r}.{nearest(wanted, names)} There are: {listed}.")

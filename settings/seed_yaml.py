@@ -10,21 +10,28 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from ..errors import nearest
 from ..errors import show
 
 # Number -> class of every label column of the original system's corpora.
 CLASSES = ("neutral", "happy", "sad", "anger")
 SHARED_BLOCKS = ("template_config", "template", "baseline")
 _METADATA = ("id", "category")
-_EXTRACT = "EmoMM trains on features that were extracted before: extract them first"
-REFUSED = {
-    "audio_model_name": _EXTRACT,
-    "audio_pooling": f"{_EXTRACT}, pooled or as frames",
-    "freeze_audio_encoder": _EXTRACT,
-    "single_test_session": "every session is the test set of one fold; evaluation_mode chooses the protocol",
+REFUSED = {"single_test_session": "every session is the test set of one fold; evaluation_mode chooses the protocol"}
+# What the launcher or EmoMM does by itself.
+_SETTLED = {
     "use_text_cache": "states of a frozen text encoder are always kept",
     "device": "the launcher (accelerate, torchrun) chooses it; use_cpu: true keeps to the CPU",
 }
+# audio_encoder_type -> the encoder where audio_model_name names none.
+SPEECH_ENCODERS = {
+    "wav2vec2": "facebook/wav2vec2-base",
+    "hubert": "facebook/hubert-base-ls960",
+    "wavlm": "microsoft/wavlm-base-plus",
+    "whisper": "openai/whisper-base",
+}
+_EXTRACTED = "preextracted"
+_OF_AUDIO_ENCODER = ("audio_model_name", "audio_pooling", "freeze_audio_encoder")
 # What its files leave out, where ours is another default.
 DEFAULTS = {
     "num_epochs": 30,
@@ -46,8 +53,9 @@ _LR_MULTIPLIERS = {
 }
 
 
-def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
-    """A recipe as a JSON file would hold it, unchecked but for what is YAML's own, and notes on what was changed.
+def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str], dict[int, str]]:
+    """A recipe as a JSON file would hold it, unchecked but for what is YAML's own; notes on what was changed; and by
+    number, why experiments can't run that hold what has no counterpart: of these there is but the name.
 
     Args:
         path: for messages.
@@ -56,7 +64,8 @@ def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
             its line.
 
     Raises:
-        InputError: no valid YAML (with line and column), another layout, or a key without a counterpart.
+        InputError: no valid YAML (with line and column), another layout, or no experiment without a key that has no
+            counterpart.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -84,14 +93,21 @@ def read_seed_yaml(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
     shared = {**DEFAULTS, **_map_keys(recipe, str(path), notes)}
     shared["experiments"] = []
     changes: dict[str, list[str]] = {}
+    left_out: dict[int, str] = {}
     for number, experiment in enumerate(experiments):
         where = f"{path}, experiment {number}"
         if not isinstance(experiment, dict):
             raise InputError(f"{where}: is {show(experiment)}, but must hold keys and values, a name among them.")
         name = experiment.get("name")
         changed = changes.setdefault(str(name), [])
-        shared["experiments"].append(_map_keys(experiment, f"{path}, experiment {name!r}", changed))
-    return shared, notes + _gathered(changes)
+        try:
+            shared["experiments"].append(_map_keys(experiment, f"{path}, experiment {name!r}", changed))
+        except InputError as error:
+            left_out[number] = str(error)
+            shared["experiments"].append({"name": name})
+    if left_out and len(left_out) == len(experiments):
+        raise InputError(left_out[0])
+    return shared, notes + _gathered(changes), left_out
 
 
 def _gathered(changes: dict[str, list[str]]) -> list[str]:
@@ -147,9 +163,10 @@ def _map_keys(block: dict[str, Any], where: str, notes: list[str]) -> dict[str, 
         if key in REFUSED:
             raise InputError(f"{where}: {key} ({show(value)}) has no counterpart: {REFUSED[key]}.")
     mapped = {key: value for key, value in block.items() if key not in _METADATA}
-    encoder = mapped.pop("audio_encoder_type", "preextracted")
-    if encoder != "preextracted":
-        raise InputError(f"{where}: audio_encoder_type is {show(encoder)}, but must be preextracted: {_EXTRACT}.")
+    for key in _SETTLED:
+        if mapped.pop(key, None) is not None:
+            notes.append(f"{key} ({show(block[key])}) changes nothing: {_SETTLED[key]}")
+    _map_audio_encoder(mapped, where, notes)
     for key in ("expected_vad", "class_weights"):
         if isinstance(mapped.get(key), dict):
             mapped[key] = _by_class_name(mapped[key], f"{where}: {key}")
@@ -161,6 +178,56 @@ def _map_keys(block: dict[str, Any], where: str, notes: list[str]) -> dict[str, 
         notes.append(f"focal_gamma is given ({show(mapped['focal_gamma'])}), so loss is focal")
     _map_schedule(mapped, where, notes)
     return mapped
+
+
+def _map_audio_encoder(mapped: dict[str, Any], where: str, notes: list[str]) -> None:
+    """The keys of the voice's encoder, in place. Raises InputError for another encoder or pooling than there are."""
+    kind = mapped.pop("audio_encoder_type", _EXTRACTED)
+    given = {key: mapped.pop(key) for key in _OF_AUDIO_ENCODER if mapped.get(key) is not None}
+    if kind == _EXTRACTED:
+        if given:
+            said = ", ".join(f"{key} ({show(value)})" for key, value in given.items())
+            notes.append(f"audio_encoder_type is {_EXTRACTED}, so {said} changes nothing")
+        return
+    if kind not in SPEECH_ENCODERS:
+        known = [_EXTRACTED, *SPEECH_ENCODERS]
+        raise InputError(
+            f"{where}: audio_encoder_type is {show(kind)}, but must be one of {', '.join(known)}."
+            f"{nearest(str(kind), known)}"
+        )
+    if given.get("audio_pooling", "mean") != "mean":
+        raise InputError(
+            f"{where}: audio_pooling is {show(given['audio_pooling'])}, but must be mean: other poolings have no "
+            "counterpart."
+        )
+    frozen = given.get("freeze_audio_encoder", True)
+    if not isinstance(frozen, bool):
+        raise InputError(f"{where}: freeze_audio_encoder is {show(frozen)}, but must be true or false.")
+    mapped.setdefault("voice_input", "recording")
+    mapped.setdefault("speech_model_name", given.get("audio_model_name", SPEECH_ENCODERS[kind]))
+    mapped.setdefault("speech_tuning", "frozen" if frozen else "full")
+    if not frozen:
+        notes.append(
+            "freeze_audio_encoder is false: the speech encoder is tuned as a whole but for its convolutions, at "
+            "speech_learning_rate"
+        )
+
+
+def drop_without_effect(settings: dict[str, Any], notes: list[str]) -> None:
+    """Takes out of an experiment's settings, in place, what its file gives and what changes nothing there; notes it.
+
+    Args:
+        settings: of one experiment, those that it shares with the others included.
+        notes: added to.
+    """
+    curriculum = settings.get("use_curriculum_learning", True) and settings.get("curriculum_type") != "none"
+    if settings.get("lr_scheduler") == "curriculum" and not (curriculum and settings.get("curriculum_epochs", 1)):
+        settings["lr_scheduler"], settings["lr_scheduler_kwargs"] = "cosine", {}
+        notes.append("use_curriculum_lr_schedule changes nothing without a curriculum: lr_scheduler is cosine")
+    method = settings.get("difficulty_method", "euclidean_distance")
+    if settings.get("vad_weights") is not None and method != "weighted":
+        settings["vad_weights"] = None
+        notes.append(f"difficulty_method is {method}, so vad_weights doesn't hold")
 
 
 def _by_class_name(values: dict[Any, Any], where: str) -> dict[str, Any]:

@@ -421,8 +421,11 @@ def test_yaml_of_the_original_system_plans_its_runs(capfd, tmp_path, monkeypatch
     for number, (name, layout) in enumerate(layouts.items()):
         path = write_raw(name, tmp_path / "raw", 48 + number, seed=number, layout=layout)
         given += ["--corpus", f"{name}={path.relative_to(tmp_path)}"]
+    with open(tmp_path / "seed.yaml", "a") as file:  # no ratings, and no sessions to leave out
+        file.write('  - <<: *template\n    name: "On others"\n    train_dataset: ["SAMSEMO"]\n')
     assert main(["run", "seed.yaml", "--dry_run", *given]) == 0
     printed = capfd.readouterr()
+    assert "left out: experiment 'On others'" in printed.err and "left out: experiment 'On others'" in printed.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "seed.yaml"]
     assert printed.err.count("note: not checked: text_model_name='bert-base-uncased'") == 1
     rows = table(printed.out)

@@ -4,6 +4,7 @@ import pytest
 
 from emomm.errors import InputError
 from emomm.settings.recipe import load_recipe
+from emomm.settings.settings import settings_identity
 
 YAML = """\
 # In the layout of the original system
@@ -150,10 +151,9 @@ def test_half_period_of_the_cosine_is_the_same_curve(load):
 @pytest.mark.parametrize(
     ("extra", "parts"),
     [
-        ("  audio_encoder_type: wav2vec2\n", ['audio_encoder_type is "wav2vec2"', "extract them first"]),
-        ("  audio_model_name: x\n", ["audio_model_name", "has no counterpart", "extract them first"]),
-        ("  audio_pooling: mean\n", ["audio_pooling"]),
-        ("  freeze_audio_encoder: true\n", ["freeze_audio_encoder"]),
+        ("  audio_encoder_type: wave2vec\n", ['audio_encoder_type is "wave2vec"', "hubert", "mean 'wav2vec2'?"]),
+        ("  audio_encoder_type: hubert\n  audio_pooling: cls\n", ['audio_pooling is "cls"', "must be mean"]),
+        ("  audio_encoder_type: hubert\n  freeze_audio_encoder: 1\n", ["freeze_audio_encoder is 1", "true or false"]),
         ("  single_test_session: 5\n", ["single_test_session (5)", "every session"]),
         ("  fusion_type: gatd\n", ["fusion_type", "Did you mean 'gated'?"]),
         ("  7: 3\n", ["the key 7 is no name"]),
@@ -169,6 +169,65 @@ def test_what_has_no_counterpart_is_refused(load, extra, parts):
 
 def test_features_that_were_extracted_are_what_it_trains_on(load):
     assert load("  audio_encoder_type: preextracted\n").experiments[0] == load().experiments[0]
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "tuning"),
+    [
+        ("  audio_encoder_type: wav2vec2\n", "facebook/wav2vec2-base", "frozen"),
+        ("  audio_encoder_type: hubert\n  freeze_audio_encoder: true\n", "facebook/hubert-base-ls960", "frozen"),
+        ("  audio_encoder_type: hubert\n  freeze_audio_encoder: false\n", "facebook/hubert-base-ls960", "full"),
+        ("  audio_encoder_type: wav2vec2\n  audio_model_name: own/wav2vec2\n", "own/wav2vec2", "frozen"),
+        ("  audio_encoder_type: wav2vec2\n  audio_pooling: mean\n", "facebook/wav2vec2-base", "frozen"),
+    ],
+)
+def test_an_encoder_of_the_voice_reads_recordings(load, extra, name, tuning):
+    for settings in load(extra).experiments:
+        found = (settings.voice_input, settings.speech_model_name, settings.speech_tuning)
+        assert found == ("recording", name, tuning)
+
+
+@pytest.mark.parametrize(
+    ("extra", "note"),
+    [
+        ("  freeze_audio_encoder: false\n", "audio_encoder_type is preextracted, so freeze_audio_encoder (false)"),
+        (
+            "  audio_model_name: x\n  audio_pooling: cls\n",
+            'audio_model_name ("x"), audio_pooling ("cls") changes noth',
+        ),
+        ("  use_text_cache: false\n", "use_text_cache (false) changes nothing: states of a frozen"),
+        ("  device: cuda\n", 'device ("cuda") changes nothing: the launcher'),
+        ("  vad_weights: [1, 2, 3]\n", "difficulty_method is euclidean_distance, so vad_weights doesn't hold"),
+    ],
+)
+def test_a_key_without_effect_is_noted(load, extra, note):
+    recipe = load(extra)
+    assert len(recipe.experiments) == 2
+    assert any(note in said for said in recipe.notes)
+    assert settings_identity(recipe.experiments[0]) == settings_identity(load().experiments[0])
+
+
+def test_a_curriculum_schedule_without_a_curriculum_is_noted(load):
+    recipe = load("  use_curriculum_lr_schedule: true\n  curriculum_epochs: 10\n")
+    assert [settings.lr_scheduler for settings in recipe.experiments] == ["curriculum", "cosine"]
+    assert recipe.notes == [
+        "'Baseline': use_curriculum_lr_schedule changes nothing without a curriculum: lr_scheduler is cosine"
+    ]
+
+
+def test_an_experiment_that_can_not_run_is_left_out_and_said(load):
+    text = YAML.replace("    dropout: 0.2", "    dropout: 2") + '  - name: "Third"\n    audio_encoder_type: ears\n'
+    recipe = load(text=text + '  - name: "Full system"\n  - name: "Last"\n')
+    assert [settings.name for settings in recipe.experiments] == ["Full System", "Last"]
+    assert [reason.partition("seed.yaml, ")[2][:24] for reason in recipe.left_out[:2]] == [
+        "experiment 'Baseline': d",
+        "experiment 'Third': audi",
+    ]
+    assert "dropout is 2, but must be" in recipe.left_out[0]
+    assert "'Full System' and 'Full system', would share the folder" in recipe.left_out[2]
+    assert load(text=text + '  - name: "Last"\n', experiment=3).experiments[0].name == "Last"
+    assert "dropout is 2" in error_of(load, text=text, experiment="Baseline")
+    assert "audio_encoder_type is" in error_of(load, text=text, experiment=2)
 
 
 def test_a_syntax_error_has_line_and_column(load):
