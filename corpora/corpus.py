@@ -32,9 +32,11 @@ class Corpus:
         transcripts: n strings, `[EMPTY]` where there are no words.
         vad: (n, 3) float32 valence, arousal, dominance on 1-5, NaN where unrated.
         difficulty, curriculum_order: (n,) float32, NaN where missing; None where the corpus has no such column.
-        audio: voice features; length 0 where the voice is missing.
+        audio: voice features, or of a corpus of recordings their samples (dim 1); length 0 where the voice is missing.
         own: vectors of modalities of the user's own, by name, of those that were asked for.
         notes: what was dropped or filled in, in words.
+        recordings: (n, 16) uint8, a hash of the content of each row's recording, zeros where there is none; None
+            where `audio` holds features.
     """
 
     spec: CorpusSpec
@@ -50,6 +52,7 @@ class Corpus:
     audio: Sequences
     own: dict[str, Sequences] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    recordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -90,8 +93,12 @@ class Corpus:
             # Any NaN is the same NaN.
             digest.update(b"none" if numbers is None else np.where(np.isnan(numbers), np.nan, numbers).tobytes())
         digest.update(self.audio.length.astype(np.int64).tobytes())
-        for block in blocks(self.audio):
-            digest.update(np.ascontiguousarray(block, dtype=np.float32))
+        if self.recordings is None:
+            for block in blocks(self.audio):
+                digest.update(np.ascontiguousarray(block, dtype=np.float32))
+        else:  # by what they were decoded from: of a large corpus nothing is read
+            digest.update(f"recordings {self.audio.parts[0].dtype if self.audio.parts else None}".encode())
+            digest.update(np.ascontiguousarray(self.recordings))
         for name, vectors in sorted(self.own.items()):
             digest.update(name.encode())
             digest.update(vectors.length.astype(np.int64).tobytes())
@@ -136,6 +143,7 @@ class Corpus:
             curriculum_order=None if self.curriculum_order is None else self.curriculum_order[indices],
             audio=self.audio.take(indices),
             own={name: vectors.take(indices) for name, vectors in self.own.items()},
+            recordings=None if self.recordings is None else self.recordings[indices],
         )
 
 

@@ -4,6 +4,7 @@ Everything is read straight from Arrow buffers: nested features become flat arra
 memory-mapped where the data lie in a `save_to_disk` folder, an Arrow file or a `.npy`.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ from .reading import RawCorpus
 from .reading import read_raw
 from .spec import CorpusSpec
 
+Voices = Callable[[RawColumns], tuple[Sequences, np.ndarray | None]]
+
 
 def load_corpus(spec: CorpusSpec, with_recordings: bool = False, modalities: Iterable[str] = ()) -> Corpus:
     """Reads the corpus that `spec` describes, checks it and brings it into the schema.
@@ -41,18 +44,33 @@ def load_corpus(spec: CorpusSpec, with_recordings: bool = False, modalities: Ite
     if raw.speech_encoder is not None:
         made_by = SpeechFeatures.from_dict(raw.speech_encoder)
         spec = replace(spec, speech_encoder=raw.speech_encoder, extractor=made_by.in_words(), audio_dim=made_by.width)
+    return corpus_of(spec, raw, modalities, lambda columns: (columns.voices(), None))
+
+
+def corpus_of(spec: CorpusSpec, raw: RawCorpus, modalities: Iterable[str], voices: Voices) -> Corpus:
+    """What was read, checked and brought into the schema.
+
+    Args:
+        modalities: as in `load_corpus`.
+        voices: gives the voice of each row, length 0 where there is none, and the keys of the recordings that it
+            holds, None where it holds features; called once the labels have said which rows stay.
+
+    Raises:
+        InputError: as `load_corpus`.
+    """
     columns = RawColumns(spec, raw)
     label_ids = columns.labels()
-    audio = columns.voices()
+    audio, recordings = voices(columns)
     own = {name: columns.vectors(name) for name in modalities}
     speakers, sessions, transcripts = columns.speakers(), columns.sessions(), columns.transcripts()
     extra = {role: columns.floats(role) for role in ("difficulty", "curriculum_order")}
     extra = {role: None if values is None else values.astype(np.float32) for role, values in extra.items()}
     vad = columns.vad()
     texts = {"utterance_id": columns.ids, "speaker": speakers, "session": sessions, "transcript": transcripts}
+    vectors = own if recordings is not None else {"audio": audio, **own}
     whole = Corpus(
         spec=spec,
-        dataset=_dataset(raw, spec, texts, label_ids, {"audio": audio, **own}, vad, extra),
+        dataset=_dataset(raw, spec, texts, label_ids, vectors, vad, extra),
         label_ids=label_ids,
         speakers=_strings(speakers),
         sessions=_strings(sessions),
@@ -62,6 +80,7 @@ def load_corpus(spec: CorpusSpec, with_recordings: bool = False, modalities: Ite
         audio=audio,
         own=own,
         notes=columns.notes,
+        recordings=recordings,
         **extra,
     )
     corpus = whole if columns.kept.all() else whole.select(np.flatnonzero(columns.kept))
@@ -126,7 +145,7 @@ def _note_gaps(corpus: Corpus) -> None:
     silent = int((corpus.audio.length == 0).sum())
     for count, what in (
         (empty, f"have no transcript: {EMPTY_TRANSCRIPT}"),
-        (silent, "have no voice features"),
+        (silent, "have no voice features" if corpus.recordings is None else "have no recording"),
         (unrated, "lack a rating of valence, arousal or dominance"),
     ):
         if count:
@@ -138,4 +157,4 @@ def _strings(array: pa.Array) -> np.ndarray:
     return array.to_numpy(zero_copy_only=False).astype(str)
 
 
-__all__ = ["load_corpus"]
+__all__ = ["Voices", "corpus_of", "load_corpus"]

@@ -121,6 +121,23 @@ def read_raw(
     return _read_hub(spec, with_recordings, extra)
 
 
+def raw_of_table(
+    spec: CorpusSpec, table: pa.Table, source: str, modalities: Iterable[str] = (), notes: Iterable[str] = ()
+) -> RawCorpus:
+    """The columns that the spec asks for of a table that is there already; of recordings none.
+
+    Args:
+        source: where it came from, for messages.
+        modalities: as in `read_raw`.
+        notes: what is to be said of it.
+    """
+    extra = Extra(list(spec.leave_out), list(modalities))
+    raw = _joined(spec, [DataFile(source, table.column_names, table.select)], source, extra, notes)
+    if "audio" not in spec.leave_out:
+        raw.names.pop("audio", None)
+    return raw
+
+
 def read_genders(spec: CorpusSpec) -> dict[str, str]:
     """The gender of each speaker, {speaker as in the schema: what the corpus says}; {} where it says nothing.
 
@@ -298,4 +315,4 @@ class _Numbering:
         return first if all(each == first for each in self._labels) else None
 
 
-__all__ = ["RawCorpus", "read_genders", "read_raw"]
+__all__ = ["RawCorpus", "raw_of_table", "read_genders", "read_raw"]

@@ -113,7 +113,7 @@ def read_saved(path: Path, split: str) -> DataSet:
     return _loaded(loaded, str(path))
 
 
-def read_hub(name: str, split: str) -> DataSet:
+def read_hub(name: str, split: str, revision: str | None = None) -> DataSet:
     """A data set on the Hub.
 
     Raises:
@@ -121,7 +121,7 @@ def read_hub(name: str, split: str) -> DataSet:
     """
     reach_hub(name)
     try:
-        loaded = datasets.load_dataset(name, split=split)
+        loaded = datasets.load_dataset(name, split=split, revision=revision)
     except Exception as error:  # network, access, cache, disk: the libraries below share no base class
         raise _unreadable(name, error, "no such folder or file, and the Hub gives no such data set") from error
     return _loaded(loaded, name)

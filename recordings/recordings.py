@@ -65,6 +65,7 @@ class Recordings:
         dataset: rows with the single column `audio`, as Arrow.
         base: folder that paths inside of `dataset` are relative to.
         notes: what was found and what is missing, in words.
+        found: those of the notes that hold whatever the recordings are for.
         told: the same rows as they were told, by the names of their source; with `utterance_id`, if that was not
             there.
     """
@@ -76,6 +77,7 @@ class Recordings:
     dataset: datasets.Dataset | None = None
     base: Path = Path()
     notes: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
     told: pa.Table | None = None
 
     def __len__(self) -> int:
@@ -147,12 +149,12 @@ def read_input(source: str, split: str = "train") -> Recordings:
         if path.suffix.lower() == ".parquet":
             # without --split, whatever was named is taken
             files = [path] if split == "train" else files_of_split([path], path, split)
-            return _from_data_set(read_parquet(files, source), path)
+            return recordings_of(read_parquet(files, source), path)
         raise InputError(
             f"{source} is none of {', '.join(TABLES)} and .parquet; of single recordings, give the folder"
         )
     if _HUB_ID.fullmatch(source) and not source.startswith("."):
-        return _from_data_set(read_hub(source, split), None, source)
+        return recordings_of(read_hub(source, split), None, source)
     raise InputError(
         f"there is no {source}; give a folder of audio, a file ending in {', '.join(TABLES)} or .parquet, or a Hub id"
     )
@@ -165,7 +167,7 @@ def _folder(path: Path, split: str) -> Recordings:
     if corpus is not None:
         return _from_release(path, corpus)
     if os.path.exists(path / "state.json") or os.path.exists(path / "dataset_dict.json"):
-        return _from_data_set(read_saved(path, split), path)
+        return recordings_of(read_saved(path, split), path)
     found = sorted(_files(path, ENDINGS | VIDEOS))
     videos = [file for file in found if Path(file).suffix.lower() in VIDEOS]
     if len(videos) < len(found):
@@ -175,7 +177,7 @@ def _folder(path: Path, split: str) -> Recordings:
         return _from_files(path, videos)
     tables = [path / file for file in sorted(_files(path, {".parquet"})) if os.path.isfile(path / file)]
     if tables:
-        return _from_data_set(read_parquet(files_of_split(tables, path, split), str(path)), path)
+        return recordings_of(read_parquet(files_of_split(tables, path, split), str(path)), path)
     raise InputError(f"{path} holds no recordings ({', '.join(sorted(ENDINGS | VIDEOS))}) and no data set")
 
 
@@ -263,7 +265,16 @@ def _place(path: str, folder: Path) -> str:
     return absolute[len(root) :].replace(os.sep, "/") if absolute.startswith(root) else path
 
 
-def _from_data_set(found: DataSet, path: Path | None, name: str = "") -> Recordings:
+def recordings_of(found: DataSet, path: Path | None, name: str = "") -> Recordings:
+    """The recordings of a data set.
+
+    Args:
+        path: where it lies on the disk; None where it lies elsewhere.
+        name: of it, in place of the path.
+
+    Raises:
+        InputError: it has no column of recordings; see `read_input`.
+    """
     base = Path() if path is None else path if path.is_dir() else path.parent
     shown = name or str(path)
     notes = [f"columns not taken along: {', '.join(found.left_out)}"] if found.left_out else []
@@ -309,11 +320,11 @@ def _finished(
         for role in ("speaker", "label")
         if role in columns.column_names and columns[role].null_count
     ]
-    notes = [*notes, *left, *parts, *([missing] if without else []), *lacking]
+    found, notes = [*notes, *parts], [*notes, *left, *parts, *([missing] if without else []), *lacking]
     named = find_column(known, ["utterance_id"]) is not None or not known.num_columns
     told = known if named else known.append_column("utterance_id", columns["utterance_id"])
     told = told if told.num_columns else columns.select(["utterance_id"])
-    return Recordings(name, columns, places, files, dataset, base, notes, told)
+    return Recordings(name, columns, places, files, dataset, base, notes, found, told)
 
 
 def _parts_noted(columns: pa.Table, places: list[str]) -> list[str]:
@@ -356,4 +367,4 @@ def _inside(place: str) -> str:
     return PureWindowsPath(place).name if re.match(ABSOLUTE, place) else place
 
 
-__all__ = ["ENDINGS", "SIDECARS", "Recordings", "read_input"]
+__all__ = ["ENDINGS", "SIDECARS", "Recordings", "read_input", "recordings_of"]
