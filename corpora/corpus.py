@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..features.sequences import Sequences
+from ..waveforms import SAMPLING_RATE
 from .arrow_features import blocks
 from .spec import CorpusSpec
 
@@ -125,6 +126,7 @@ class Corpus:
             "caveat": self.spec.caveat,
             "citation": self.spec.citation,
             "notes": list(self.notes),
+            **({} if self.recordings is None else {"hours": round(self.audio.length.sum() / SAMPLING_RATE / 3600, 3)}),
         }
 
     def select(self, indices: np.ndarray) -> "Corpus":

@@ -28,6 +28,7 @@ from ..processing_emomm import is_missing
 from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
 from ..speech_features import WrongEncoder
+from ..waveforms import SAMPLING_RATE
 from .leakage import Content
 from .leakage import shared_in_words
 from .leakage import shared_rows
@@ -135,13 +136,14 @@ class ExperimentData:
                     raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
 
     def _check_vectors(self, where: str, modality: Modality) -> None:
-        given = self.settings.audio_dim if modality.name == AUDIO.name else modality.dim
+        hears, recorded = modality.name == AUDIO.name, self.train[0].recordings is not None
+        given = (None if recorded else self.settings.audio_dim) if hears else modality.dim
         expected = given or self.train[0].vectors(modality.name).dim
-        what = "voice features" if modality.name == AUDIO.name else f"vectors of {modality.word}"
+        what = ("recordings" if recorded else "voice features") if hears else f"vectors of {modality.word}"
         for corpus in [*self.train, *self.test]:
             vectors = corpus.vectors(modality.name)
             if not vectors.length.any():
-                instead = "set modality to text" if modality.name == AUDIO.name else "leave it out of modality"
+                instead = "set modality to text" if hears else "leave it out of modality"
                 raise InputError(f"{where}: {corpus.name} has no {what}; {instead}")
             if vectors.dim != expected:
                 source = "audio_dim" if given else self.train[0].name
@@ -149,7 +151,7 @@ class ExperimentData:
                     f"{where}: the {what} of {corpus.name} are {vectors.dim} wide, {source} says "
                     f"{expected}: all corpora need features of the same extractor"
                 )
-            if modality.name == AUDIO.name:
+            if hears:
                 _refuse_other_encoder(where, self.train[0], corpus)
             if len(self.modalities) == 1 and not vectors.length.all():
                 row = int(np.argmin(vectors.length))
@@ -270,6 +272,12 @@ class ExperimentData:
         """All vectors of a modality that the corpora have vectors of, in row order."""
         return Sequences.concatenate([corpus.vectors(modality) for corpus in self.corpora])
 
+    @property
+    def recordings(self) -> np.ndarray | None:
+        """(n, 16) the keys of all recordings, in row order; None where the voice comes as features."""
+        keys = [corpus.recordings for corpus in self.corpora]
+        return None if keys[0] is None else np.concatenate(keys)
+
     def recording_seconds(self, rows: np.ndarray) -> list[float] | None:
         """How long the recordings of some rows are: 1st percentile, median and 99th percentile, in seconds.
 
@@ -277,6 +285,7 @@ class ExperimentData:
         """
         made_by = self.train[0].spec.speech_encoder
         rate = SpeechFeatures.from_dict(made_by).frame_rate if made_by else 0
+        rate = rate if self.recordings is None else SAMPLING_RATE
         lengths = np.concatenate([corpus.audio.length for corpus in self.corpora])[rows]
         if not rate or lengths.max(initial=0) <= 1:
             return None
@@ -326,7 +335,8 @@ class ExperimentData:
         content = _content(tuple(self.corpora))
         asked = {"their words": content.words} if TEXT.name in self.settings.modalities else {}
         if any(corpus.has_audio for corpus in self.corpora):
-            asked = {"their recording (the same features)": content.recordings, **asked}
+            same = "features" if self.recordings is None else "samples"
+            asked = {f"their recording (the same {same})": content.recordings, **asked}
         for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
             pairs = [
                 (self.rows((*fold.train, *fold.validation)), self.rows((part,)))

@@ -21,6 +21,7 @@ from ..corpora.builtin import resolve_specs
 from ..corpora.corpus import Corpus
 from ..corpora.loading import load_corpus
 from ..corpora.places import NotThere
+from ..corpora.spec import CorpusSpec
 from ..errors import InputError
 from ..errors import nearest
 from ..evaluation.folds import plan_folds
@@ -36,6 +37,7 @@ from ..job_folder import JobFolder
 from ..modalities import AUDIO
 from ..modalities import TEXT
 from ..processes import process_state
+from ..recordings.recorded_corpus import load_recorded_corpus
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
 from ..reporting.results_table import results_notes
@@ -166,10 +168,10 @@ def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoder
                 f"experiment {settings.name!r}: {setting} holds {name!r}, which is no corpus.{nearest(name, specs)} "
                 f"Known are {', '.join(sorted(specs))}, and a recipe can bring its own in corpora"
             )
-        key = f"{name} {specs[name]!r} {own}"
+        key = f"{name} {specs[name]!r} {own} {settings.voice_input} {settings.recording_dtype}"
         if key not in loaded:
             try:
-                loaded[key] = load_corpus(specs[name], modalities=own)
+                loaded[key] = _load(settings, specs[name], own)
             except NotThere as error:  # not looked for again by the next experiment
                 loaded[key] = error
         if isinstance(loaded[key], NotThere):
@@ -181,6 +183,12 @@ def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoder
     data = ExperimentData(settings, train, test)
     data.notes += notes
     return Experiment(data, folder, dry_run, encoders)
+
+
+def _load(settings: Settings, spec: CorpusSpec, own: list[str]) -> Corpus:
+    if settings.voice_input == "recording":
+        return load_recorded_corpus(spec, own, settings.store_dir, settings.recording_dtype)
+    return load_corpus(spec, modalities=own)
 
 
 def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:

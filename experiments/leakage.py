@@ -5,7 +5,8 @@ the same sentences, a model that reads words knows the test rows' before.
 
 Recordings are the same where their features are, to the last bit of float16: copies of one extraction, in whatever
 precision and under whatever name. Features that were made twice, in batches of other company, may differ in low bits
-and are not found. Words are the same where their letters and digits are.
+and are not found. Where there are recordings and no features, they are the same where all samples are, in whatever
+kind of file. Words are the same where their letters and digits are.
 """
 
 import hashlib
@@ -122,6 +123,8 @@ def _hash(vectors: np.ndarray) -> bytes:
 
 
 def _half(vectors: np.ndarray) -> np.ndarray:
+    if vectors.dtype == np.int16:  # samples of recordings, which are compared as they are
+        return np.ascontiguousarray(vectors)
     with np.errstate(over="ignore"):  # what float16 can't hold is infinite in both
         return np.ascontiguousarray(vectors, dtype=np.float16)
 
