@@ -3,8 +3,10 @@
 import json
 import logging
 import math
+from functools import cache
 from pathlib import Path
 
+import accelerate.optimizer
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -29,6 +31,10 @@ logger = logging.getLogger(__name__)
 _STATE_FILE = "emomm_state.json"
 _CONFIDENCE_FILE = "confidence.npy"
 BEST_WEIGHTS = "best.safetensors"
+
+
+# Twice at each step accelerate looks through the disk for a package that hardly anybody has: .16 ms. Once is enough.
+accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
 
 class CurriculumTrainer(ResumableTrainer):
