@@ -1,5 +1,6 @@
 """Every architectural choice of an EmoMM model, validated."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,35 @@ from transformers import AutoConfig
 from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .configuration_emotion2vec import Emotion2VecConfig
 from .fusions import fusion_names
 from .fusions import get_fusion
 from .modalities import get_modality
 from .modalities import names_in
 from .travelling import save_config
 
+TUNINGS = ("frozen", "full", "last_k", "lora")
+LAYERS = ("last", "mean", "weighted")
 TEXT_POOLINGS = ("cls", "mean")
 LOSSES = ("cross_entropy", "focal")
 FUSION_BLOCKS = ("original", "normalized")
 NORMALIZATIONS = ("none", "standardize")
-_OF_OWN = ("modality_dims", "modality_module")
+_ADDED = {
+    "modality_dims": None,
+    "modality_module": None,
+    "speech_config": None,
+    "speech_model_name": "",
+    "speech_tuning": "frozen",
+    "holds_speech_encoder": False,
+    "speech_layers": "last",
+    "speech_start": 0,
+    "spec_augment": 0.0,
+    "layer_drop": 0.0,
+    "text_tuning": None,
+    "text_layers": "last",
+    "text_start": 0,
+}
+"""Fields that came later, which are written down where they are not as they always were."""
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -49,6 +68,22 @@ class EmoMMConfig(PreTrainedConfig):
             frames (the emotion2vec authors' probe has 256); without it the frames are averaged as they are.
         audio_encoder (`str`, defaults to `""`): the model that made the voice features; written down, not run.
         speech_encoder (`dict`, *optional*): the same as `SpeechFeatures` describes it, so that recordings can be read.
+        speech_config (*optional*): configuration of the speech encoder, where the model reads recordings.
+        speech_model_name (`str`, defaults to `""`): where the speech encoder came from.
+        speech_tuning (`str`, defaults to `"frozen"`): how it was trained: `frozen`, `full`, `last_k`, `lora`.
+        holds_speech_encoder (`bool`, defaults to `False`): as `holds_text_encoder`.
+        speech_layers (`str` or `list[int]`, defaults to `"last"`): the states that are used: those of the `last`
+            layer, their `mean` over all layers (the input of the first one among them), a sum `weighted` by learned
+            softmax weights (SUPERB, arXiv 2105.01051), or the mean of those that are listed, counted as
+            `output_hidden_states` does. Of a model that weighs layers, `audio_features` hold all layers' states side
+            by side.
+        speech_start (`int`, defaults to 0): the layer whose output `speech_states` are, 0 for the input of the first;
+            Whisper's layers up to there run over its whole window of 30 s, those from there on over real frames alone.
+            Of a frozen encoder, which runs as it was trained, its depth counts.
+        spec_augment (`float`, defaults to 0.0): in training, the share of the frames that are masked at the encoder's
+            input, in spans of 10, in [0, 1).
+        layer_drop (`float`, defaults to 0.0): in training, the share of the tuned layers that are passed over, in
+            [0, 1).
         training_seconds (`list[float]`, *optional*): how long the training recordings are, in seconds: 1st percentile,
             median, 99th percentile. None where the features tell no time.
         text_config (*optional*): configuration of the text encoder.
@@ -57,6 +92,10 @@ class EmoMMConfig(PreTrainedConfig):
         text_max_length (`int`, defaults to 128): tokens of a transcript, special tokens included.
         text_pooling (`str`, defaults to `"cls"`): `cls` (the first token's state) or `mean` (over all tokens).
         freeze_text_encoder (`bool`, defaults to `True`): whether the encoder stays as it is.
+        text_tuning (`str`, *optional*): as `speech_tuning`; by default `frozen` or `full`, as `freeze_text_encoder`
+            says, which follows from this one where both are given.
+        text_layers (`str` or `list[int]`, defaults to `"last"`): as `speech_layers`.
+        text_start (`int`, defaults to 0): the layer whose output `text_states` are.
         holds_text_encoder (`bool`, defaults to `False`): whether the encoder's weights are part of the model. While a
             frozen encoder's states come from a store they are not; export attaches them.
         fusion_type (`str`, defaults to `"cross_attention"`): the registered name of the fusion.
@@ -82,7 +121,10 @@ class EmoMMConfig(PreTrainedConfig):
 
     model_type = "emomm"
     keys_to_ignore_at_inference = ["vad", "embedding", "attentions", "gates"]
-    sub_configs_defaults = {"text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True)}
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(AutoConfig, model_type="bert", optional=True),
+        "speech_config": SubConfigSpec(AutoConfig, model_type="wav2vec2", optional=True),
+    }
 
     modality: str | list[str] = "both"
     feature_normalization: str = "none"
@@ -90,6 +132,14 @@ class EmoMMConfig(PreTrainedConfig):
     audio_projection_dim: int | None = None
     audio_encoder: str = ""
     speech_encoder: dict | None = None
+    speech_config: dict | PreTrainedConfig | None = None
+    speech_model_name: str = ""
+    speech_tuning: str = "frozen"
+    holds_speech_encoder: bool = False
+    speech_layers: str | list[int] = "last"
+    speech_start: int = 0
+    spec_augment: float | int = 0.0
+    layer_drop: float | int = 0.0
     training_seconds: list[float | int] | None = None
     text_config: dict | PreTrainedConfig | None = None
     text_dim: int = 768
@@ -97,6 +147,9 @@ class EmoMMConfig(PreTrainedConfig):
     text_max_length: int = 128
     text_pooling: str = "cls"
     freeze_text_encoder: bool = True
+    text_tuning: str | None = None
+    text_layers: str | list[int] = "last"
+    text_start: int = 0
     holds_text_encoder: bool = False
     fusion_type: str = "cross_attention"
     fusion_module: str | None = None
@@ -116,14 +169,43 @@ class EmoMMConfig(PreTrainedConfig):
     modality_dims: dict[str, int] | None = None
     modality_module: str | None = None
 
+    def __post_init__(self, **kwargs: Any):
+        # transformers takes from configurations within one which attention is used; the encoder that this is the
+        # configuration of would then go on without any mask.
+        self.speech_config, self.text_config = copy.deepcopy(self.speech_config), copy.deepcopy(self.text_config)
+        if isinstance(self.speech_config, dict) and self.speech_config.get("model_type") == "emotion2vec":
+            # By the class beside this one: that of a copy that has travelled is not registered.
+            self.speech_config = Emotion2VecConfig(**self.speech_config)
+        if self.text_tuning is not None:
+            self.freeze_text_encoder = self.text_tuning == "frozen"
+        super().__post_init__(**kwargs)
+
     @property
     def modalities(self) -> tuple[str, ...]:
         """The names of the modalities, in the order in which a fusion sees them."""
         return names_in(self.modality)
 
     def width(self, modality: str) -> int:
-        """How wide the vectors of a modality are that the model is given."""
+        """How wide the vectors of a modality are that the fusion, or the classifier, is given."""
         return {"audio": self.audio_dim, "text": self.text_dim, **(self.modality_dims or {})}[modality]
+
+    def given_width(self, modality: str) -> int:
+        """How wide the vectors of a modality are that the model is given: of all layers where it weighs them."""
+        return self.width(modality) * (self.weighted_layers(modality) or 1)
+
+    def weighted_layers(self, modality: str) -> int | None:
+        """How many layers of a modality's encoder the model weighs; None where it doesn't."""
+        layers, config = {
+            "audio": (self.speech_layers, self.speech_config),
+            "text": (self.text_layers, self.text_config),
+        }.get(modality, (None, None))
+        return depth_of(config) + 1 if layers == "weighted" else None
+
+    def tunes(self, modality: str) -> bool:
+        """Whether training changes the encoder of a modality."""
+        if modality == "audio":
+            return self.speech_tuning != "frozen"
+        return modality == "text" and not self.freeze_text_encoder
 
     def projection(self, modality: str) -> int | None:
         """How wide its vectors become in a Linear + ReLU before pooling; None where they stay as they are."""
@@ -159,13 +241,12 @@ class EmoMMConfig(PreTrainedConfig):
         """Width by modality of what the model standardises. A tuned encoder's states are not: they change."""
         if self.feature_normalization == "none":
             return {}
-        as_they_are = [name for name in self.modalities if name != "text" or self.freeze_text_encoder]
-        return {name: self.width(name) for name in as_they_are}
+        return {name: self.given_width(name) for name in self.modalities if not self.tunes(name)}
 
     def to_dict(self) -> dict[str, Any]:
-        """As in transformers; what is of a user's own modalities is there where they are."""
+        """As in transformers; what is of a user's own modalities, or of recordings, is there where they are."""
         found = super().to_dict()
-        return {key: value for key, value in found.items() if key not in _OF_OWN or value is not None}
+        return {key: value for key, value in found.items() if key not in _ADDED or value != _ADDED[key]}
 
     def validate_choices(self):
         """Raises ValueError for a name that is not among those allowed."""
@@ -173,6 +254,24 @@ class EmoMMConfig(PreTrainedConfig):
         _one_of("fusion_block", self.fusion_block, FUSION_BLOCKS)
         _one_of("text_pooling", self.text_pooling, TEXT_POOLINGS)
         _one_of("loss", self.loss, LOSSES)
+        _one_of("speech_tuning", self.speech_tuning, TUNINGS)
+        if self.text_tuning is not None:
+            _one_of("text_tuning", self.text_tuning, TUNINGS)
+
+    def validate_layers(self):
+        """Raises ValueError for layers that the encoders don't have, and where their number has to be known."""
+        for name in ("speech", "text"):
+            layers, config = getattr(self, f"{name}_layers"), getattr(self, f"{name}_config")
+            if isinstance(layers, str):
+                _one_of(f"{name}_layers", layers, LAYERS)
+            if config is None and layers == "weighted":
+                raise ValueError(f"{name}_layers='weighted' needs {name}_config: it tells how many layers there are")
+            if config is None or (isinstance(layers, str) and not getattr(self, f"{name}_start")):
+                continue
+            depth = depth_of(config)
+            if isinstance(layers, list) and not (layers and all(-depth - 1 <= layer <= depth for layer in layers)):
+                raise ValueError(f"{name}_layers={layers!r}: the encoder has the layers 0-{depth} (or -1, its last)")
+            _within(f"{name}_start", getattr(self, f"{name}_start"), 0, depth + 1)
 
     def validate_modality(self):
         """Raises ValueError for modalities that are not known, given twice or none, or whose width is not known."""
@@ -193,7 +292,7 @@ class EmoMMConfig(PreTrainedConfig):
         if self.audio_projection_dim is not None:
             _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))
-        for name in ("dropout", "modality_dropout"):
+        for name in ("dropout", "modality_dropout", "spec_augment", "layer_drop"):
             _within(name, getattr(self, name), 0, 1)
         for modality, deviation in (self.feature_noise or {}).items():
             _within(f"feature_noise of {modality}", deviation, 0, float("inf"))
@@ -224,9 +323,14 @@ class EmoMMConfig(PreTrainedConfig):
             )
 
 
+def depth_of(config: PreTrainedConfig) -> int:
+    """How many layers an encoder has; of an encoder-decoder, its encoder."""
+    return getattr(config, "encoder_layers", None) or config.num_hidden_layers
+
+
 # The copy that travels with a model on the Hub is found through `auto_map`; registering it as well would take the
 # place of the installed package's class for everything else in that process.
 if not __name__.startswith("transformers_modules"):
     AutoConfig.register("emomm", EmoMMConfig, exist_ok=True)
 
-__all__ = ["EmoMMConfig"]
+__all__ = ["LAYERS", "TUNINGS", "EmoMMConfig", "depth_of"]

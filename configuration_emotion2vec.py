@@ -38,6 +38,10 @@ class Emotion2VecConfig(PreTrainedConfig):
         layer_norm_eps (`float`, defaults to 1e-5): of the blocks' layer norms and of the one before them.
         normalize (`bool`, defaults to `True`): whether the model brings each whole recording to mean 0 and variance 1.
         initializer_range (`float`, defaults to 0.02): standard deviation of newly made weights.
+        hidden_dropout (`float`, defaults to 0.0): in training, the dropout after each part of a block, in [0, 1).
+        attention_dropout (`float`, defaults to 0.0): of the attention's weights.
+        activation_dropout (`float`, defaults to 0.0): within the blocks' MLP.
+        layerdrop (`float`, defaults to 0.0): in training, the share of the blocks that are passed over.
         trained_with_labels (`bool`, *optional*): whether the weights were trained with the emotion labels of corpora,
             as those of the plus models were; None where that is not known. Written down for who uses the frames: the
             head, which tells it, is not part of `Emotion2VecModel`.
@@ -63,6 +67,10 @@ class Emotion2VecConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     normalize: bool = True
     initializer_range: float | int = 0.02
+    hidden_dropout: float | int = 0.0
+    attention_dropout: float | int = 0.0
+    activation_dropout: float | int = 0.0
+    layerdrop: float | int = 0.0
     trained_with_labels: bool | None = None
 
     def __post_init__(self, **kwargs: Any):
@@ -106,6 +114,9 @@ class Emotion2VecConfig(PreTrainedConfig):
         for name, low in (least | dict.fromkeys(sizes, 1)).items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)} is out of range; it must be at least {low}")
+        for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is out of range; it must be at least 0 and below 1")
         if not 0 < self.layer_norm_eps < 1:
             raise ValueError(f"layer_norm_eps={self.layer_norm_eps} is out of range; it must be above 0 and below 1")
         if self.num_hidden_layers < 1:

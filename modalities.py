@@ -23,6 +23,8 @@ EMPTY_TRANSCRIPT = "[EMPTY]"
 POOLINGS = ("mean", "cls")
 
 _TOKENS = ("input_ids", "attention_mask")
+_STATES = {"speech": ("speech_states", "speech_mask"), "text": ("text_states", "text_states_mask")}
+_RECORDINGS = ("input_values", "input_features", "speech_attention_mask")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,25 @@ class Modality:
         return _TOKENS if self.encoder == "text" else None
 
     @property
+    def recordings(self) -> tuple[str, str, str] | None:
+        """The inputs of its recordings (waveforms or mel features, as its encoder takes them) and their mask; None
+        where it has none."""
+        return _RECORDINGS if self.encoder == "speech" else None
+
+    @property
+    def states(self) -> tuple[str, str] | None:
+        """The inputs of states that stand for the encoder's lower layers, and their mask; None without an encoder."""
+        return _STATES.get(self.encoder)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
-        """Everything that a model can be given of it; masks are every second one."""
+        """What a model is mostly given of it; masks are every second one."""
         return (*(self.tokens or ()), self.features, self.mask)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Everything that a model can be given of it."""
+        return (*self.inputs, *(self.states or ()), *(self.recordings or ()))
 
     def sequence(self, features: Tensor, mask: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
         """Vectors as (batch, length, dim), and which of them are real: (batch, length) bool.
@@ -181,7 +199,7 @@ def words_in(modalities: Sequence[Modality], last: str = "and") -> str:
 
 def modality_of(key: str) -> Modality | None:
     """The modality that an input of a model belongs to (`input_ids`, `audio_features` ...); None for other inputs."""
-    return next((modality for modality in _REGISTRY.values() if key in modality.inputs), None)
+    return next((modality for modality in _REGISTRY.values() if key in modality.taken), None)
 
 
 def load_modality_module(path: str | Path) -> str:

@@ -19,6 +19,8 @@ from .fusions import FusionOutput
 from .fusions import ModalityState
 from .fusions import build_fusion
 from .fusions import fusion_names
+from .held_encoders import HeldEncoders
+from .held_encoders import without_pooler
 from .losses import emotion_loss
 from .losses import vad_loss
 from .modalities import AUDIO
@@ -69,6 +71,7 @@ class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
     accepts_loss_kwargs = False  # what `forward` takes besides is of further modalities
     _supports_sdpa = True
     _supports_flash_attn = True
+    supports_gradient_checkpointing = True
     _no_split_modules = []
 
     @torch.no_grad()
@@ -82,10 +85,27 @@ class EmoMMPreTrainedModel(CheckedFiles, PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+        elif isinstance(module, HeldEncoders):
+            for weights in (module.speech_layer_weights, module.text_layer_weights):
+                if weights is not None:
+                    init.zeros_(weights)
 
 
-class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
-    """Emotion from voice, words, or both, and further modalities of a user's own."""
+class EmoMMForEmotionClassification(HeldEncoders, EmoMMPreTrainedModel):
+    """Emotion from voice, words, or both, and further modalities of a user's own.
+
+    Where it holds its speech encoder, it takes recordings in place of `audio_features`, as the encoder's own feature
+    extractor gives them: `input_values` (batch, samples) or, mel features, `input_features`, and
+    `speech_attention_mask`, 1 at what is real; a row of zeros has no voice. A model for voice alone takes the mask as
+    `attention_mask`, too.
+
+    Of an encoder whose lower layers are stored, `speech_states` and `speech_mask` are what `EncoderLayers.lower` gave
+    up to the layer `speech_start`, (batch, frames, audio_dim) and (batch, frames), and the model runs the layers above
+    it; so are `text_states` and `text_states_mask`, up to `text_start`.
+
+    A model that weighs the layers of an encoder takes `audio_features`, or `text_features`, of all layers, side by
+    side in the last dimension: (batch, frames, layers · audio_dim).
+    """
 
     def __init__(self, config: EmoMMConfig):
         super().__init__(config)
@@ -97,10 +117,8 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
                     "(emomm.modalities.load_modality_module)"
                 )
         self.modalities = tuple(get_modality(name) for name in config.modalities)
-        self._taken = {key for modality in (AUDIO, TEXT, *self.modalities) for key in modality.inputs}
-        self.text_encoder = None
-        if config.uses_text and config.holds_text_encoder:
-            self.text_encoder = without_pooler(AutoModel.from_config(config.text_config))
+        self._taken = {key for modality in (AUDIO, TEXT, *self.modalities) for key in modality.taken}
+        self.build_encoders()
         self.audio_projection = None
         dims = {name: config.projection(name) or config.width(name) for name in config.modalities}
         if config.uses_audio and config.audio_projection_dim is not None:
@@ -143,45 +161,6 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             self.class_weights = None
         self.post_init()
         self.train()  # all but a frozen encoder
-
-    # ---- the text encoder -------------------------------------------------------------------------------------------
-
-    def attach_text_encoder(self, encoder: PreTrainedModel) -> None:
-        """Makes a pretrained encoder part of the model, so that it takes token ids.
-
-        Raises ValueError where the encoder's states are not as wide as the model expects.
-        """
-        if encoder.config.hidden_size != self.config.text_dim:
-            raise ValueError(
-                f"the encoder's states are {encoder.config.hidden_size} wide, the model expects "
-                f"text_dim={self.config.text_dim}"
-            )
-        self.text_encoder = without_pooler(encoder)
-        self.config.text_config = encoder.config
-        self.config.holds_text_encoder = True
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "EmoMMForEmotionClassification":
-        """As in torch, but a frozen text encoder stays in evaluation mode (no dropout)."""
-        super().train(mode)
-        if self.text_encoder is not None and self.config.freeze_text_encoder:
-            self.text_encoder.eval()
-            self.text_encoder.requires_grad_(False)
-        return self
-
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Token ids (batch, tokens) to the encoder's last states (batch, tokens, text_dim)."""
-        if self.text_encoder is None:
-            raise ValueError(
-                "this model holds no text encoder, as while it trains on stored states: give it text_features, or "
-                "export it first"
-            )
-        # A row without any token would make attention divide by nothing; what it gives is masked out later.
-        first = torch.zeros_like(attention_mask)
-        first[:, 0] = 1
-        attention_mask = torch.where(attention_mask.any(dim=1, keepdim=True), attention_mask, first)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text_encoder):
-            return self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     # ---- the head ---------------------------------------------------------------------------------------------------
 
@@ -230,18 +209,34 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         given: dict[str, tuple[Tensor, Tensor]] = {}
         for modality in self.modalities:
             features, mask = inputs.get(modality.features), inputs.get(modality.mask)
-            if features is None and modality.tokens is not None:
-                ids, mask = (inputs.get(name) for name in modality.tokens)
-                if ids is not None:
-                    mask = torch.ones_like(ids) if mask is None else mask
-                    features = self.encode_text(ids, mask)
+            if features is None and modality.encoder:
+                features, mask = self._encoded(modality, inputs)
             if features is not None:
-                given[modality.name] = modality.sequence(features, mask, self.config.width(modality.name))
+                given[modality.name] = modality.sequence(features, mask, self.config.given_width(modality.name))
         if not given:
             keys = [key for modality in self.modalities for key in modality.inputs[::2]]
             wanted = f"{', '.join(keys[:-1])} or {keys[-1]}" if len(keys) > 1 else keys[0]
             raise ValueError(f"this model ({self._called}) needs {wanted}")
         return given
+
+    def _encoded(self, modality: Modality, inputs: dict[str, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+        """What an encoder makes of what is given of its modality, and the mask; None where nothing is."""
+        states, mask = (inputs.get(name) for name in modality.states)
+        if states is not None:
+            return self._from_states(modality, states, mask)
+        if modality.tokens is not None:
+            ids, mask = (inputs.get(name) for name in modality.tokens)
+            if ids is None:
+                return None, None
+            mask = torch.ones_like(ids) if mask is None else mask
+            return self.encode_text(ids, mask), mask
+        waveforms, mel, mask = (inputs.get(name) for name in modality.recordings)
+        recordings = waveforms if waveforms is not None else mel
+        if recordings is None:
+            return None, None
+        if mask is None and not self.config.uses_text:  # as pipelines of transformers call it
+            mask = inputs.get("attention_mask")
+        return self.encode_speech(recordings, mask)
 
     @property
     def _called(self) -> str:
@@ -251,7 +246,7 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
 
     def _state(self, modality: str, features: Tensor, mask: Tensor, kept: Tensor | None) -> ModalityState:
         """What the fusion sees of a modality; of rows that are not kept (batch,), that it is not there."""
-        sequence = self._standardized(modality, features, kept)
+        sequence = self._weighed(modality, self._standardized(modality, features, kept))
         if self.audio_projection is not None and self.config.projection(modality):
             sequence = self.audio_projection(sequence).relu()
         pooled = pooled_sequence(sequence, mask, self.config.pooling(modality))
@@ -384,8 +379,8 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
             loss_norms: (2,), or the same for each row (batch, 2): what the sums of the losses of classes and of
                 ratings are divided by, where the batch is a part of what an optimiser step takes. By default its own
                 sum of class weights (or number of rows) and number of ratings.
-            further: of each modality of the user's own, `NAME_features` (batch, dim) or (batch, length, dim) and
-                `NAME_mask` (batch, length).
+            further: recordings and states (see the class); and of each modality of the user's own, `NAME_features`
+                (batch, dim) or (batch, length, dim) and `NAME_mask` (batch, length).
 
         Raises ValueError for a missing modality that the fusion can't do without, and for features of another width;
         TypeError for an input that the model doesn't know.
@@ -410,15 +405,8 @@ class EmoMMForEmotionClassification(EmoMMPreTrainedModel):
         return output if return_dict is not False else output.to_tuple()
 
 
-def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
-    """The encoder without the layer that only its own classification heads use (BERT, RoBERTa, MPNet have one)."""
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
-    return encoder
-
-
 if not __name__.startswith("transformers_modules"):
     for auto_class in (AutoModel, AutoModelForSequenceClassification, AutoModelForAudioClassification):
         auto_class.register(EmoMMConfig, EmoMMForEmotionClassification, exist_ok=True)
 
-__all__ = ["EmoMMForEmotionClassification", "EmoMMOutput", "EmoMMPreTrainedModel", "emotion_loss"]
+__all__ = ["EmoMMForEmotionClassification", "EmoMMOutput", "EmoMMPreTrainedModel", "emotion_loss", "without_pooler"]

@@ -2,10 +2,12 @@
 
 Ma et al., "emotion2vec: Self-Supervised Pre-Training for Speech Emotion Representation", Findings of ACL 2024,
 arXiv 2312.15185, a model of the data2vec 2.0 family (Baevski et al., arXiv 2212.07525); the authors' code and weights
-are under the MIT licence. This is the encoder as it makes features: without masking, decoder and dropout.
+are under the MIT licence. This is the encoder as it makes features and is tuned: without masking and decoder; dropout
+and layer drop are those of the configuration, 0 unless they are set.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from transformers import AutoModel
 from transformers import AutoModelForAudioClassification
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -146,6 +149,7 @@ class Emotion2VecAttention(nn.Module):
     def __init__(self, config: Emotion2VecConfig):
         super().__init__()
         self.heads = config.num_attention_heads
+        self.dropout = config.attention_dropout
         self.qkv = Emotion2VecLinear(config.hidden_size, 3 * config.hidden_size)
         self.proj = Emotion2VecLinear(config.hidden_size, config.hidden_size)
 
@@ -154,15 +158,16 @@ class Emotion2VecAttention(nn.Module):
         batch, tokens, width = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (batch, heads, tokens, width of a head) each
+        dropout = self.dropout if self.training else 0.0
         parts = [
-            F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias.of(rows))
+            F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias.of(rows), dropout_p=dropout)
             for rows in bias.blocks
         ]
         x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
 
 
-class Emotion2VecLayer(nn.Module):
+class Emotion2VecLayer(GradientCheckpointingLayer):
     """A transformer block whose layer norms come after each part and its residual."""
 
     def __init__(self, config: Emotion2VecConfig):
@@ -172,11 +177,14 @@ class Emotion2VecLayer(nn.Module):
         self.fc1 = Emotion2VecLinear(config.hidden_size, config.intermediate_size)
         self.fc2 = Emotion2VecLinear(config.intermediate_size, config.hidden_size)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.activation_dropout = nn.Dropout(config.activation_dropout)
 
     def forward(self, x: Tensor, bias: "AttentionBias") -> Tensor:
         """(batch, tokens, width) to the same."""
-        x = self.norm1(x + self.attention(x, bias))
-        return self.norm2(x + self.fc2(F.gelu(self.fc1(x))))
+        x = self.norm1(x + self.dropout(self.attention(x, bias)))
+        hidden = self.activation_dropout(F.gelu(self.fc1(x)))
+        return self.norm2(x + self.dropout(self.fc2(hidden)))
 
 
 class Emotion2VecPreTrainedModel(PreTrainedModel):
@@ -186,6 +194,7 @@ class Emotion2VecPreTrainedModel(PreTrainedModel):
     base_model_prefix = "emotion2vec"
     main_input_name = "input_values"
     input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["Emotion2VecLayer"]
 
@@ -273,21 +282,16 @@ class Emotion2VecModel(Emotion2VecPreTrainedModel):
         """
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        lengths = self._lengths(input_values, attention_mask)
-        frames = self._get_feat_extract_output_lengths(input_values.shape[1])
-        real = None  # (batch, frames), where some are not
-        if min(lengths) < input_values.shape[1]:
-            real = self._get_feature_vector_attention_mask(frames, attention_mask)
-        x = self._local_features(input_values, lengths, frames)  # (batch, frames, conv_dim[-1])
-        x = self.projection(self.projection_norm(x))  # (batch, frames, width)
-        x = x + self._positions(x, real)
         extra = self.config.num_extra_tokens
-        x = torch.cat([self.extra_tokens.expand(len(x), -1, -1), x], dim=1)  # (batch, extra + frames, width)
-        x = self.layer_norm(x)
-        biases = self._attention_biases(frames, real, x)
+        x, real = self.embed(input_values, attention_mask)  # (batch, extra + frames, width)
+        padded = attention_mask is not None and not bool(real.all())
+        real = real if padded else None
+        biases = self.attention_biases(x.shape[1] - extra, real, x)
         states = [x[:, extra:]]
         for number, layer in enumerate(self.layers):
-            x = layer(x, biases[min(number, len(biases) - 1)])
+            passed_over = self.training and self.config.layerdrop and float(torch.rand(())) < self.config.layerdrop
+            if not passed_over:
+                x = layer(x, biases[min(number, len(biases) - 1)])
             if output_hidden_states:
                 states.append(x[:, extra:])
         x = x[:, extra:]
@@ -297,6 +301,29 @@ class Emotion2VecModel(Emotion2VecPreTrainedModel):
             hidden_states=tuple(states) if output_hidden_states else None,
         )
         return output if return_dict is not False else output.to_tuple()
+
+    def embed(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What goes into the first block, (batch, extra tokens + frames, width), and which frames are real, (batch,
+        frames) bool. `augment` changes the frames before their positions are added; the rest is as in `forward`."""
+        lengths = self._lengths(input_values, attention_mask)
+        frames = self._get_feat_extract_output_lengths(input_values.shape[1])
+        real, padded = torch.ones(len(input_values), frames, dtype=torch.bool, device=input_values.device), False
+        if min(lengths) < input_values.shape[1]:
+            real, padded = self._get_feature_vector_attention_mask(frames, attention_mask), True
+        trained = input_values.requires_grad or any(each.requires_grad for each in self.conv_layers.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+            x = self._local_features(input_values, lengths, frames)  # (batch, frames, conv_dim[-1])
+        x = self.projection(self.projection_norm(x))  # (batch, frames, width)
+        if augment is not None:
+            x = augment(x, real)
+        x = x + self._positions(x, real if padded else None)
+        x = torch.cat([self.extra_tokens.expand(len(x), -1, -1), x], dim=1)
+        return self.layer_norm(x), real
 
     def _lengths(self, input_values: Tensor, attention_mask: Tensor | None) -> list[int]:
         """Samples of each recording."""
@@ -358,14 +385,19 @@ class Emotion2VecModel(Emotion2VecPreTrainedModel):
             x = layer(x, padding)
         return x
 
-    def _attention_biases(self, frames: int, real: Tensor | None, x: Tensor) -> list[AttentionBias]:
-        """What is added to the scores: one for all blocks, or one for each."""
+    def attention_biases(self, frames: int, real: Tensor | None, x: Tensor) -> list[AttentionBias]:
+        """What is added to the scores: one for all blocks, or one for each.
+
+        Args:
+            frames: how many there are, without the extra tokens.
+            real: (batch, frames) bool; None where all are.
+            x: for its type and place.
+        """
+        extra = self.config.num_extra_tokens
         slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads), device=x.device)
         scales = self.alibi_scale.float().clamp(min=0) * slopes  # (1 or blocks, heads)
-        padding = None
-        if real is not None:
-            padding = ~F.pad(real, (self.config.num_extra_tokens, 0), value=True)  # (batch, tokens)
-        return [AttentionBias(scale, self.config.num_extra_tokens, frames, padding, x.dtype) for scale in scales]
+        padding = None if real is None else ~F.pad(real, (extra, 0), value=True)  # (batch, tokens)
+        return [AttentionBias(scale, extra, frames, padding, x.dtype) for scale in scales]
 
 
 class Emotion2VecForEmotionClassification(Emotion2VecPreTrainedModel):

@@ -18,7 +18,8 @@ TRAVELS = {
     "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "losses", "modalities",
     "modeling_emomm", "own_files", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
     "speech_features", "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
-    "configuration_emotion2vec", "modeling_emotion2vec",
+    "configuration_emotion2vec", "modeling_emotion2vec", "encoder_layers", "held_encoders", "speech_layers",
+    "text_layers",
 }  # fmt: skip
 GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
 TRAINER = {"curriculum_trainer", "exporting"}

@@ -14,7 +14,11 @@ from safetensors.torch import load_file
 from test_losses import loss_by_hand
 from tiny_encoders import KINDS
 from tiny_encoders import tiny_encoder
+from tiny_speech_encoders import KINDS as SPEECH_KINDS
+from tiny_speech_encoders import WIDTH as SPEECH_WIDTH
+from tiny_speech_encoders import tiny_speech_encoder
 from torch import nn
+from transformers import AutoFeatureExtractor
 from transformers import AutoModel
 from transformers import AutoModelForAudioClassification
 from transformers import AutoModelForSequenceClassification
@@ -27,11 +31,13 @@ from transformers.utils import find_labels
 from emomm import fusions
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.data_collator import EmoMMDataCollator
+from emomm.encoder_layers import EncoderLayers
 from emomm.fusions import Fusion
 from emomm.fusions import FusionOutput
 from emomm.fusions import register_fusion
 from emomm.losses import vad_loss
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.speech_encoders import SpeechEncoder
 
 AUDIO_DIM, TEXT_DIM, CLASSES = 12, 16, 4
 FIXTURES = Path(__file__).parent / "fixtures" / "exported_0_1"
@@ -746,3 +752,176 @@ def test_a_plain_trainer_evaluates_and_predicts(tmp_path):
     np.testing.assert_allclose(seen[0].predictions, expected.logits.numpy(), atol=1e-6)
     unlabelled = [{key: value for key, value in row.items() if key != "labels"} for row in rows]
     np.testing.assert_allclose(trainer.predict(unlabelled).predictions, expected.logits.numpy(), atol=1e-6)
+
+
+# ---- the speech encoder ---------------------------------------------------------------------------------------------
+
+SPEECH_LENGTHS = [6400, 2000, 4100]
+
+
+@pytest.fixture(scope="module")
+def speech_encoders(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("speech")
+    return {kind: tiny_speech_encoder(folder / kind, kind) for kind in SPEECH_KINDS}
+
+
+def recordings(lengths: list[int] = SPEECH_LENGTHS) -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    return [0.1 * random.standard_normal(length).astype(np.float32) for length in lengths]
+
+
+def heard(path: str, waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """What an encoder's own feature extractor makes of recordings, under the names that the model takes."""
+    extractor = AutoFeatureExtractor.from_pretrained(path)
+    padding = "max_length" if "Whisper" in type(extractor).__name__ else True
+    made = extractor(waveforms, sampling_rate=16000, padding=padding, return_attention_mask=True, return_tensors="pt")
+    return {name if name != "attention_mask" else f"speech_{name}": value for name, value in made.items()}
+
+
+def with_speech(path: str, **values) -> EmoMMForEmotionClassification:
+    encoder = AutoModel.from_pretrained(path)
+    given = {"modality": "audio", "audio_dim": SPEECH_WIDTH, "speech_config": encoder.config, "dropout": 0.0}
+    model = model_of(**(given | values))
+    model.attach_speech_encoder(encoder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("layers", ["last", "mean", "weighted", [0, -1]], ids=str)
+@pytest.mark.parametrize("kind", SPEECH_KINDS)
+def test_recordings_give_what_their_stored_states_give(speech_encoders, kind, layers):
+    """Whatever they are batched with; by the code that extracts features, which is transformers' own."""
+    model = with_speech(speech_encoders[kind], speech_layers=layers, feature_normalization="standardize")
+    width = model.config.given_width("audio")
+    model.set_feature_statistics("audio", *statistics(width, 3))
+    if layers == "weighted":
+        nn.init.normal_(model.speech_layer_weights)
+    waveforms = recordings()
+    batch = heard(speech_encoders[kind], waveforms)
+    found = outputs(model, batch).logits
+    numbers = layers if isinstance(layers, list) else {"last": [-1]}.get(layers, range(4))
+    by_layer = []
+    for layer in numbers:
+        encoder = SpeechEncoder.from_pretrained(speech_encoders[kind], layers=[layer], device="cpu")
+        by_layer.append([torch.from_numpy(states) for states in encoder(waveforms)])
+    for row in range(len(waveforms)):
+        states = [of_layer[row] for of_layer in by_layer]
+        joined = torch.cat(states, dim=-1) if layers == "weighted" else torch.stack(states).mean(dim=0)
+        expected = outputs(model, {"audio_features": joined[None]}).logits
+        assert_close(found[row : row + 1], expected, 1e-5)
+        alone = outputs(model, heard(speech_encoders[kind], [waveforms[row]])).logits
+        assert_close(found[row : row + 1], alone, 1e-5)
+        if layers == "weighted":  # pooling commutes
+            assert_close(outputs(model, {"audio_features": joined.mean(dim=0)[None]}).logits, expected, 1e-5)
+
+
+@pytest.mark.parametrize("kind", SPEECH_KINDS)
+def test_recordings_give_what_the_states_of_a_layer_give(speech_encoders, kind):
+    """Of a tuned encoder whose lower layers are stored."""
+    model = with_speech(speech_encoders[kind], speech_tuning="last_k", speech_start=1, speech_layers=[2, 3])
+    batch = heard(speech_encoders[kind], recordings())
+    inputs, mask = next(iter(batch.values())), batch["speech_attention_mask"]
+    with torch.no_grad():
+        states, frame_mask = EncoderLayers.of(model.speech_encoder).lower(inputs, mask, 1)
+    stored = {"speech_states": states, "speech_mask": frame_mask}
+    assert_close(outputs(model, stored).logits, outputs(model, batch).logits, 1e-5)
+    with pytest.raises(ValueError, match="of layer 1, and the model uses layer 0"):
+        model.config.speech_layers = [0, 3]
+        outputs(model, stored)
+
+
+def test_rows_without_a_recording_beside_rows_with_one(speech_encoders):
+    for kind in SPEECH_KINDS:
+        model = with_speech(speech_encoders[kind], modality="both", fusion_type="adaptive")
+        batch = heard(speech_encoders[kind], recordings())
+        batch["speech_attention_mask"][1] = 0
+        words = {"text_features": torch.randn(3, 2, TEXT_DIM), "text_mask": torch.ones(3, 2)}
+        found = outputs(model, {**batch, **words})
+        assert found.gates[1].tolist() == [0, 1] and found.logits.isfinite().all()
+        alone = outputs(model, {name: value[1:2] for name, value in words.items()})
+        assert_close(found.logits[1:2], alone.logits)
+
+
+def test_a_voice_model_takes_the_mask_as_pipelines_give_it(speech_encoders):
+    model = with_speech(speech_encoders["wavlm"])
+    batch = heard(speech_encoders["wavlm"], recordings())
+    plain = outputs(model, batch).logits
+    batch["attention_mask"] = batch.pop("speech_attention_mask")
+    assert torch.equal(outputs(model, batch).logits, plain)
+
+
+@pytest.mark.parametrize("kind", SPEECH_KINDS)
+def test_a_model_with_its_speech_encoder_comes_back_bitwise(speech_encoders, kind, tmp_path):
+    model = with_speech(speech_encoders[kind], speech_layers="weighted", speech_tuning="full", spec_augment=0.1)
+    nn.init.normal_(model.speech_layer_weights)
+    model.save_pretrained(tmp_path)
+    loaded = EmoMMForEmotionClassification.from_pretrained(tmp_path).eval()
+    batch = heard(speech_encoders[kind], recordings())
+    assert torch.equal(outputs(loaded, batch).logits, outputs(model, batch).logits)
+    assert loaded.config.speech_config.model_type == model.config.speech_config.model_type
+
+
+def test_a_frozen_speech_encoder_stays_in_evaluation_and_a_tuned_one_learns(speech_encoders):
+    batch = heard(speech_encoders["wavlm"], recordings()) | {"labels": torch.tensor([0, 1, 2])}
+    frozen = with_speech(speech_encoders["wavlm"]).train()
+    assert not any(module.training for module in frozen.speech_encoder.modules())
+    output = frozen(**batch)
+    assert_close(output.logits.detach(), outputs(frozen.eval(), batch).logits, 0)
+    output.loss.backward()
+    assert all(p.grad is None and not p.requires_grad for p in frozen.speech_encoder.parameters())
+    tuned = with_speech(speech_encoders["wavlm"], speech_tuning="full", layer_drop=0.9, spec_augment=0.5)
+    assert list(tuned.config.standardized) == []
+    expected = outputs(tuned, batch).logits
+    tuned.train()
+    tuned(**batch).loss.backward()
+    torch.manual_seed(0)
+    first = tuned(**batch).logits
+    torch.manual_seed(0)
+    assert torch.equal(tuned(**batch).logits, first)  # as resume states need it
+    assert (first.detach() - expected).abs().max() > 1e-4
+    assert tuned.speech_encoder.feature_projection.projection.weight.grad.abs().max() > 0
+
+
+def test_checkpointing_reaches_the_encoders(encoders, speech_encoders):
+    """Also MPNet's, whose own code has none."""
+    words = AutoModel.from_pretrained(encoders["mpnet"])
+    model = with_speech(
+        speech_encoders["wavlm"], modality="both", speech_tuning="full", text_tuning="full", text_config=words.config
+    )
+    model.attach_text_encoder(words)
+    batch = token_batch(encoders["mpnet"])
+    batch = {name: batch[name][:3] for name in ("input_ids", "attention_mask", "labels")}
+    batch |= heard(speech_encoders["wavlm"], recordings())
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model.train()
+        torch.manual_seed(0)
+        model(**batch).loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    plain, runs = gradients(), []
+    model.activation_checkpointing_enable()
+    for layer in (model.text_encoder.encoder.layer[0], model.speech_encoder.encoder.layers[0]):
+        layer.attention.register_forward_pre_hook(lambda *_: runs.append(1))
+    checkpointed = gradients()
+    assert len(runs) == 4  # once forward, and once again backward, each
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient)
+
+
+def test_a_configuration_leaves_the_encoders_as_it_is(encoders):
+    """transformers would make its attention forget the mask."""
+    encoder = AutoModel.from_pretrained(encoders["bert"])
+    before = encoder.config._attn_implementation
+    config(text_config=encoder.config, speech_config=encoder.config)
+    assert encoder.config._attn_implementation == before is not None
+
+
+def test_what_does_not_fit_a_speech_encoder_is_refused(speech_encoders):
+    encoder = AutoModel.from_pretrained(speech_encoders["wavlm"])
+    with pytest.raises(ValueError, match="states are 16 wide, the model expects audio_dim=12"):
+        model_of(modality="audio").attach_speech_encoder(encoder)
+    with pytest.raises(ValueError, match="holds no speech encoder"):
+        outputs(model_of(modality="audio"), {"input_values": torch.zeros(1, 4000)})
+    with pytest.raises(ValueError, match="no layers that go on from them"):
+        outputs(model_of(modality="audio"), {"speech_states": torch.zeros(1, 4, AUDIO_DIM)})

@@ -272,7 +272,7 @@ def test_slopes(heads):
 def test_the_bias_of_attention():
     model = tiny()
     real = torch.tensor([[True] * 7, [True] * 5 + [False] * 2])
-    (made,) = model._attention_biases(7, real, torch.zeros(1))
+    (made,) = model.attention_biases(7, real, torch.zeros(1))
     (rows,) = made.blocks
     bias = made.of(rows)
     assert bias.shape == (2, 6, 10, 10)
@@ -292,7 +292,7 @@ def test_long_recordings_attend_in_blocks_unnoticed(monkeypatch):
         whole = model(**rows).last_hidden_state
         tokens = whole.shape[1] + model.config.num_extra_tokens
         monkeypatch.setattr(modeling_emotion2vec, "_BIAS", 2 * 6 * tokens * 5)  # 5 queries at a time
-        (made,) = model._attention_biases(whole.shape[1], torch.ones(2, whole.shape[1], dtype=torch.bool), whole)
+        (made,) = model.attention_biases(whole.shape[1], torch.ones(2, whole.shape[1], dtype=torch.bool), whole)
         assert [made.of(block).shape[2] for block in made.blocks][:2] == [5, 5] and len(made.blocks) > 2
         mask = model.frame_mask(rows["attention_mask"])
         torch.testing.assert_close(model(**rows).last_hidden_state[mask], whole[mask], atol=1e-6, rtol=1e-6)
