@@ -4,6 +4,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..features.sequences import Sequences
+from ..features.windows import Windows
+
+_RELEASED = 64 * 2**20
+"""Bytes read of memory-mapped vectors, after which their pages are let go of: memory doesn't grow with the corpus."""
+
+Row = dict[str, np.ndarray | list[np.ndarray] | int | float | None]
 
 
 class EmotionRows(Dataset):
@@ -14,6 +20,11 @@ class EmotionRows(Dataset):
         labels: (n,) class numbers, or None for prediction alone.
         sample_weights: (n,) weights of the rows in the loss, or None (training alone has them).
         vad: (n, 3) ratings, NaN where unrated, for a model that learns them, or None.
+        windows: of the recordings, where the model's encoder reads these.
+        plain_windows: of the same rows, as they are evaluated.
+        speech_states, text_states: of the lower layers of an encoder, which the model runs the upper ones of.
+        lengths: (n,) by which rows that are alike are put into a batch; by default those of the windows. None: no
+            such batches.
         vectors: by the name of a modality (`audio`, `text` ...): voice features, states of the frozen text encoder and
             the like, or None where the model is not given it so.
     """
@@ -24,23 +35,62 @@ class EmotionRows(Dataset):
         labels: np.ndarray | None = None,
         sample_weights: np.ndarray | None = None,
         vad: np.ndarray | None = None,
+        windows: Windows | None = None,
+        plain_windows: Windows | None = None,
+        speech_states: Sequences | None = None,
+        text_states: Sequences | None = None,
+        lengths: np.ndarray | None = None,
         **vectors: Sequences | None,
     ):
-        self.vectors = {f"{name}_features": found for name, found in vectors.items() if found is not None}
-        columns = {**vectors, "tokens": tokens, "labels": labels, "sample_weights": sample_weights, "vad": vad}
-        lengths = {name: len(column) for name, column in columns.items() if column is not None}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"every column must have the same number of rows, got {lengths}")
+        named = {f"{name}_features": found for name, found in vectors.items()}
+        named |= {"speech_states": speech_states, "text_states": text_states}
+        self.vectors = {name: found for name, found in named.items() if found is not None}
+        self.windows, self.lengths = windows, windows.lengths if lengths is None and windows is not None else lengths
+        columns = {
+            **vectors,
+            "speech_states": speech_states,
+            "text_states": text_states,
+            "tokens": tokens,
+            "labels": labels,
+            "sample_weights": sample_weights,
+            "vad": vad,
+            "windows": windows,
+            "plain_windows": plain_windows,
+            "lengths": lengths,
+        }
+        sizes = {name: len(column) for name, column in columns.items() if column is not None}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"every column must have the same number of rows, got {sizes}")
         self.tokens, self.labels, self.sample_weights, self.vad = tokens, labels, sample_weights, vad
-        self._length = next(iter(lengths.values()))
+        self._plain_windows = plain_windows
+        self._length = next(iter(sizes.values()))
+        self._read = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch, from 0, whose rows are given from now on."""
+        if self.windows is not None:
+            self.windows.set_epoch(epoch)
+
+    @property
+    def plain(self) -> "EmotionRows":
+        """The same rows as they are evaluated."""
+        if self._plain_windows is None:
+            return self
+        found = object.__new__(EmotionRows)
+        found.__dict__.update(self.__dict__, windows=self._plain_windows, _plain_windows=None)
+        return found
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, i: int) -> dict[str, np.ndarray | int | float | None]:
-        row: dict[str, np.ndarray | int | float | None] = {}
+    def __getitem__(self, i: int) -> Row:
+        row: Row = {}
         for name, vectors in self.vectors.items():
             row[name] = vectors[i] if vectors.length[i] else None
+            self._count(row[name])
+        if self.windows is not None:
+            row["input_values"] = self.windows[i]
+            self._count(self.windows.waveforms[i])
         if self.tokens is not None:
             row["input_ids"] = self.tokens[i] if len(self.tokens[i]) else None
         if self.labels is not None:
@@ -50,6 +100,15 @@ class EmotionRows(Dataset):
         if self.vad is not None:
             row["vad"] = self.vad[i]
         return row
+
+    def _count(self, values: np.ndarray | None) -> None:
+        self._read += 0 if values is None else values.nbytes
+        if self._read > _RELEASED:
+            self._read = 0
+            for vectors in self.vectors.values():
+                vectors.release()
+            if self.windows is not None:
+                self.windows.waveforms.release()
 
 
 __all__ = ["EmotionRows"]

@@ -26,6 +26,7 @@ from ..features.mapped_store import MappedStore
 from ..features.mapped_store import StoreWords
 from ..features.mapped_store import user_store
 from ..features.sequences import Sequences
+from ..features.windows import FULL_SCALE
 from ..waveforms import AudioError
 from ..waveforms import Waveform
 from .decoding import decoded
@@ -34,9 +35,6 @@ from .recordings import Recordings
 logger = logging.getLogger(__name__)
 
 DTYPES = ("int16", "float32")
-FULL_SCALE = 32768
-"""Of int16: the sample 1.0. What was recorded in 16 bits at 16 kHz is kept as it is."""
-
 _FORMAT = 1
 _FLUSH_BYTES = 32 * 2**20
 _MOST_WORKERS = 16
@@ -180,4 +178,4 @@ def _as_array(keys: list[bytes | None]) -> np.ndarray:
     return np.frombuffer(b"".join(key or bytes(16) for key in keys), np.uint8).reshape(-1, 16)
 
 
-__all__ = ["DTYPES", "FULL_SCALE", "StoredWaveforms", "WaveformStore", "content_key", "stored_samples"]
+__all__ = ["DTYPES", "StoredWaveforms", "WaveformStore", "content_key", "stored_samples"]
