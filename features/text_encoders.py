@@ -18,8 +18,11 @@ from ..hub_access import reach_hub
 _PACKAGE = "package:"
 
 
-def encoder_location(name: str) -> str:
-    """Where `text_model_name` lies: a Hub id as it is, a folder, or `package:NAME/FOLDER` of an installed package.
+def encoder_location(name: str, setting: str = "text_model_name") -> str:
+    """Where an encoder lies: a Hub id as it is, a folder, or `package:NAME/FOLDER` of an installed package.
+
+    Args:
+        setting: that names it, for the message.
 
     Raises InputError where the package is not installed or holds no such folder.
     """
@@ -29,12 +32,12 @@ def encoder_location(name: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            f"text_model_name={name!r}: the package {package!r} is not installed; install it (pip install "
+            f"{setting}={name!r}: the package {package!r} is not installed; install it (pip install "
             f"{package.replace('_', '-')}), or name an encoder on the Hub or a folder"
         )
     path = Path(next(iter(spec.submodule_search_locations))) / folder
     if not path.is_dir():
-        raise InputError(f"text_model_name={name!r}: the package {package!r} holds no folder {folder!r}")
+        raise InputError(f"{setting}={name!r}: the package {package!r} holds no folder {folder!r}")
     return str(path)
 
 

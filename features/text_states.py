@@ -21,9 +21,12 @@ import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from ..errors import InputError
 from ..hub_access import reach_hub
+from .encoder_states import WhichStates
+from .encoder_states import states_of
 from .mapped_store import MappedStore
 from .mapped_store import StoreWords
 from .mapped_store import user_store
@@ -47,12 +50,16 @@ def default_store() -> Path:
 
 
 @cache
-def encoder_fingerprint(name: str) -> str:
+def encoder_fingerprint(name: str, setting: str = "text_model_name") -> str:
     """A hash of the encoder's weights, configuration and tokenizer: of the files themselves, without loading them.
+
+    Args:
+        name: of an encoder of words or recordings.
+        setting: that names it, for the message.
 
     Raises InputError where there is no such encoder.
     """
-    folder = Path(encoder_location(name))
+    folder = Path(encoder_location(name, setting))
     if not folder.is_dir():
         reach_hub(name)
         try:
@@ -62,12 +69,12 @@ def encoder_fingerprint(name: str) -> str:
                 folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin"]))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"text_model_name={name!r} could not be reached ({str(error).splitlines()[0]}); name a folder, or an "
+                f"{setting}={name!r} could not be reached ({str(error).splitlines()[0]}); name a folder, or an "
                 "encoder that is in the cache"
             ) from error
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
-        raise InputError(f"text_model_name={name!r}: {folder.name} holds no weights (*.safetensors)")
+        raise InputError(f"{setting}={name!r}: {folder.name} holds no weights (*.safetensors)")
     digest = hashlib.sha256()
     for path in [*weights, *sorted(p for p in folder.iterdir() if p.suffix in (".json", ".txt", ".model"))]:
         digest.update(path.name.encode())
@@ -84,17 +91,26 @@ class TextStateStore:
         max_length: tokens of a transcript, special tokens included; longer ones are cut.
         dtype: `float16` or `float32` on disk.
         directory: where the stores lie; by default in the Hub's cache folder.
+        which: states; None, those of the last layer.
     """
 
-    def __init__(self, model_name: str, max_length: int, dtype: str = "float16", directory: str | Path | None = None):
-        self.model_name, self.max_length, self.dtype = model_name, max_length, np.dtype(dtype)
+    def __init__(
+        self,
+        model_name: str,
+        max_length: int,
+        dtype: str = "float16",
+        directory: str | Path | None = None,
+        which: WhichStates | None = None,
+    ):
+        self.model_name, self.max_length, self.dtype, self.which = model_name, max_length, np.dtype(dtype), which
         identity = f"{_FORMAT} {encoder_fingerprint(model_name)} {max_length} {dtype}"
+        identity += "" if which is None else f" {which}"
         self.key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.folder = (default_store() if directory is None else Path(directory)) / self.key
         self._store = MappedStore(self.folder, _WORDS)
 
     def states(self, transcripts: Sequence[str | None]) -> Sequences:
-        """The encoder's last states of each transcript, (tokens, dim); None has length 0.
+        """The encoder's states of each transcript, (tokens, dim); None has length 0.
 
         Encodes what is not there yet. Raises InputError where the disk is full or the states overflow float16.
         """
@@ -109,7 +125,8 @@ class TextStateStore:
         # Other kernels leave out the mask of a batch in which nothing is padded.
         encoder.set_attn_implementation("eager")
         with tqdm(total=len(keys), desc="encoding transcripts", unit="text", disable=None) as bar:
-            for rows, states in _encoded(encoder, tokens, tokenizer.pad_token_id or 0, self.max_length):
+            pad = tokenizer.pad_token_id or 0
+            for rows, states in _encoded(encoder, tokens, pad, self.max_length, self.which):
                 for i, state in zip(rows, states, strict=True):
                     yield keys[i], self._checked(state, texts[keys[i]])
                 bar.update(len(rows))
@@ -131,7 +148,7 @@ def _text_hash(text: str) -> bytes:
 
 
 def _encoded(
-    encoder: torch.nn.Module, tokens: list[list[int]], pad: int, max_length: int
+    encoder: PreTrainedModel, tokens: list[list[int]], pad: int, max_length: int, which: WhichStates | None
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """The states of each row of token ids, (length, dim), in batches: row numbers and states, the longest first."""
     lengths = np.array([len(row) for row in tokens])
@@ -140,7 +157,7 @@ def _encoded(
     for length in np.unique(padded)[::-1].tolist():
         rows = np.flatnonzero(padded == length).tolist()
         size = max(1, _TOKENS_A_BATCH // length)
-        copies = _forward(encoder, [tokens[rows[0]]] * size, length, pad)
+        copies = _forward(encoder, [tokens[rows[0]]] * size, length, pad, which)
         if not all(np.array_equal(copy, copies[0]) for copy in copies):
             size = 1
         elif len(rows) == 1:
@@ -149,16 +166,22 @@ def _encoded(
         for first in range(0, len(rows), size):
             some = rows[first : first + size]
             filled = some + some[-1:] * (size - len(some))
-            yield some, _forward(encoder, [tokens[i] for i in filled], length, pad)[: len(some)]
+            yield some, _forward(encoder, [tokens[i] for i in filled], length, pad, which)[: len(some)]
 
 
 @torch.no_grad()
-def _forward(encoder: torch.nn.Module, tokens: list[list[int]], length: int, pad: int) -> list[np.ndarray]:
-    """The last states of a batch padded to `length`, without those of the padding."""
+def _forward(
+    encoder: PreTrainedModel, tokens: list[list[int]], length: int, pad: int, which: WhichStates | None
+) -> list[np.ndarray]:
+    """The states of a batch padded to `length`, without those of the padding."""
     device = next(encoder.parameters()).device
     ids = torch.tensor([row + [pad] * (length - len(row)) for row in tokens], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
-    states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float().cpu().numpy()
+    if which is None:
+        found = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    else:
+        found, _ = states_of(encoder, ids, mask, which)
+    states = found.cpu().numpy()
     return [state[: len(row)] for state, row in zip(states, tokens, strict=True)]
 
 

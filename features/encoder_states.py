@@ -1,0 +1,89 @@
+"""Which states of a frozen encoder are kept, and how they are made: of one layer or of several, for words and voice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..encoder_layers import EncoderLayers
+
+
+@dataclass(frozen=True)
+class WhichStates:
+    """States of an encoder.
+
+    Args:
+        layers: their numbers, ascending, as `output_hidden_states` counts them.
+        side_by_side: all of them, in the last dimension; else their mean.
+        below: of one layer, as the layers above it go on from: before the norm that follows the last one, with the
+            tokens in front of the frames where the encoder has any.
+        pooled: their mean over the frames that are real, as one vector.
+    """
+
+    layers: tuple[int, ...]
+    side_by_side: bool = False
+    below: bool = False
+    pooled: bool = False
+
+    @classmethod
+    def read(cls, layers: str | Sequence[int], depth: int, pooled: bool = False) -> "WhichStates":
+        """What a model reads of an encoder of that depth.
+
+        Args:
+            layers: `last`, `mean` or `weighted`, or numbers.
+        """
+        wanted = (depth,) if layers == "last" else tuple(range(depth + 1))
+        if not isinstance(layers, str):
+            wanted = tuple(sorted({layer if layer >= 0 else depth + 1 + layer for layer in layers}))
+        return cls(wanted, side_by_side=layers == "weighted", pooled=pooled)
+
+    @classmethod
+    def under(cls, layer: int) -> "WhichStates":
+        """What the layers above this one go on from."""
+        return cls((layer,), below=True)
+
+    def __str__(self) -> str:
+        parts = [",".join(map(str, self.layers))]
+        parts += [name for name in ("side_by_side", "below", "pooled") if getattr(self, name)]
+        return " ".join(parts)
+
+
+@torch.no_grad()
+def states_of(
+    encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None, which: WhichStates
+) -> tuple[Tensor, Tensor | None]:
+    """The states of a batch, float32 (batch, frames, dim), on the encoder's device, and which frames are real.
+
+    Args:
+        encoder: in evaluation mode.
+        inputs: as the encoder takes them: waveforms, mel features or token ids.
+        mask: 1 where they are real; None where all are.
+
+    Returns the mask (batch, frames) bool; None of an encoder of an unknown family, which runs whole by its own code.
+    """
+    layers = EncoderLayers.of(encoder)
+    if which.below:
+        if layers is None:
+            raise ValueError(f"a {encoder.config.model_type} model can't be run in parts")
+        states, real = layers.lower(inputs, mask, which.layers[0])
+        return states.float(), real
+    if layers is None:
+        found, real = _whole(encoder, inputs, mask), None
+    else:
+        found, real = layers.states(inputs, mask, which.layers, start=layers.depth)
+    states = [found[layer].float() for layer in which.layers]
+    if which.side_by_side:
+        return torch.cat(states, dim=-1), real
+    return (states[0] if len(states) == 1 else torch.stack(states).mean(dim=0)), real
+
+
+def _whole(encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None) -> dict[int, Tensor]:
+    masked = {} if mask is None else {"attention_mask": mask}
+    outputs = encoder(**{encoder.main_input_name: inputs}, **masked, output_hidden_states=True)
+    # Some normalise after the last layer, and give its states from before that among the hidden ones.
+    return dict(enumerate((*outputs.hidden_states[:-1], outputs.last_hidden_state)))
+
+
+__all__ = ["WhichStates", "states_of"]

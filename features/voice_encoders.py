@@ -1,0 +1,46 @@
+"""Finding a speech encoder: on the Hub, in a folder, inside an installed package, or one of random weights."""
+
+import hashlib
+import os
+from functools import cache
+from functools import lru_cache
+
+from ..errors import InputError
+from ..hub_access import reach_hub
+from ..speech_encoders import SpeechEncoder
+from .random_encoders import is_random
+from .random_encoders import random_encoder
+from .text_encoders import encoder_location
+from .text_states import encoder_fingerprint
+
+SETTING = "speech_model_name"
+
+
+@lru_cache(maxsize=1)
+def load_speech_encoder(name: str) -> SpeechEncoder:
+    """The encoder, in evaluation mode, in float32 on the CPU: for all who ask, so that it must not be changed.
+
+    Raises InputError where it can't be loaded, or is none that EmoMM can use.
+    """
+    try:
+        if is_random(name):
+            return SpeechEncoder(*random_encoder(name), name)
+        location = encoder_location(name, SETTING)
+        if not os.path.isdir(location):
+            reach_hub(name)
+        return SpeechEncoder.from_pretrained(location, device="cpu")
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{SETTING}={name!r}: {error}") from error
+
+
+@cache
+def speech_fingerprint(name: str) -> str:
+    """A hash of the encoder's weights, configuration and feature extractor. Raises InputError where there is none."""
+    if is_random(name):
+        return hashlib.sha256(f"{name} {load_speech_encoder(name).features.weights}".encode()).hexdigest()
+    return encoder_fingerprint(name, SETTING)
+
+
+__all__ = ["SETTING", "load_speech_encoder", "speech_fingerprint"]
