@@ -1,8 +1,9 @@
-"""Which states of a frozen encoder are kept, and how they are made: of one layer or of several, for words and voice."""
+"""Which states of a frozen encoder are kept, and how they are made: of one layer or several, for words and voice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -19,16 +20,17 @@ class WhichStates:
         side_by_side: all of them, in the last dimension; else their mean.
         below: of one layer, as the layers above it go on from: before the norm that follows the last one, with the
             tokens in front of the frames where the encoder has any.
-        pooled: their mean over the frames that are real, as one vector.
+        pooled: over the frames or tokens that are real, as one vector: their `mean`, or `cls`, the first; "" as they
+            are.
     """
 
     layers: tuple[int, ...]
     side_by_side: bool = False
     below: bool = False
-    pooled: bool = False
+    pooled: str = ""
 
     @classmethod
-    def read(cls, layers: str | Sequence[int], depth: int, pooled: bool = False) -> "WhichStates":
+    def read(cls, layers: str | Sequence[int], depth: int, pooled: str = "") -> "WhichStates":
         """What a model reads of an encoder of that depth.
 
         Args:
@@ -46,8 +48,14 @@ class WhichStates:
 
     def __str__(self) -> str:
         parts = [",".join(map(str, self.layers))]
-        parts += [name for name in ("side_by_side", "below", "pooled") if getattr(self, name)]
-        return " ".join(parts)
+        parts += [name for name in ("side_by_side", "below") if getattr(self, name)]
+        return " ".join([*parts, self.pooled]).strip()
+
+    def of_row(self, states: np.ndarray) -> np.ndarray:
+        """What is kept of a row's states (length, dim): all, or one vector (1, dim)."""
+        if self.pooled == "cls":
+            return states[:1]
+        return states.mean(axis=0, keepdims=True) if self.pooled else states
 
 
 @torch.no_grad()

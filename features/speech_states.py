@@ -4,7 +4,7 @@ A store is a folder for one (encoder's weights, configuration and feature extrac
 is found by the hash of a recording's content. mapped_store.py says how its files are written and read.
 
 What a recording is stored as depends on that recording alone, to the last bit, and not on what else is encoded: or
-test rows would reach the training rows through the shape of a batch, or through the padding that convolutions normalise
+test rows would reach the training rows through the shape of a batch, or through padding that convolutions normalise
 over. So each is encoded by itself, in windows where it is longer than the encoder takes.
 """
 
@@ -107,8 +107,8 @@ class SpeechStateStore:
         if speech.model.config.model_type == "whisper":
             seconds = min(seconds, _WHISPER_SECONDS)
         windows = max(1, -(-len(samples) // int(seconds * SAMPLING_RATE)))
-        found = np.concatenate([encoded(speech, part, self.which) for part in np.array_split(samples, windows)])
-        return found.mean(axis=0, keepdims=True) if self.which.pooled else found
+        parts = [encoded(speech, part, self.which) for part in np.array_split(samples, windows)]
+        return self.which.of_row(np.concatenate(parts))
 
     def _checked(self, states: np.ndarray, samples: int) -> np.ndarray:
         with np.errstate(over="ignore"):

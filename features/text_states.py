@@ -128,7 +128,8 @@ class TextStateStore:
             pad = tokenizer.pad_token_id or 0
             for rows, states in _encoded(encoder, tokens, pad, self.max_length, self.which):
                 for i, state in zip(rows, states, strict=True):
-                    yield keys[i], self._checked(state, texts[keys[i]])
+                    kept = state if self.which is None else self.which.of_row(state)
+                    yield keys[i], self._checked(kept, texts[keys[i]])
                 bar.update(len(rows))
         logger.info("%d transcripts encoded by %s", len(keys), self.model_name)
 

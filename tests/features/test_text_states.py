@@ -20,10 +20,12 @@ from transformers import BertModel
 
 from emomm.corpora.loading import load_corpus
 from emomm.corpora.spec import CorpusSpec
+from emomm.encoder_layers import EncoderLayers
 from emomm.errors import InputError
 from emomm.experiments import job
 from emomm.features import mapped_store
 from emomm.features import text_states as feature_store
+from emomm.features.encoder_states import WhichStates
 from emomm.features.mapped_store import MappedStore
 from emomm.features.text_encoders import load_encoder
 from emomm.features.text_encoders import load_tokenizer
@@ -399,3 +401,29 @@ def test_a_store_in_the_place_of_a_file(encoder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't write into .*file.* set store_dir"):
         TextStateStore(encoder, 16, directory=tmp_path / "file").states(TEXTS)
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+
+
+def test_layers_beside_each_other_pooled_and_below(encoder, tmp_path):
+    reference = load_encoder(encoder)
+    reference.set_attn_implementation("eager")
+    ids = load_tokenizer(encoder)(TEXTS[5])["input_ids"]
+    with torch.no_grad():
+        hidden = reference(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+    hidden = [states[0].numpy() for states in hidden]
+    depth = len(hidden) - 1
+
+    def stored(which):
+        return TextStateStore(encoder, 40, "float32", tmp_path, which).states(TEXTS)[5]
+
+    beside = stored(WhichStates.read("weighted", depth))
+    np.testing.assert_allclose(beside, np.concatenate(hidden, axis=1), atol=1e-5)
+    np.testing.assert_allclose(stored(WhichStates.read("mean", depth)), np.mean(hidden, axis=0), atol=1e-5)
+    np.testing.assert_allclose(stored(WhichStates.read([1], depth, "cls")), hidden[1][:1], atol=1e-5)
+    np.testing.assert_allclose(stored(WhichStates.read("last", depth, "mean"))[0], hidden[-1].mean(axis=0), atol=1e-5)
+    below = torch.from_numpy(stored(WhichStates.under(1)).copy())[None]
+    with torch.no_grad():
+        *_, last = EncoderLayers.of(reference).upper(below, torch.ones(below.shape[:2], dtype=torch.bool), 1)
+    np.testing.assert_allclose(last[0].numpy(), hidden[-1], atol=1e-5)
