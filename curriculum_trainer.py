@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
-from transformers.training_args import OptimizerNames
+from transformers.trainer_utils import IntervalStrategy
 
 from .curriculum.arguments import CurriculumTrainingArguments
 from .curriculum.pool import pool_statistics
@@ -24,6 +24,11 @@ from .evaluation.learning_checks import FREQUENCIES_LOSS
 from .files import link_or_copy
 from .files import write_whole
 from .losses import emotion_loss
+from .optimizer_groups import gradient_norm
+from .optimizer_groups import held_encoders
+from .optimizer_groups import refuse_missing
+from .optimizer_groups import regroup
+from .optimizer_groups import trained_state
 from .resuming.resumable_trainer import ResumableTrainer
 
 logger = logging.getLogger(__name__)
@@ -65,6 +70,8 @@ class CurriculumTrainer(ResumableTrainer):
         super().__init__(*args, **kwargs)
         if self.args.speaker_batches and speakers is None:
             raise ValueError("speaker_batches needs the speaker of each training row: give speakers")
+        self.group_owners: list[str] = []
+        self._gradient_norms: dict[str, torch.Tensor] = {}
         self._columns = {"speakers": speakers, "difficulty": difficulty, "preset_order": preset_order}
         self.sampler: CurriculumSampler | None = None
         self.weight_scale = 1.0
@@ -226,51 +233,43 @@ class CurriculumTrainer(ResumableTrainer):
         return 0
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """As in `Trainer`, with rates that go with the width (`lr_base_width`, `lr_width_limit`), and one of its own
-        for a text encoder that is fine-tuned. The group whose rate is nearest to the one given comes first: it is the
-        one that is logged."""
+        """As in `Trainer`, with the learning rates that `optimizer_groups.regroup` says."""
         created = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if created:
-            named = (self.model if model is None else model).named_parameters()
-            encoder = {id(parameter) for name, parameter in named if "text_encoder." in name}
-            in_head = [p for g in optimizer.param_groups for p in g["params"] if id(p) not in encoder]
-            matrices = sum(parameter.ndim > 1 for parameter in in_head)
-            groups: dict[tuple[bool, float, float, int], dict] = {}
-            for number, group in enumerate(optimizer.param_groups):
-                rest = {key: value for key, value in group.items() if key not in ("params", "lr")}
-                for parameter in group["params"]:
-                    of_encoder = id(parameter) in encoder
-                    rate = self.args.learning_rate
-                    if of_encoder:
-                        rate = self.args.text_learning_rate or rate
-                    elif self.args.optim != OptimizerNames.SGD:  # whose steps have the size of the gradient
-                        rate = self._learning_rate(parameter, matrices)
-                    key = (of_encoder, abs(rate - self.args.learning_rate), rate, number)
-                    groups.setdefault(key, {**rest, "lr": rate, "params": []})["params"].append(parameter)
-            optimizer.param_groups.clear()
-            for key in sorted(groups):
-                optimizer.add_param_group(groups[key])
+            self.group_owners = regroup(optimizer, self.model if model is None else model, self.args)
         return optimizer
 
-    def _learning_rate(self, parameter: torch.nn.Parameter, matrices: int) -> float:
-        """The highest learning rate of a parameter of the head, which has so many matrices.
+    def _clip_grad_norm(self, model):
+        self._note_gradients()
+        return super()._clip_grad_norm(model)
 
-        A step of Adam moves each entry by about the rate, whatever the gradient's size, and all in step: what a row of
-        n entries gives changes by up to n times the rate at once. Too much of it, and nothing is learned any more; too
-        little, and a training of a few hundred steps ends before it is done. So a rate that is right falls with the
-        width (Yang et al. 2022, arXiv 2203.03466): a row of fewer than `lr_base_width` inputs takes a rate higher in
-        proportion, and n times the rate is at most `lr_width_limit`, over the root of the number of matrices, whose
-        changes add up to what the model's output changes by. A vector's rate is limited alone.
-        """
-        rate, limit = self.args.learning_rate, self.args.lr_width_limit
-        if not parameter.ndim:
-            return rate
-        inputs = parameter[0].numel() if parameter.ndim > 1 else len(parameter)
-        if parameter.ndim > 1:
-            rate *= max(1.0, (self.args.lr_base_width or 0) / inputs)
-            limit = None if limit is None else limit / math.sqrt(matrices)
-        return rate if limit is None else min(rate, limit / inputs)
+    def _get_grad_norm(self, model, grad_norm=None):
+        if grad_norm is None:  # nothing was clipped
+            self._note_gradients()
+        return super()._get_grad_norm(model, grad_norm)
+
+    def _note_gradients(self) -> None:
+        """Before they are clipped, the norm of the gradients of each encoder, at steps that are logged."""
+        step, every = self.state.global_step + 1, self.state.logging_steps
+        if self.args.logging_strategy == IntervalStrategy.EPOCH:
+            every = self.sampler.batches // (self.args.world_size * self.args.gradient_accumulation_steps)
+        if step % max(1, round(every)):
+            return
+        for name, encoder in held_encoders(self.accelerator.unwrap_model(self.model)).items():
+            norm = gradient_norm(encoder.parameters())
+            if norm is not None:
+                self._gradient_norms[name] = norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As in `Trainer`; beside the learning rate and the gradients' norm, those of each encoder that is tuned."""
+        if "learning_rate" in logs:
+            for group, name in zip(self.optimizer.param_groups, self.group_owners, strict=True):
+                if name:  # of its layers the top one's rate
+                    key = f"{name}_learning_rate"
+                    logs[key] = max(group["lr"], logs.get(key, 0.0))
+            logs |= {f"{name}_grad_norm": float(norm) for name, norm in self._gradient_norms.items()}
+        super().log(logs, start_time)
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """As in `Trainer`, and the schedules of `curriculum/schedules.py`."""
@@ -316,7 +315,7 @@ class CurriculumTrainer(ResumableTrainer):
         if gain > 0:
             self.best_score, self.best_epoch = score, round(self.state.epoch)
             if self.args.should_save:
-                state = self.accelerator.unwrap_model(self.model).state_dict()
+                state = trained_state(self.accelerator.unwrap_model(self.model))
                 write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
         counted = round(self.state.epoch) > self.args.curriculum_epochs
         if gain > self.args.early_stopping_threshold or not counted:
@@ -332,7 +331,16 @@ class CurriculumTrainer(ResumableTrainer):
     def load_best(self) -> None:
         """Puts the weights of the best validation epoch into the model."""
         self.accelerator.wait_for_everyone()
-        self.accelerator.unwrap_model(self.model).load_state_dict(load_file(self.best_weights))
+        model = self.accelerator.unwrap_model(self.model)
+        refuse_missing(model, model.load_state_dict(load_file(self.best_weights), strict=False))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As in `Trainer`; a resume state holds what training changes."""
+        model = self.accelerator.unwrap_model(self.model)
+        super()._save(output_dir, trained_state(model) if state_dict is None else state_dict)
+
+    def _issue_warnings_after_load(self, load_result) -> None:
+        refuse_missing(self.accelerator.unwrap_model(self.model), load_result)
 
     # ---- resume states ----------------------------------------------------------------------------------------------
 

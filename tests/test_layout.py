@@ -22,14 +22,14 @@ TRAVELS = {
     "text_layers",
 }  # fmt: skip
 GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
-TRAINER = {"curriculum_trainer", "exporting"}
+TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting"}
 
 # Room -> which it may import besides itself and the ground; `travels` are the files that go to the Hub. A room stands
 # above all that it imports, so that none of these leads back.
 MAY_IMPORT = {
     "travels": set(),
     "settings": set(),
-    "features": set(),
+    "features": {"travels"},
     "curriculum": set(),
     "resuming": set(),
     "emotion2vec": {"travels"},
@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "corpora": {"features", "travels"},
     "evaluation": {"settings"},
     "floors": {"evaluation"},
-    "curriculum_trainer": {"curriculum", "resuming", "evaluation", "travels"},
+    "optimizer_groups": {"curriculum", "travels"},
+    "curriculum_trainer": {"curriculum", "resuming", "evaluation", "optimizer_groups", "travels"},
     "exporting": {"features", "travels"},
     "recordings": {"features", "corpora", "travels"},
     "extraction": {"corpora", "recordings", "travels"},
