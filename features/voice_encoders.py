@@ -8,12 +8,11 @@ from functools import lru_cache
 from ..errors import InputError
 from ..hub_access import reach_hub
 from ..speech_encoders import SpeechEncoder
-from .random_encoders import is_random
-from .random_encoders import random_encoder
 from .text_encoders import encoder_location
 from .text_states import encoder_fingerprint
 
 SETTING = "speech_model_name"
+_RANDOM = "random:"
 
 
 @lru_cache(maxsize=1)
@@ -23,7 +22,9 @@ def load_speech_encoder(name: str) -> SpeechEncoder:
     Raises InputError where it can't be loaded, or is none that EmoMM can use.
     """
     try:
-        if is_random(name):
+        if name.startswith(_RANDOM):
+            from .random_encoders import random_encoder
+
             return SpeechEncoder(*random_encoder(name), name)
         location = encoder_location(name, SETTING)
         if not os.path.isdir(location):
@@ -38,7 +39,7 @@ def load_speech_encoder(name: str) -> SpeechEncoder:
 @cache
 def speech_fingerprint(name: str) -> str:
     """A hash of the encoder's weights, configuration and feature extractor. Raises InputError where there is none."""
-    if is_random(name):
+    if name.startswith(_RANDOM):
         return hashlib.sha256(f"{name} {load_speech_encoder(name).features.weights}".encode()).hexdigest()
     return encoder_fingerprint(name, SETTING)
 
