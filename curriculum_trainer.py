@@ -21,6 +21,8 @@ from .curriculum.sampling import CurriculumSampler
 from .curriculum.schedules import build_schedule
 from .evaluation.chance import frequencies_loss
 from .evaluation.learning_checks import FREQUENCIES_LOSS
+from .evaluation.windows import first_windows
+from .evaluation.windows import window_means
 from .files import link_or_copy
 from .files import write_whole
 from .losses import emotion_loss
@@ -98,6 +100,8 @@ class CurriculumTrainer(ResumableTrainer):
         """Sets what follows from the epoch: the pool, the scale of the weights, dropout."""
         args = self.args
         self.sampler.set_epoch(epoch)
+        if hasattr(self.train_dataset, "set_epoch"):
+            self.train_dataset.set_epoch(epoch)
         weights = self._train_column("sample_weights")
         if weights is not None:
             of_pool = weights[self.sampler.pool()].mean(dtype=np.float64)
@@ -125,6 +129,7 @@ class CurriculumTrainer(ResumableTrainer):
                 self._columns["preset_order"],
                 None if self.args.epoch_steps is None else self.args.epoch_steps * of_step,
                 short,
+                getattr(self.train_dataset, "lengths", None),
             )
         return self.sampler
 
@@ -135,6 +140,8 @@ class CurriculumTrainer(ResumableTrainer):
         found = pool_statistics(
             sampler.pool(), sampler.labels, sampler.num_classes, sampler.difficulty, self._columns["speakers"]
         )
+        padding = sampler.padding()
+        found |= {} if padding is None else {"padding": padding}
         return found | {FREQUENCIES_LOSS: self._frequencies_loss()}
 
     def _frequencies_loss(self) -> float:
@@ -156,7 +163,7 @@ class CurriculumTrainer(ResumableTrainer):
     @torch.no_grad()
     def _confidence(self) -> np.ndarray:
         """The largest softmax probability of each training row, from one pass in evaluation mode."""
-        loader = self.get_eval_dataloader(self.train_dataset)
+        loader = self.get_eval_dataloader(getattr(self.train_dataset, "plain", self.train_dataset))
         output = self.evaluation_loop(loader, description="Confidence", prediction_loss_only=False)
         return torch.from_numpy(output.predictions).float().softmax(dim=-1).max(dim=-1).values.numpy()
 
@@ -202,6 +209,15 @@ class CurriculumTrainer(ResumableTrainer):
             inputs = {**inputs, "loss_norms": num_items_in_batch}
         outputs = model(**inputs)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """As in `Trainer`; of a row that is several windows, the mean of what the model says of them."""
+        inputs = dict(inputs)
+        window_of = inputs.pop("window_of", None)
+        loss, predictions, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if window_of is None:
+            return loss, predictions, labels
+        return loss, window_means(predictions, window_of), first_windows(labels, window_of)
 
     def evaluation_loop(
         self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"

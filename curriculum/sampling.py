@@ -7,6 +7,7 @@ from torch.utils.data import Sampler
 
 from .order import epoch_batches
 from .order import epoch_order
+from .order import padding_share
 from .pool import Curriculum
 
 
@@ -28,6 +29,7 @@ class CurriculumSampler(Sampler[int]):
         batches: of every epoch; by default those of one pass over all training rows.
         short_last_batch: leave out the rows that would fill the last batch of such a pass. One device alone: of
             several, each takes as many full batches.
+        lengths: (n,), for batches of rows of alike length; None: of any.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class CurriculumSampler(Sampler[int]):
         preset_order: np.ndarray | None = None,
         batches: int | None = None,
         short_last_batch: bool = False,
+        lengths: np.ndarray | None = None,
     ):
         self.labels = np.asarray(labels)
         self.batch_size = batch_size
@@ -49,6 +52,7 @@ class CurriculumSampler(Sampler[int]):
         self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
         self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
         self.difficulty, self.preset_order = difficulty, preset_order
+        self.lengths = lengths
         self.confidence: np.ndarray | None = None
         self.epoch = 0
         self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
@@ -67,8 +71,20 @@ class CurriculumSampler(Sampler[int]):
 
     def order(self) -> np.ndarray:
         """The rows of this epoch, one batch after the other."""
-        seed = self.curriculum.seed
-        return epoch_order(self.pool(), self.batches, self.batch_size, seed, self.epoch, self.speakers)[: self.length]
+        order = epoch_order(
+            self.pool(),
+            self.batches,
+            self.batch_size,
+            self.curriculum.seed,
+            self.epoch,
+            self.speakers,
+            self.lengths,
+        )
+        return order[: self.length]
+
+    def padding(self) -> float | None:
+        """The share of this epoch's batches that is padding; None where lengths are not known."""
+        return None if self.lengths is None else padding_share(self.order(), self.batch_size, self.lengths)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order().tolist())

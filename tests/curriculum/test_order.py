@@ -11,6 +11,8 @@ import pytest
 
 from emomm.curriculum.order import epoch_batches
 from emomm.curriculum.order import epoch_order
+from emomm.curriculum.order import epoch_order as ordered
+from emomm.curriculum.order import padding_share
 from emomm.curriculum.pool import Curriculum
 
 
@@ -27,16 +29,23 @@ def pools_of(rows):
     return [np.sort(np.append(shuffled[: size - 1], rows // 2)) for size in (rows, rows * 3 // 4, 9)]
 
 
+def lengths_of(rows, grouped):
+    """Lengths as recordings have them, many alike; None where rows are not put together by them."""
+    return np.random.default_rng(3).integers(1, rows // 3, rows) * 100 if grouped else None
+
+
 COMBINATIONS = list(product((203, 339, 1001), (16, 64), (1, 2, 3), (1, 2)))
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(("rows", "batch_size", "world", "accumulation"), COMBINATIONS)
-def test_order_without_speakers(rows, batch_size, world, accumulation):
+def test_order_without_speakers(rows, batch_size, world, accumulation, grouped):
+    lengths = lengths_of(rows, grouped)
     batches = epoch_batches(rows, batch_size, world * accumulation)
     least = -(-rows // batch_size)
     assert batches % (world * accumulation) == 0 and 0 <= batches - least < world * accumulation
     for pool in pools_of(rows):
-        order = epoch_order(pool, batches, batch_size, seed=7, epoch=2)
+        order = epoch_order(pool, batches, batch_size, seed=7, epoch=2, lengths=lengths)
         assert order.shape == (batches * batch_size,) and order.dtype == np.int64  # constant, whatever the pool
         ranks = [order.reshape(batches, batch_size)[rank::world] for rank in range(world)]
         assert {len(rank) for rank in ranks} == {batches // world}
@@ -48,14 +57,15 @@ def test_order_without_speakers(rows, batch_size, world, accumulation):
             assert not np.array_equal(order[: len(pool)], order[len(pool) : 2 * len(pool)])
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(("rows", "batch_size", "world", "accumulation"), COMBINATIONS)
-def test_order_with_speakers(rows, batch_size, world, accumulation):
-    speakers = corpus_of(rows)
+def test_order_with_speakers(rows, batch_size, world, accumulation, grouped):
+    lengths, speakers = lengths_of(rows, grouped), corpus_of(rows)
     batches = epoch_batches(rows, batch_size, world * accumulation, speakers)
     least = sum(-(-np.sum(speakers == speaker) // batch_size) for speaker in np.unique(speakers))
     assert batches % (world * accumulation) == 0 and 0 <= batches - least < world * accumulation
     for pool in pools_of(rows):
-        order = epoch_order(pool, batches, batch_size, 7, 2, speakers)
+        order = epoch_order(pool, batches, batch_size, 7, 2, speakers, lengths)
         assert order.shape == (batches * batch_size,) and order.dtype == np.int64
         held = order.reshape(batches, batch_size)
         assert (speakers[held] == speakers[held][:, :1]).all()  # one speaker a batch
@@ -93,9 +103,14 @@ def test_every_row_has_its_turn_in_the_full_and_in_the_short_batch():
 
 
 @pytest.mark.parametrize("by_speaker", [False, True])
-def test_order_follows_from_seed_and_epoch(by_speaker):
-    speakers = corpus_of(203) if by_speaker else None
+@pytest.mark.parametrize("grouped", [False, True])
+def test_order_follows_from_seed_and_epoch(by_speaker, grouped):
+    speakers, lengths = corpus_of(203) if by_speaker else None, lengths_of(203, grouped)
     pool = np.arange(203)
+
+    def epoch_order(*arguments):
+        return ordered(*arguments[:5], speakers=arguments[5], lengths=lengths)
+
     order = epoch_order(pool, 18, 16, 5, 3, speakers)
     np.random.seed(0)  # nobody's global generator matters
     assert np.array_equal(order, epoch_order(pool, 18, 16, 5, 3, speakers))
@@ -105,6 +120,47 @@ def test_order_follows_from_seed_and_epoch(by_speaker):
     if by_speaker:
         codes = np.unique(speakers, return_inverse=True)[1]
         assert np.array_equal(order, epoch_order(pool, 18, 16, 5, 3, codes))
+
+
+@pytest.mark.parametrize("by_speaker", [False, True])
+def test_rows_of_alike_length_are_together(by_speaker):
+    """With less than half the padding; in other company in each epoch; and by no length with a place in the epoch."""
+    generator = np.random.default_rng(0)
+    rows = 4000
+    lengths = np.clip(generator.lognormal(np.log(4), 0.5, rows), 1, 10) * 16000
+    speakers = np.arange(rows) % 5 if by_speaker else None
+    batches = epoch_batches(rows, 16, 1, speakers)
+    any_order = padding_share(epoch_order(np.arange(rows), batches, 16, 0, 0, speakers), 16, lengths)
+    companies, places = [], []
+    for epoch in range(3):
+        order = epoch_order(np.arange(rows), batches, 16, 0, epoch, speakers, lengths)
+        share = padding_share(order, 16, lengths)
+        assert any_order > 0.4 and share < any_order / 5
+        companies.append({frozenset(batch.tolist()) for batch in order.reshape(-1, 16)})
+        places.append(np.corrcoef(np.arange(batches), lengths[order].reshape(-1, 16).mean(axis=1))[0, 1])
+    assert len(companies[0] & companies[1]) < 5 and np.abs(places).max() < 0.2
+
+
+def test_padding_of_batches_by_hand():
+    """Of the last batch too, where it is short."""
+    lengths = np.array([4, 2, 1, 3, 5])
+    assert padding_share(np.array([0, 1, 2, 3]), 2, lengths) == 1 - 10 / 14
+    assert padding_share(np.array([0, 1, 2, 3, 4]), 2, lengths) == 1 - 15 / 19
+    assert padding_share(np.array([2, 2]), 2, np.zeros(3, int)) == 0
+
+
+def test_every_row_has_its_turn_in_batches_that_are_short_or_begun():
+    """Whatever its length."""
+    lengths = np.arange(10)
+    last = [epoch_order(np.arange(10), 3, 4, 0, epoch, lengths=lengths)[8:10] for epoch in range(60)]
+    assert set(np.concatenate(last).tolist()) == set(range(10))
+    begun = [epoch_order(np.arange(10), 3, 4, 0, epoch, lengths=lengths)[10:] for epoch in range(60)]
+    assert set(np.concatenate(begun).tolist()) == set(range(10))
+    short = set()
+    for epoch in range(60):
+        held = epoch_order(np.arange(10), 3, 4, 0, epoch, np.zeros(10), lengths).reshape(3, 4)
+        short |= next(set(batch.tolist()) for batch in held if len(set(batch.tolist())) == 2)
+    assert short == set(range(10))
 
 
 def test_same_order_in_another_process():
