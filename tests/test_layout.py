@@ -22,7 +22,7 @@ TRAVELS = {
     "text_layers",
 }  # fmt: skip
 GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
-TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting"}
+TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting", "tuning"}
 
 # Room -> which it may import besides itself and the ground; `travels` are the files that go to the Hub. A room stands
 # above all that it imports, so that none of these leads back.
@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "floors": {"evaluation"},
     "optimizer_groups": {"curriculum", "travels"},
     "curriculum_trainer": {"curriculum", "resuming", "evaluation", "optimizer_groups", "travels"},
-    "exporting": {"features", "travels"},
+    "tuning": {"travels"},
+    "exporting": {"features", "travels", "tuning"},
     "recordings": {"features", "corpora", "travels"},
     "extraction": {"corpora", "recordings", "travels"},
     "reporting": {"evaluation", "floors", "corpora"},
@@ -47,7 +48,7 @@ MAY_IMPORT = {
     "inference": {"corpora", "evaluation", "travels"},
     "experiments": {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
-        "exporting", "reporting", "tracking", "recordings", "travels",
+        "exporting", "reporting", "tracking", "recordings", "travels", "tuning",
     },
     "sharing": {
         "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "recordings",
