@@ -21,8 +21,8 @@ from .curriculum.sampling import CurriculumSampler
 from .curriculum.schedules import build_schedule
 from .evaluation.chance import frequencies_loss
 from .evaluation.learning_checks import FREQUENCIES_LOSS
-from .evaluation.windows import first_windows
-from .evaluation.windows import window_means
+from .evaluation.window_means import first_windows
+from .evaluation.window_means import window_means
 from .files import link_or_copy
 from .files import write_whole
 from .losses import emotion_loss

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from transformers import Wav2Vec2FeatureExtractor
+from transformers import WhisperFeatureExtractor
 
 from emomm.data_collator import EmoMMDataCollator
 
@@ -136,3 +138,85 @@ def test_half_precision_and_doubles_become_float32_and_nothing_is_shared():
 def test_other_columns_are_left_out():
     batch = EmoMMDataCollator()([{"audio_features": frames(1), "speaker": "IEMO/3", "difficulty": 0.4}])
     assert list(batch) == ["audio_features"]
+
+
+# ---- recordings and states of encoders
+
+
+def samples(*lengths):
+    return [(np.random.default_rng(length).normal(size=length) * 0.1).astype(np.float32) for length in lengths]
+
+
+def extractor(**values):
+    return Wav2Vec2FeatureExtractor(return_attention_mask=False, **values)
+
+
+def test_recordings_go_through_the_encoders_feature_extractor():
+    """Normalised over what is real, whatever the extractor's own setting; a row without one is zeros, also masked."""
+    first, last = samples(900, 400)
+    rows = [{"input_values": value, "labels": i} for i, value in enumerate((first, None, last))]
+    batch = EmoMMDataCollator(feature_extractor=extractor(do_normalize=True))(
+        [{**row, "audio_features": frames(1)} for row in rows]
+    )
+    assert list(batch) == ["input_values", "speech_attention_mask", "audio_features", "labels"]
+    assert batch["input_values"].shape == (3, 900) and batch["input_values"].dtype == torch.float32
+    for row, value in ((0, first), (2, last)):
+        expected = (value - value.mean()) / np.sqrt(value.var() + 1e-7)
+        np.testing.assert_allclose(batch["input_values"][row, : len(value)], expected, atol=1e-5)
+        assert not batch["input_values"][row, len(value) :].any()
+    assert batch["speech_attention_mask"].sum(dim=1).tolist() == [900, 0, 400]
+    assert not batch["input_values"][1].any() and batch["labels"].tolist() == [0, 1, 2]
+    silent = EmoMMDataCollator(feature_extractor=extractor())(
+        [{"input_values": None, "text_features": frames(1)}, {"input_values": None, "text_features": frames(2)}]
+    )
+    assert list(silent) == ["text_features"]
+
+
+def test_mel_features_of_windows_of_thirty_seconds():
+    collate = EmoMMDataCollator(feature_extractor=WhisperFeatureExtractor())
+    batch = collate([{"input_values": value} for value in samples(16000, 3200)])
+    assert batch["input_features"].shape == (2, 80, 3000) and batch["speech_attention_mask"].shape == (2, 3000)
+    assert batch["speech_attention_mask"].sum(dim=1).tolist() == [100, 20]
+    with pytest.raises(ValueError, match="a window of 480001 samples is too long: this encoder takes at most 480000"):
+        collate([{"input_values": np.zeros(480001, np.float32)}])
+
+
+def test_windows_of_a_row_are_rows_of_the_batch():
+    """With all else that the row has, and told whose they are; where each row is one window nothing is told."""
+    first, second, third = samples(500, 300, 400)
+    rows = [
+        {"input_values": first, "text_features": frames(1), "labels": 4},
+        {"input_values": [second, third], "text_features": frames(2), "labels": 5},
+    ]
+    collate = EmoMMDataCollator(feature_extractor=extractor(do_normalize=False))
+    batch = collate(rows)
+    assert torch.equal(batch["window_of"], torch.tensor([0, 1, 1])) and batch["labels"].tolist() == [4, 5, 5]
+    assert batch["speech_attention_mask"].sum(dim=1).tolist() == [500, 300, 400]
+    np.testing.assert_allclose(batch["input_values"][2, :400], third)
+    assert batch["text_features"][:, 0].tolist() == [1, 2, 2]
+    assert "window_of" not in collate(rows[:1])
+
+
+def test_states_of_encoders_are_always_a_sequence():
+    rows = [
+        {"speech_states": frames(1), "text_states": frames(2, 3)},
+        {"speech_states": None, "text_states": frames(4)},
+    ]
+    assert_batch(
+        EmoMMDataCollator()(rows),
+        speech_states=torch.tensor([[[1.0, -1.0]], [[0.0, 0.0]]]),
+        speech_mask=torch.tensor([[True], [False]]),
+        text_states=torch.tensor([[[2.0, -2.0], [3.0, -3.0]], [[4.0, -4.0], [0.0, 0.0]]]),
+        text_states_mask=torch.tensor([[True, True], [True, False]]),
+    )
+
+
+def test_recordings_that_are_missing_or_have_no_extractor():
+    with pytest.raises(ValueError, match="row 1 of the batch has no voice"):
+        EmoMMDataCollator(allow_missing=False, feature_extractor=extractor())(
+            [{"input_values": samples(400)[0]}, {"input_values": None}]
+        )
+    with pytest.raises(ValueError, match="row 0 of the batch has neither voice nor words"):
+        EmoMMDataCollator(feature_extractor=extractor())([{"input_values": None, "input_ids": None}])
+    with pytest.raises(ValueError, match="give the speech encoder's feature_extractor"):
+        EmoMMDataCollator()([{"input_values": samples(400)[0]}])
