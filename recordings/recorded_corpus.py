@@ -77,7 +77,7 @@ def _found(spec: CorpusSpec) -> Recordings:
             raise InputError(f"nothing says where its recordings lie; give a path, or --corpus {spec.name}=PATH")
         return recordings_of(_of_hub(spec, hub_id), None, f"data set {hub_id}")
     except InputError as error:
-        raise type(error)(f"corpus {spec.name}: {error}") from error
+        raise type(error)(f"corpus {spec.name}: {error}") from error.__cause__
 
 
 def _of_hub(spec: CorpusSpec, hub_id: str) -> DataSet:
@@ -87,7 +87,7 @@ def _of_hub(spec: CorpusSpec, hub_id: str) -> DataSet:
         raise NotThere(
             f"{error}; check the connection and your access to it, or point to a local copy with "
             f"--corpus {spec.name}=PATH"
-        ) from error
+        ) from error.__cause__
 
 
 def _generated(spec: CorpusSpec) -> Recordings:

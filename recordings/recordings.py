@@ -29,6 +29,7 @@ from .data_sets import files_of_split
 from .data_sets import read_hub
 from .data_sets import read_parquet
 from .data_sets import read_saved
+from .mapped_pages import release_maps
 from .matching import joined
 from .table_columns import ABSOLUTE
 from .table_columns import schema_columns
@@ -108,6 +109,11 @@ class Recordings:
     def shown(self, row: int) -> str:
         """Where it lies, for files that others get: of recordings outside of the input the name alone."""
         return _inside(self.places[row])
+
+    def release(self) -> None:
+        """Lets go of what was read of a data set on the disk: it counts no longer as memory of this process."""
+        if self.dataset is not None:
+            release_maps({entry["filename"] for entry in self.dataset.cache_files})
 
     def lacks(self, row: int) -> bool:
         """Whether nothing says where it lies: its path is empty, its place in the data set null."""

@@ -38,6 +38,7 @@ DTYPES = ("int16", "float32")
 _FORMAT = 1
 _FLUSH_BYTES = 32 * 2**20
 _MOST_WORKERS = 16
+_RELEASED = 256  # recordings read, after which a data set's pages are let go of
 _WORDS = StoreWords(
     holds="the samples of the recordings", again="its recordings are decoded again", key="recording", values="samples"
 )
@@ -105,7 +106,9 @@ class WaveformStore:
         batches = [[row] for row in rows.values()]
         bar = tqdm(total=len(rows), desc="decoding recordings", unit="recording", disable=None)
         with closing(decoded(recordings, batches, workers)) as reading, bar:
-            for key, (_, (found,)) in zip(rows, reading, strict=True):
+            for number, (key, (_, (found,))) in enumerate(zip(rows, reading, strict=True)):
+                if number % _RELEASED == 0:
+                    recordings.release()
                 if isinstance(found, Waveform):
                     yield key, stored_samples(found.samples, self.dtype)
                 else:
@@ -132,6 +135,8 @@ def _keys(recordings: Recordings, rows: Sequence[int], workers: int) -> tuple[li
         for place, key in enumerate(tqdm(found, total=len(rows), desc="recordings", disable=None, leave=False)):
             if isinstance(key, AudioError):
                 failed[place] = str(key)
+            if place % _RELEASED == 0:
+                recordings.release()
             keys.append(None if isinstance(key, AudioError) else key)
     finally:
         pool.shutdown(cancel_futures=True)
