@@ -25,12 +25,14 @@ from huggingface_hub import constants
 
 from ..errors import InputError
 from ..files import content_hash
+from .seen_files import SeenFiles
 from .sequences import Sequences
 
 logger = logging.getLogger(__name__)
 
 _FLUSH_BYTES = 64 * 2**20
 _FLUSH_SECONDS = 30.0
+_SEEN = "whole.json"
 
 Made = Iterable[tuple[bytes, np.ndarray]]
 """Keys (16 bytes) and their vectors (length, dim), as they are made."""
@@ -68,10 +70,12 @@ class MappedStore:
             (weights, settings, precision) is in its name.
         words: how it speaks of its rows.
         flush_bytes: of vectors that are written at a time, in a file; by default 64 MB.
+        large: its files are hashed again only where their size or time has changed since they were found whole.
     """
 
-    def __init__(self, folder: Path, words: StoreWords, flush_bytes: int | None = None):
+    def __init__(self, folder: Path, words: StoreWords, flush_bytes: int | None = None, large: bool = False):
         self.folder, self.words, self.flush_bytes = folder, words, flush_bytes
+        self._seen = SeenFiles(folder / _SEEN) if large else None
         self._parts: list[np.ndarray] = []
         self._index: dict[bytes, tuple[int, int, int]] = {}
         self._known: set[str] = set()
@@ -96,6 +100,8 @@ class MappedStore:
                 missing = [key for key in wanted if key not in self._index]
                 if missing:
                     self._keep(make(missing))
+        if self._seen is not None and self._known:
+            self._seen.save()
         nothing = (0, 0, 0)
         rows = np.array([nothing if key is None else self._index.get(key, nothing) for key in keys], dtype=np.int64)
         rows = rows.reshape(-1, 3)
@@ -121,7 +127,7 @@ class MappedStore:
         for path in sorted(self.folder.glob("*.arrow*")):
             if path.name in self._known:
                 continue
-            part = None if path.suffix == ".temporary" else read_part(path)
+            part = None if path.suffix == ".temporary" else read_part(path, self._seen)
             if part is not None:
                 self._add(path.name, *part)
             elif clean:
@@ -194,15 +200,21 @@ def _file_name(content: pa.Buffer) -> str:
     return f"{xxhash.xxh3_128(content).hexdigest()}.arrow"
 
 
-def read_part(path: Path) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
+def read_part(path: Path, seen: SeenFiles | None = None) -> tuple[list[bytes], np.ndarray, np.ndarray] | None:
     """Keys, lengths and memory-mapped vectors of a file, or None where it isn't whole or isn't ours.
+
+    Args:
+        seen: files that were found whole before, and are not hashed again.
 
     The hash comes first: one wrong bit in Arrow's metadata can end the process that parses it. It reads the file and
     not its map, of which every page that is looked at would count as memory of this process.
     """
     try:
-        if path.name != f"{content_hash(path)}.arrow":
+        found = None if seen is None else seen.get(path)
+        if path.stem != (found or content_hash(path)):
             return None
+        if seen is not None and found is None:
+            seen.put(path, path.stem)
         with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # a folder, or not to be read; nothing in it

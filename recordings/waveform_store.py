@@ -5,7 +5,6 @@ that one that lies elsewhere, or is in two corpora, is decoded once; how the fil
 features/mapped_store.py says.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable
@@ -25,8 +24,10 @@ from tqdm import tqdm
 from ..features.mapped_store import MappedStore
 from ..features.mapped_store import StoreWords
 from ..features.mapped_store import user_store
+from ..features.seen_files import SeenFiles
 from ..features.sequences import Sequences
 from ..features.windows import FULL_SCALE
+from ..files import content_hash
 from ..waveforms import AudioError
 from ..waveforms import Waveform
 from .decoding import decoded
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 DTYPES = ("int16", "float32")
 _FORMAT = 1
+_SOURCES = "sources.json"
 _FLUSH_BYTES = 32 * 2**20
 _MOST_WORKERS = 16
 _RELEASED = 256  # recordings read, after which a data set's pages are let go of
@@ -74,7 +76,7 @@ class WaveformStore:
         self.dtype = dtype
         place = user_store("waveforms") if directory is None else Path(directory)
         self.folder = place / f"waveforms-{_FORMAT}-{dtype}"
-        self._store = MappedStore(self.folder, _WORDS, _FLUSH_BYTES)
+        self._store = MappedStore(self.folder, _WORDS, _FLUSH_BYTES, large=True)
 
     def waveforms(
         self, recordings: Recordings, rows: Sequence[int] | None = None, workers: int | None = None
@@ -86,7 +88,8 @@ class WaveformStore:
         """
         rows = range(len(recordings)) if rows is None else rows
         workers = workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
-        keys, failed = _keys(recordings, rows, workers)
+        seen = SeenFiles(self.folder / _SOURCES)
+        keys, failed = _keys(recordings, rows, workers, seen)
         owner = {key: row for key, row in zip(reversed(keys), reversed(rows), strict=True) if key is not None}
         reasons: dict[bytes, str] = {}
 
@@ -94,6 +97,8 @@ class WaveformStore:
             return self._decoded(recordings, {key: owner[key] for key in missing}, workers, reasons)
 
         samples = self._store.rows(keys, decode)
+        if self.folder.exists():
+            seen.save()
         for place, key in enumerate(keys):
             if key in reasons:
                 failed[place] = reasons[key]
@@ -124,13 +129,15 @@ def stored_samples(samples: np.ndarray, dtype: str = "int16") -> np.ndarray:
     return np.rint(samples * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)[:, None]
 
 
-def _keys(recordings: Recordings, rows: Sequence[int], workers: int) -> tuple[list[bytes | None], dict[int, str]]:
+def _keys(
+    recordings: Recordings, rows: Sequence[int], workers: int, seen: SeenFiles
+) -> tuple[list[bytes | None], dict[int, str]]:
     """The hash of each recording's content, None where there is none; and why some can't be read, by place."""
     keys: list[bytes | None] = []
     failed: dict[int, str] = {}
     pool = ThreadPoolExecutor(workers)
     try:
-        found = pool.map(_attempt(recordings), rows, chunksize=1)
+        found = pool.map(_attempt(recordings, seen), rows)
         # The bar is for large corpora, and disks that are far away.
         for place, key in enumerate(tqdm(found, total=len(rows), desc="recordings", disable=None, leave=False)):
             if isinstance(key, AudioError):
@@ -143,12 +150,12 @@ def _keys(recordings: Recordings, rows: Sequence[int], workers: int) -> tuple[li
     return keys, failed
 
 
-def _attempt(recordings: Recordings) -> Callable[[int], bytes | None | AudioError]:
+def _attempt(recordings: Recordings, seen: SeenFiles) -> Callable[[int], bytes | None | AudioError]:
     def key_of(row: int) -> bytes | None | AudioError:
         if recordings.lacks(row):
             return None
         try:
-            return content_key(recordings.source(row), recordings.segment(row))
+            return content_key(recordings.source(row), recordings.segment(row), seen)
         except AudioError as error:
             return error
         except OSError as error:
@@ -157,8 +164,13 @@ def _attempt(recordings: Recordings) -> Callable[[int], bytes | None | AudioErro
     return key_of
 
 
-def content_key(source: Path | Mapping[str, Any], segment: tuple[float, float] | None) -> bytes:
+def content_key(
+    source: Path | Mapping[str, Any], segment: tuple[float, float] | None, seen: SeenFiles | None = None
+) -> bytes:
     """16 bytes that stand for a recording, or its part from one second to another.
+
+    Args:
+        seen: files that were hashed before.
 
     Raises:
         AudioError: there is no such file. OSError: it can't be read.
@@ -167,8 +179,7 @@ def content_key(source: Path | Mapping[str, Any], segment: tuple[float, float] |
     if isinstance(source, Path):
         if not os.path.isfile(source):  # a pipe would be waited for; Path.is_file raises for names that are too long
             raise AudioError("there is no such file")
-        with open(source, "rb") as file:
-            digest.update(hashlib.file_digest(file, xxhash.xxh3_128).digest())
+        digest.update(bytes.fromhex(_hash_of(source, seen)))
     elif "bytes" in source:
         digest.update(xxhash.xxh3_128(source["bytes"]).digest())
     else:
@@ -177,6 +188,14 @@ def content_key(source: Path | Mapping[str, Any], segment: tuple[float, float] |
         digest.update(samples)
     digest.update(repr(segment).encode())
     return digest.digest()
+
+
+def _hash_of(file: Path, seen: SeenFiles | None) -> str:
+    known = None if seen is None else seen.get(file)
+    found = known or content_hash(file)
+    if seen is not None and known is None:
+        seen.put(file, found)
+    return found
 
 
 def _as_array(keys: list[bytes | None]) -> np.ndarray:

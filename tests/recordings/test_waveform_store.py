@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from small_jobs import start
 from emomm.errors import InputError
 from emomm.features import mapped_store
 from emomm.features.mapped_store import MappedStore
+from emomm.files import content_hash
 from emomm.recordings import waveform_store
 from emomm.recordings.recordings import read_input
 from emomm.recordings.waveform_store import WaveformStore
@@ -118,6 +120,33 @@ def test_samples_are_mapped_and_can_be_let_go_of(audio, tmp_path):
     assert read - before > 12 << 20 and resident() - before < 4 << 20
     assert int(found[0].sum()) == total == samples.sum()
     found.take(np.array([0])).release()
+
+
+def test_of_files_that_have_not_changed_nothing_is_read_at_the_next_start(audio, tmp_path, monkeypatch):
+    """Neither of the recordings nor of the store; one that has changed is read."""
+    folder = tmp_path / "audio"
+    shutil.copytree(audio, folder)
+    store = tmp_path / "store"
+    WaveformStore(store).waveforms(read_input(str(folder)))
+    for file in (*folder.iterdir(), *store.rglob("*.arrow")):
+        os.utime(file, ns=(0, 10**18))
+    first = WaveformStore(store).waveforms(read_input(str(folder)))
+    hashed = []
+
+    def counted(path):
+        hashed.append(path.name)
+        return content_hash(path)
+
+    monkeypatch.setattr(waveform_store, "content_hash", counted)
+    monkeypatch.setattr(mapped_store, "content_hash", counted)
+    again = WaveformStore(store).waveforms(read_input(str(folder)))
+    np.testing.assert_array_equal(again.keys, first.keys)
+    assert hashed == []
+    soundfile.write(folder / "03.flac", sound(40), 16000, subtype="PCM_16")
+    changed = WaveformStore(store).waveforms(read_input(str(folder)))
+    assert hashed[0] == "03.flac" and len(hashed) == 2  # and the file of the store that it is in now
+    assert (changed.keys != first.keys).any(axis=1).tolist() == [i == 3 for i in range(ROWS)]
+    assert_right(changed.samples, folder)
 
 
 # ---- several processes, kills, damage, full disks -------------------------------------------------------------------
