@@ -2,10 +2,10 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedConfig
 
 from ..configuration_emomm import EmoMMConfig
 from ..corpora.spec import CorpusSpec
@@ -23,6 +23,8 @@ from ..settings.tuning import tunings
 from .own_fusion import checked
 from .own_fusion import in_a_line
 from .run import Run
+from .speech_encoder import RecordingEncoder
+from .text_encoder import TextEncoder
 
 _HF_SCHEDULERS = {
     "cosine": "cosine",
@@ -42,7 +44,8 @@ def model_config(
     train_labels: np.ndarray,
     spec: CorpusSpec,
     dims: dict[str, int],
-    text_config: PreTrainedConfig | None,
+    text: TextEncoder | None,
+    speech: RecordingEncoder | None,
     fusion_module: str | None,
 ) -> EmoMMConfig:
     """The model's configuration; balanced class weights come from the training rows.
@@ -53,15 +56,17 @@ def model_config(
         train_labels: (n,) class numbers of the training rows.
         spec: of the first training corpus: what made its voice features.
         dims: the width of the vectors of each modality that the corpora have: all but the words.
-        text_config: the text encoder's; None where there is none, or it can't be reached.
+        text: the text encoder; None where no words are read. It may have no configuration, where it can't be reached.
+        speech: the encoder of recordings; None where there are none. As `text`.
         fusion_module: that a user's own fusion comes from.
     """
+    text_config = None if text is None else text.config
     text_dim = text_config.hidden_size if text_config is not None else 768
     hears, reads = "audio" in settings.modalities, "text" in settings.modalities
     own = {name: dim for name, dim in dims.items() if name != "audio"}
     module = None if settings.modality_module is None or not own else Path(settings.modality_module).stem
     same = ("modality", "feature_normalization", "audio_projection_dim", "text_max_length", "text_pooling")
-    same += ("freeze_text_encoder", "modality_dropout", "dropout", "hidden_dim")
+    same += ("modality_dropout", "dropout", "hidden_dim")
     same += ("fusion_type", "fusion_block", "fusion_hidden_dim", "num_attention_heads")
     same += ("loss", "focal_gamma", "loss_temperature", "label_smoothing", "vad_loss_weight")
     weights = class_weights(settings, labels, train_labels)
@@ -70,8 +75,7 @@ def model_config(
         EmoMMConfig,
         **{name: getattr(settings, name) for name in same},
         audio_dim=dims.get("audio", 768),
-        audio_encoder=public_name(spec.extractor) if hears else "",
-        speech_encoder=spec.speech_encoder if hears else None,
+        **{**(_voice(settings, spec, speech) if hears else {}), **_words(settings, text)},
         text_config=text_config,
         text_dim=text_dim,
         text_model_name=settings.text_model_name if reads else "",
@@ -83,6 +87,35 @@ def model_config(
         id2label=dict(enumerate(labels)),
         label2id={name: i for i, name in enumerate(labels)},
     )
+
+
+def _voice(settings: Settings, spec: CorpusSpec, speech: RecordingEncoder | None) -> dict[str, Any]:
+    """What the configuration says of what reads the voice, or made its features."""
+    if speech is None:
+        return {"audio_encoder": public_name(spec.extractor), "speech_encoder": spec.speech_encoder}
+    found = {"audio_encoder": public_name(settings.speech_model_name), "speech_model_name": settings.speech_model_name}
+    found |= {"speech_tuning": speech.tuning.how}
+    if speech.config is None:
+        return found
+    found |= {"speech_encoder": speech.description, "speech_config": speech.config}
+    found |= {"speech_layers": speech.tuning.layers, "speech_start": speech.form.start}
+    if speech.tuning.tunes:
+        found |= {"spec_augment": settings.spec_augment, "layer_drop": settings.layer_drop}
+    return found
+
+
+def _words(settings: Settings, text: TextEncoder | None) -> dict[str, Any]:
+    """What the configuration says of the text encoder."""
+    found: dict[str, Any] = {"freeze_text_encoder": settings.freeze_text_encoder}
+    if text is None:
+        return found
+    if text.tuning.how in ("last_k", "lora"):  # the others are said by freeze_text_encoder
+        found["text_tuning"] = text.tuning.how
+    if text.tuning.tunes:
+        found["layer_drop"] = settings.layer_drop
+    if text.config is not None:
+        found |= {"text_layers": text.tuning.layers, "text_start": text.form.start if text.tuning.tunes else 0}
+    return found
 
 
 def class_weights(settings: Settings, labels: list[str], train_labels: np.ndarray) -> list[float] | None:
@@ -105,7 +138,7 @@ def feature_noise(settings: Settings, rows: int, dims: dict[str, int], text_dim:
     """
     if settings.feature_normalization == "none" or settings.feature_noise == 0:
         return None
-    tuned = () if settings.freeze_text_encoder else ("text",)
+    tuned = [name for name, tuning in tunings(settings).items() if tuning.tunes]
     dims = {name: dims.get(name, text_dim) for name in settings.modalities if name not in tuned}
     given = settings.feature_noise
     attends = len(settings.modalities) > 1 and get_fusion(settings.fusion_type).uses_sequences
@@ -116,7 +149,9 @@ def feature_noise(settings: Settings, rows: int, dims: dict[str, int], text_dim:
 # ---- the Trainer ----------------------------------------------------------------------------------------------------
 
 
-def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack: bool) -> CurriculumTrainingArguments:
+def trainer_arguments(
+    settings: Settings, run: Run, labels: list[str], may_lack: bool, runs_encoders: bool
+) -> CurriculumTrainingArguments:
     """The Trainer's arguments.
 
     Args:
@@ -124,6 +159,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         run: one of its runs.
         labels: class names.
         may_lack: whether a row may lack a modality.
+        runs_encoders: whether the model runs an encoder at each step.
     """
     curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
     own_schedule = settings.lr_scheduler in SCHEDULES
@@ -139,7 +175,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "output_dir": str(run.folder),
         "num_train_epochs": settings.num_epochs,
         "per_device_train_batch_size": settings.batch_size,
-        "per_device_eval_batch_size": max(settings.batch_size, 256 if settings.freeze_text_encoder else 1),
+        "per_device_eval_batch_size": max(settings.batch_size, 1 if runs_encoders else 256),
         "learning_rate": settings.learning_rate,
         "lr_base_width": settings.lr_base_width,
         "lr_width_limit": settings.lr_width_limit,
@@ -167,7 +203,7 @@ def trainer_arguments(settings: Settings, run: Run, labels: list[str], may_lack:
         "report_to": "none",  # see tracking.Tracker, which is added as a callback
         "disable_tqdm": True,
         "dataloader_pin_memory": torch.cuda.is_available(),
-        "ddp_find_unused_parameters": may_lack,
+        "ddp_find_unused_parameters": may_lack or (runs_encoders and settings.layer_drop > 0),
     }
     for modality, tuning in tunings(settings).items():
         if tuning.tunes:

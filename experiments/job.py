@@ -202,6 +202,8 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         del inputs["settings"]["text_model_name"]
     elif experiment.encoder.config is not None:  # by its content: where it lies does not matter
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
+    if experiment.speech is not None and experiment.speech.config is not None:
+        inputs["settings"]["speech_model_name"] = experiment.speech.hash
     runs, every = [], []
     for seed in settings.seeds:
         folds = plan_folds(

@@ -23,13 +23,13 @@ from ..evaluation.learning_checks import RunRecord
 from ..evaluation.predictions import Predictions
 from ..evaluation.predictions import write_predictions
 from ..exporting import export_model
-from ..features.text_encoders import load_encoder
 from ..features.text_encoders import public_name
 from ..files import write_json
 from ..files import write_text
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.consistency import curriculum_notes
 from ..settings.tuning import encoder_notes
+from ..settings.tuning import speech_tuning
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked
@@ -37,6 +37,7 @@ from .configuring import check_optimizer
 from .configuring import model_config
 from .configuring import trainer_arguments
 from .data import ExperimentData
+from .input_forms import VECTORS
 from .inputs import Inputs
 from .learning_watch import LearningWatch
 from .own_fusion import checked
@@ -48,6 +49,8 @@ from .run import RunFailed
 from .scoring import predict
 from .scoring import predictions_of
 from .scoring import validation_scores
+from .speech_encoder import RecordingEncoder
+from .speech_encoder import tuning_card
 from .text_encoder import Encoders
 from .text_encoder import TextEncoder
 
@@ -77,11 +80,26 @@ class Experiment:
         check_trackers(self.settings)
         fusion, self.fusion_module = load_fusion(self.settings)
         self.encoder = TextEncoder(self.settings, job_folder) if "text" in self.settings.modalities else None
-        self.inputs = Inputs(data, self.encoder, fusion)
+        hears = speech_tuning(self.settings) is not None
+        self.speech = RecordingEncoder(self.settings, job_folder) if hears else None
+        self.inputs = Inputs(data, self.encoder, fusion, self.speech)
         if fusion is not None:
             data.check_something() if self.inputs.may_lack else data.check_complete()
+        encoders = {} if encoders is None else encoders
         if self.encoder is not None:
-            self.notes += self.encoder.find(offline_ok, {} if encoders is None else encoders)
+            self.notes += self.encoder.find(offline_ok, encoders)
+        if self.speech is not None:
+            self.notes += self.speech.find(offline_ok, encoders)
+            self._choose_form()
+        found = [encoder.form.note for encoder in (self.speech, self.encoder) if encoder is not None]
+        self.notes += [f"experiment {self.settings.name!r}: {note}" for note in found if note]
+
+    def _choose_form(self) -> None:
+        """Lets the encoder of recordings decide how it is used, by how long they are. Raises InputError as it does."""
+        data = self.data
+        lengths = np.concatenate([corpus.audio.length for corpus in data.corpora])
+        trained = np.isin(data.corpus_names, [corpus.name for corpus in data.train])
+        self.speech.choose_form(lengths, trained, lambda row: f"{data.corpus_names[row]} {data.utterance_ids[row]}")
 
     def check(self, run: Run) -> None:
         """Raises InputError for what can only be found with a run's training rows at hand."""
@@ -99,15 +117,22 @@ class Experiment:
     def config(self, train_labels: np.ndarray) -> EmoMMConfig:
         """The model's configuration, of a run with these training rows."""
         settings, data = self.settings, self.data
-        dims = {name: self.inputs.vectors(name).dim for name in settings.modalities if name != "text"}
-        text_config = None if self.encoder is None else self.encoder.config
+        dims = {name: self.inputs.width(name) for name in settings.modalities if name != "text"}
         return model_config(
-            settings, data.labels, train_labels, data.train[0].spec, dims, text_config, self.fusion_module
+            settings,
+            data.labels,
+            train_labels,
+            data.train[0].spec,
+            dims,
+            self.encoder,
+            self.speech,
+            self.fusion_module,
         )
 
     def arguments(self, run: Run) -> CurriculumTrainingArguments:
         """The Trainer's arguments."""
-        return trainer_arguments(self.settings, run, self.data.labels, self.inputs.may_lack)
+        inputs = self.inputs
+        return trainer_arguments(self.settings, run, self.data.labels, inputs.may_lack, inputs.runs_encoders)
 
     def steps(self, run: Run, world_size: int) -> int:
         """Optimiser steps of a whole run, without early stopping."""
@@ -157,8 +182,10 @@ class Experiment:
         """The model as it begins: with the weights of the seed, and what its training rows alone decide."""
         model = EmoMMForEmotionClassification(self.config(self.data.label_ids[train_rows]))
         model.config.training_seconds = self.data.recording_seconds(train_rows) if model.config.uses_audio else None
-        if self.inputs.tokens is not None:
-            model.attach_text_encoder(load_encoder(self.settings.text_model_name))
+        if self.encoder is not None and self.inputs.form("text") != VECTORS:
+            model.attach_text_encoder(self.encoder.tuned())
+        if self.speech is not None and self.inputs.form("audio") != VECTORS:
+            model.attach_speech_encoder(self.speech.tuned())
         for name, of_rows in self.inputs.statistics(train_rows, model.config.standardized).items():
             model.set_feature_statistics(name, torch.from_numpy(of_rows.mean), torch.from_numpy(of_rows.std))
             if name in (model.config.feature_noise or {}):
@@ -177,11 +204,12 @@ class Experiment:
         return CurriculumTrainer(
             model=model,
             args=self.arguments(run),
-            train_dataset=inputs.rows(rows, weights, data.vad[rows] if settings.vad_loss_weight else None),
+            train_dataset=inputs.rows(rows, weights, data.vad[rows] if settings.vad_loss_weight else None, run.seed),
             eval_dataset=inputs.rows(data.rows(run.fold.validation)) if run.fold.validation else None,
             data_collator=EmoMMDataCollator(
                 pad_token_id=0 if inputs.tokens is None else self.encoder.tokenizer.pad_token_id,
                 allow_missing=inputs.may_lack,
+                feature_extractor=None if self.speech is None else self.speech.speech.feature_extractor,
             ),
             compute_metrics=partial(validation_scores, data.labels),
             speakers=data.speakers[rows],
@@ -216,6 +244,7 @@ class Experiment:
             "train_seconds": round(seconds, 3),
             "validation": predict(trainer, self.inputs, validation_rows)[0] if run.fold.validation else None,
             "test": {},
+            **layer_weights(trainer.model),
         }
 
     def _test(
@@ -256,7 +285,9 @@ class Experiment:
                 "sha256": self.encoder.hash,
                 "local": os.path.isdir(self.settings.text_model_name)
                 or self.settings.text_model_name.startswith("package:"),
+                **tuning_card(self.encoder.tuning, self.settings),
             },
+            **({} if self.speech is None else {"speech_encoder": self.speech.card()}),
             "selection": {
                 "metric": self.settings.metric_for_best_model,
                 "validation": self.settings.validation,
@@ -279,6 +310,18 @@ def _load_chosen(trainer: CurriculumTrainer, watch: LearningWatch) -> None:
         raise RunFailed(f"training diverged: {found[0]['said']}; try {found[0]['try']}", found)
     if validated:
         trainer.load_best()
+
+
+def layer_weights(model: EmoMMForEmotionClassification) -> dict[str, Any]:
+    """{"layer_weights": {"speech": [share of each layer, from what enters the first]}} of a model that weighs layers,
+    of "text" too; {} of others."""
+    found = {name: getattr(model, f"{name}_layer_weights", None) for name in ("speech", "text")}
+    shares = {
+        name: [round(float(share), 4) for share in weights.detach().float().softmax(dim=0)]
+        for name, weights in found.items()
+        if weights is not None
+    }
+    return {"layer_weights": shares} if shares else {}
 
 
 def _tidy_up(trainer: CurriculumTrainer) -> None:

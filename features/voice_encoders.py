@@ -15,7 +15,7 @@ SETTING = "speech_model_name"
 _RANDOM = "random:"
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def load_speech_encoder(name: str) -> SpeechEncoder:
     """The encoder, in evaluation mode, in float32 on the CPU: for all who ask, so that it must not be changed.
 
