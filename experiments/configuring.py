@@ -164,9 +164,6 @@ def trainer_arguments(
     curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
     own_schedule = settings.lr_scheduler in SCHEDULES
     scheduler_kwargs = dict(settings.lr_scheduler_kwargs)
-    hf_scheduler = _HF_SCHEDULERS.get(settings.lr_scheduler)
-    if hf_scheduler == "constant" and settings.training_arguments.get("warmup_steps"):
-        hf_scheduler = "constant_with_warmup"
     lower_is_better = settings.metric_for_best_model == "loss"
     if settings.lr_scheduler == "plateau":
         scheduler_kwargs.setdefault("mode", "min" if lower_is_better else "max")
@@ -180,7 +177,7 @@ def trainer_arguments(
         "lr_base_width": settings.lr_base_width,
         "lr_width_limit": settings.lr_width_limit,
         "weight_decay": settings.weight_decay,
-        "lr_scheduler_type": "constant" if own_schedule else hf_scheduler,
+        "lr_scheduler_type": _hf_scheduler(settings),
         "lr_schedule": settings.lr_scheduler if own_schedule else None,
         "lr_scheduler_kwargs": scheduler_kwargs,
         "metric_for_best_model": settings.metric_for_best_model,
@@ -205,12 +202,26 @@ def trainer_arguments(
         "dataloader_pin_memory": torch.cuda.is_available(),
         "ddp_find_unused_parameters": may_lack or (runs_encoders and settings.layer_drop > 0),
     }
-    for modality, tuning in tunings(settings).items():
-        if tuning.tunes:
-            encoder = "speech" if modality == "audio" else modality
-            given[f"{encoder}_learning_rate"] = tuning.learning_rate
-            given[f"{encoder}_layer_decay"] = tuning.layer_decay
+    given |= _encoder_rates(settings)
     return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
+
+
+def _hf_scheduler(settings: Settings) -> str:
+    """The schedule of transformers; a constant where it is one of ours."""
+    kind = _HF_SCHEDULERS.get(settings.lr_scheduler, "constant")
+    warms_up = settings.lr_scheduler not in SCHEDULES and settings.training_arguments.get("warmup_steps")
+    return "constant_with_warmup" if kind == "constant" and warms_up else kind
+
+
+def _encoder_rates(settings: Settings) -> dict[str, float]:
+    """The learning rates of the encoders that are tuned, as the Trainer's arguments have them."""
+    found = {}
+    for modality, tuning in tunings(settings).items():
+        encoder = "speech" if modality == "audio" else modality
+        if tuning.tunes:
+            found[f"{encoder}_learning_rate"] = tuning.learning_rate
+            found[f"{encoder}_layer_decay"] = tuning.layer_decay
+    return found
 
 
 def check_optimizer(settings: Settings, arguments: CurriculumTrainingArguments, config: EmoMMConfig) -> None:
