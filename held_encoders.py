@@ -11,7 +11,6 @@ from transformers import PreTrainedModel
 
 from .configuration_emomm import EmoMMConfig
 from .configuration_emomm import depth_of
-from .configuration_emotion2vec import Emotion2VecConfig
 from .encoder_layers import EncoderLayers
 from .encoder_layers import trains
 from .modalities import Modality
@@ -37,7 +36,8 @@ def speech_encoder_of(model: PreTrainedModel) -> PreTrainedModel:
 
 def encoder_from(config: PreTrainedConfig) -> PreTrainedModel:
     """A speech encoder as its configuration describes it, with new weights."""
-    if isinstance(config, Emotion2VecConfig):  # which a copy that has travelled does not register
+    # By name: a copy that has travelled registers no class, and its configuration's is one of its own.
+    if config.model_type == Emotion2VecModel.config_class.model_type:
         return Emotion2VecModel(config)
     return speech_encoder_of(AutoModel.from_config(config))
 
@@ -149,7 +149,9 @@ class HeldEncoders:
                 found, _ = layers.states(input_ids, attention_mask, wanted, layer_drop=drop)
             return self._joined("text", found)
 
-    def encode_speech(self, inputs: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode_speech(
+        self, inputs: Tensor, mask: Tensor | None = None, encoder: PreTrainedModel | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Recordings to the encoder's states.
 
         Args:
@@ -157,18 +159,20 @@ class HeldEncoders:
                 features.
             mask: as it gives it too, 1 at real samples or frames; a row of zeros has no recording. None where all
                 are.
+            encoder: in place of the one that the model holds: with the same weights, another way of running.
 
         Returns the states of the layers that `speech_layers` says, (batch, frames, audio_dim), all side by side where
         the model weighs them, and which frames are real, (batch, frames) bool.
 
         Raises ValueError where the model holds no speech encoder.
         """
-        if self.speech_encoder is None:
+        encoder = self.speech_encoder if encoder is None else encoder
+        if encoder is None:
             raise ValueError(
                 "this model holds no speech encoder: give it audio_features, or export it first where it was trained "
                 "on stored states"
             )
-        config, layers, wanted = self.config, EncoderLayers.of(self.speech_encoder), self._wanted("audio")
+        config, layers, wanted = self.config, EncoderLayers.of(encoder), self._wanted("audio")
         tuned = config.tunes("audio")
         with torch.set_grad_enabled(torch.is_grad_enabled() and (tuned or inputs.requires_grad)):
             if layers is None:

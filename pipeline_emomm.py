@@ -68,6 +68,8 @@ class EmoMMPipeline(Pipeline):
         self._transcribers: dict[str, Transcriber] = {}
         super().__init__(*args, **kwargs)
         self.model.eval()
+        if hasattr(self.processor, "use_held_encoder"):  # code of before has none
+            self.processor.use_held_encoder(self.model)
 
     def __call__(
         self,

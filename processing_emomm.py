@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import AutoProcessor
 from transformers import BatchFeature
 from transformers import PreTrainedTokenizerBase
@@ -24,8 +25,10 @@ from .modalities import get_modality
 from .modalities import modalities_in
 from .modalities import names_in
 from .modalities import words_in
+from .speech_encoders import HeldSpeechEncoder
 from .speech_encoders import SpeechEncoder
 from .speech_features import SpeechFeatures
+from .speech_features import WrongEncoder
 from .travelling import AUTO_MAP
 from .travelling import write_missing_code
 from .waveforms import read_waveform
@@ -71,6 +74,8 @@ class EmoMMProcessor(ProcessorMixin):
         speech_encoder (`dict`, *optional*): what made the voice features, as `SpeechFeatures.to_dict` gives it. With
             it the processor takes recordings; the encoder is loaded when it is first needed, and never saved.
         feature_dims (`dict[str, int]`, *optional*): width of the vectors of each modality of the user's own.
+        feature_extractor (*optional*): the speech encoder's own, of a model that holds that encoder: recordings become
+            `input_values` or `input_features`, as it takes them.
 
     Raises:
         ValueError: a `speech_encoder` that does not describe one, or whose features are not `feature_dim` wide; a
@@ -86,6 +91,7 @@ class EmoMMProcessor(ProcessorMixin):
         allow_missing: bool = False,
         speech_encoder: dict[str, Any] | None = None,
         feature_dims: dict[str, int] | None = None,
+        feature_extractor: Any = None,
     ):
         if tokenizer is not None and len(tokenizer) <= len(set(tokenizer.all_special_ids)):
             raise ValueError(
@@ -98,10 +104,15 @@ class EmoMMProcessor(ProcessorMixin):
         self.allow_missing = allow_missing
         self.speech_encoder = speech_encoder
         self.feature_dims = feature_dims
+        if isinstance(feature_extractor, dict):  # as it is saved
+            kind = feature_extractor.get("feature_extractor_type", "")
+            feature_extractor = getattr(transformers, kind)(**feature_extractor)
+        self.feature_extractor = feature_extractor
         self.chat_template = None
         self._loaded = _InMemory()
         made_by = self.speech_features
-        if made_by is not None and self.hears and made_by.width != feature_dim:
+        own = feature_extractor is None  # a model that holds its encoder may take all layers' states
+        if made_by is not None and self.hears and own and made_by.width != feature_dim:
             raise ValueError(
                 f"the speech encoder {made_by.encoder} gives features {made_by.width} wide, and feature_dim is "
                 f"{feature_dim}"
@@ -123,9 +134,20 @@ class EmoMMProcessor(ProcessorMixin):
         return "text" in names_in(self.modality)
 
     def to_dict(self) -> dict[str, Any]:
-        """As in transformers; widths of a user's own modalities are there where they are."""
+        """As in transformers; widths of a user's own modalities, and a feature extractor, are there where they are."""
         found = super().to_dict()
-        return {key: value for key, value in found.items() if key != "feature_dims" or value is not None}
+        optional = ("feature_dims", "feature_extractor")
+        return {key: value for key, value in found.items() if key not in optional or value is not None}
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """What has files of its own: the tokenizer. The feature extractor is written among the rest."""
+        return ["tokenizer"]
+
+    def use_held_encoder(self, model: Any) -> None:
+        """Recordings go through the speech encoder that the model holds, where it holds one."""
+        if self.feature_extractor is not None and getattr(model, "speech_encoder", None) is not None:
+            self._loaded.update(encoder=HeldSpeechEncoder(model, self.feature_extractor), name=None)
 
     @property
     def speech_features(self) -> SpeechFeatures | None:
@@ -151,6 +173,12 @@ class EmoMMProcessor(ProcessorMixin):
             ValueError: it can't be loaded, or what made the features is not known.
         """
         made_by = self.speech_features
+        if self.feature_extractor is not None:
+            if name is not None:
+                raise WrongEncoder(f"this model holds its speech encoder, which no other can stand for, as {name}")
+            if "encoder" not in self._loaded:
+                raise ValueError("this model holds its speech encoder: call processor.use_held_encoder(model) first")
+            return self._loaded["encoder"]
         if made_by is None:
             raise ValueError(
                 "this model does not say what made its voice features, so it takes no recordings: give "
@@ -205,10 +233,14 @@ class EmoMMProcessor(ProcessorMixin):
         unknown = sorted(further.keys() - {modality.features for modality in self.modalities})
         if unknown:
             raise TypeError(f"this model ({self._called}) takes no {unknown[0]}")
-        if self.hears and audio is not None:
+        columns: dict[str, list] = {}
+        if self.hears and audio is not None and self.feature_extractor is not None:
+            if audio_features is not None:
+                raise ValueError("both recordings and audio_features are given; a batch takes one of them")
+            columns["input_values"] = self._samples(audio, sampling_rate)
+        elif self.hears and audio is not None:
             audio_features = self._voice_features(audio, audio_features, sampling_rate)
         given: dict[str, Any] = {"audio_features": audio_features, "text": text, **further}
-        columns: dict[str, list] = {}
         for modality in self.modalities:
             values = given.get(modality.name if modality.tokens else modality.features)
             if values is None:
@@ -218,7 +250,7 @@ class EmoMMProcessor(ProcessorMixin):
             else:
                 several = values if isinstance(values, (list, tuple)) else [values]
                 columns[modality.features] = [self._checked(each, i, modality.name) for i, each in enumerate(several)]
-        absent = [each for each in self.modalities if not columns.keys() & {*each.inputs}]
+        absent = [each for each in self.modalities if not columns.keys() & {*each.taken}]
         if absent and not (self.allow_missing and columns):
             names = sorted(modality.name if modality.tokens else modality.features for modality in absent)
             raise ValueError(f"this model ({self._called}) needs {', '.join(names)}")
@@ -227,7 +259,16 @@ class EmoMMProcessor(ProcessorMixin):
             raise ValueError(f"{words_in(self.modalities)} must be of the same number of utterances, got {sizes}")
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         pad = 0 if self.tokenizer is None else self.tokenizer.pad_token_id
-        return BatchFeature(EmoMMDataCollator(pad_token_id=pad, allow_missing=self.allow_missing)(rows))
+        return BatchFeature(EmoMMDataCollator(pad, self.allow_missing, self.feature_extractor)(rows))
+
+    def _samples(self, audio: Any, sampling_rate: int | None) -> list[np.ndarray | None]:
+        """The samples of every utterance; None where it has no recording."""
+        recordings = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        rate = self.feature_extractor.sampling_rate
+        return [
+            None if recording is None else read_waveform(recording, rate, sampling_rate).samples
+            for recording in recordings
+        ]
 
     def _voice_features(self, audio: Any, audio_features: Any, sampling_rate: int | None) -> list[np.ndarray | None]:
         """The features of every utterance: those given, and those of the recordings."""
@@ -276,7 +317,10 @@ class EmoMMProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         """The inputs of the model that this processor makes."""
-        return [name for modality in self.modalities for name in modality.tokens or (modality.features, modality.mask)]
+        names = [name for each in self.modalities for name in each.tokens or (each.features, each.mask)]
+        if self.feature_extractor is not None and self.hears:
+            names += [self.feature_extractor.model_input_names[0], "speech_attention_mask"]
+        return names
 
     def save_pretrained(self, save_directory: str, push_to_hub: bool = False, **kwargs) -> list[str]:
         """As in transformers, with the code that `processor_config.json` names, where the folder has none; a processor

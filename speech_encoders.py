@@ -45,6 +45,7 @@ class SpeechEncoder:
         pooling: `frames` or `utterance`.
         frame_rate: Hz to average the frames to; None keeps the encoder's.
         revision: commit on the Hub.
+        features: what is known of it already, in place of all these but the first two.
 
     Raises:
         ValueError: a model that is no speech encoder, layers that it doesn't have, a frame rate above its own.
@@ -59,6 +60,7 @@ class SpeechEncoder:
         pooling: str = "frames",
         frame_rate: float | None = None,
         revision: str = "",
+        features: SpeechFeatures | None = None,
     ):
         self.model = (model.get_encoder() if model.config.is_encoder_decoder else model).eval()
         self.feature_extractor = feature_extractor
@@ -69,7 +71,7 @@ class SpeechEncoder:
             raise ValueError(f"{name} takes {feature_extractor.sampling_rate} Hz; EmoMM reads {SAMPLING_RATE} Hz")
         if not self._mel and not hasattr(config, "conv_stride"):
             raise ValueError(f"{name} is a {config.model_type} model, whose frames can't be timed")
-        self.samples_per_frame = _HOP if self._mel else int(np.prod(config.conv_stride))
+        self.samples_per_frame = samples_per_frame(config, feature_extractor)
         depth = getattr(config, "encoder_layers", None) or config.num_hidden_layers
         if not layers or any(not -depth - 1 <= layer <= depth for layer in layers):
             raise ValueError(f"layers {list(layers)}: {name} has the layers 0-{depth} (or -1, its last one's output)")
@@ -78,7 +80,7 @@ class SpeechEncoder:
         native = SAMPLING_RATE / self.samples_per_frame
         if frame_rate is not None and not 0 < frame_rate <= native:
             raise ValueError(f"frame_rate is {frame_rate}; {name} gives {native:g} frames a second, and at most those")
-        self.features = SpeechFeatures(
+        self.features = features or SpeechFeatures(
             encoder=name,
             revision=revision,
             weights=weights_digest(self.model),
@@ -247,6 +249,42 @@ class SpeechEncoder:
         return average_frames(frames, SAMPLING_RATE / self.samples_per_frame, self.features.frame_rate)
 
 
+class HeldSpeechEncoder(SpeechEncoder):
+    """The speech encoder that a model holds: recordings in, out what the model makes of them with it, (frames,
+    given width) of all layers that it uses. Batches may be of any lengths.
+
+    Args:
+        model: an `EmoMMForEmotionClassification` that holds its speech encoder.
+        feature_extractor: the encoder's own.
+    """
+
+    def __init__(self, model: Any, feature_extractor: Any):
+        described = SpeechFeatures.from_dict(model.config.speech_encoder)
+        super().__init__(model.speech_encoder, feature_extractor, described.encoder, features=described)
+        self._holder = model
+
+    @property
+    def equal_lengths_only(self) -> bool:
+        return False
+
+    def _run(self, waveforms: Sequence[np.ndarray], padding: bool | str) -> np.ndarray:
+        inputs = self.feature_extractor(
+            list(waveforms),
+            sampling_rate=SAMPLING_RATE,
+            padding=padding,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(self.model.device)
+        mask = inputs.get("attention_mask")
+        states, _ = self._holder.encode_speech(inputs[self.model.main_input_name], mask, self.model)
+        return states.float().cpu().numpy()
+
+
+def samples_per_frame(config: Any, feature_extractor: Any) -> int:
+    """How far an encoder's frames are apart, of its configuration and feature extractor."""
+    return _HOP if feature_extractor.model_input_names[0] == "input_features" else int(np.prod(config.conv_stride))
+
+
 def _refuse_missing(name: str, model: PreTrainedModel, missing: set[str]) -> None:
     """Raises ValueError for weights that the checkpoint lacks: transformers makes random ones, with a warning."""
     if "masked_spec_embed" in missing:  # for training alone; random, it would make each load another encoder
@@ -311,7 +349,9 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 __all__ = [
     "BATCH_SECONDS",
+    "HeldSpeechEncoder",
     "SpeechEncoder",
     "batches_by_length",
+    "samples_per_frame",
     "weights_digest",
 ]

@@ -106,7 +106,10 @@ class Wav2Vec2Layers(EncoderLayers):
         return found
 
     def _convolved(self, inputs: Tensor, samples: Tensor, mask: Tensor | None) -> Tensor:
-        first, *others = self.encoder.feature_extractor.conv_layers
+        extractor = self.encoder.feature_extractor
+        if not hasattr(extractor, "conv_layers"):  # something in its place, which keeps frames of a window before
+            return extractor(inputs)
+        first, *others = extractor.conv_layers
         states = inputs.unsqueeze(1)
         if isinstance(getattr(first, "layer_norm", None), nn.GroupNorm) and not (mask is None or bool(mask.all())):
             states = first.conv(states)

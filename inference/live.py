@@ -163,6 +163,8 @@ class LiveRecognizer:
             )
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is {smoothing:g}; it must be at least 0 and below 1")
+        if hasattr(processor, "use_held_encoder"):  # code of before has none
+            processor.use_held_encoder(model)
         if encoder is None:
             encoder = processor.load_speech_encoder()
         elif processor.speech_features is not None:

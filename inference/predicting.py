@@ -252,6 +252,8 @@ def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClas
             raise InputError(f"model {model!r} is no EmoMM model; its configuration says {kind!r}")
         loaded, said = model_class.from_pretrained(model, output_loading_info=True)
         processor = processor_class.from_pretrained(model)
+        if hasattr(processor, "use_held_encoder"):  # code of before has none
+            processor.use_held_encoder(loaded)
     except (ChangedFiles, InputError) as error:
         raise InputError(str(error)) from error
     except StrictDataclassError as error:
@@ -295,7 +297,8 @@ def reach_speech_models(processor: EmoMMProcessor, speech_encoder: str | None, t
         speech_encoder: folder or id of it; None: the one that the processor names.
         transcribe: folder or id of the other, if any.
     """
-    named = speech_encoder or (processor.speech_encoder or {}).get("encoder")
+    held = getattr(processor, "feature_extractor", None) is not None  # the model brings its encoder
+    named = speech_encoder or (None if held else (processor.speech_encoder or {}).get("encoder"))
     for name in (named if AUDIO.name in names_in(processor.modality) else None, transcribe):
         if name and not os.path.isdir(name):
             reach_hub(name)

@@ -1,5 +1,6 @@
 """Exported folders, loaded by a stranger: a fresh process elsewhere, without this package and without a network."""
 
+import copy
 import json
 import os
 import subprocess
@@ -13,23 +14,31 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_encoders import tiny_encoder
+from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoConfig
+from transformers import AutoFeatureExtractor
 from transformers import AutoModel
+from transformers import AutoModelForAudioClassification
 from transformers import AutoProcessor
 from transformers import AutoTokenizer
 from transformers import Trainer
 from transformers import TrainingArguments
+from transformers import pipeline
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from emomm import fusions
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.data_collator import EmoMMDataCollator
 from emomm.exporting import CODE
+from emomm.exporting import SPEECH_PREFIX
 from emomm.exporting import export_model
 from emomm.exporting import save_encoder_weights
 from emomm.features.text_encoders import load_encoder
 from emomm.fusions import load_fusion_module
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.speech_encoders import SpeechEncoder
+from emomm.tuning import Lora
+from emomm.tuning import apply_tuning
 
 ROOT = Path(__file__).resolve().parent.parent
 BEFORE = ROOT / "tests" / "fixtures" / "exported_with_code"
@@ -504,3 +513,253 @@ def test_a_fusion_of_the_users_own_is_not_run_unasked(exported, monkeypatch):
     batch = inputs_of(model, FRAMES, WORDS)
     with torch.no_grad():
         assert torch.equal(loaded(**batch).logits, model(**batch).logits)
+
+
+# ---- models that take recordings ------------------------------------------------------------------------------------
+
+# name -> speech encoder, whether its weights are shared, tuning (and how many layers), what the configuration says
+RECORDED = {
+    "weighted": (
+        "wavlm",
+        True,
+        ("frozen", None),
+        {"speech_layers": "weighted", "feature_normalization": "standardize"},
+    ),
+    "lora": ("emotion2vec", False, ("lora", 2), {"speech_layers": "mean"}),
+    "last_k": ("whisper", False, ("last_k", 2), {"hidden_dim": 0}),
+    "frozen": ("whisper", True, ("frozen", None), {}),
+    "mel": ("w2v-bert", False, ("lora", None), {"audio_projection_dim": 6}),
+    "fusion": ("wav2vec2", False, ("full", None), {"modality": "both", "fusion_type": "adaptive"}),
+}
+SECONDS = (0.7, 0.1, 0.35)
+
+RECORDED_CHILD = """
+import json
+import sys
+from pathlib import Path
+
+for name in ("emomm", "accelerate", "datasets", "evaluate", "peft", "pyarrow", "scipy", "sklearn", "wandb"):
+    sys.modules[name] = None
+
+import numpy as np
+import torch
+import transformers
+
+folders, inputs, results = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), {}
+recordings = [inputs[str(i)] for i in range(3)]
+for name, (folder, text) in folders.items():
+    processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    model = transformers.AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True)
+    assert type(model).__module__.startswith("transformers_modules.")
+    batch = processor(audio=recordings, sampling_rate=16000, text=text)
+    assert set(batch) <= set(processor.model_input_names), sorted(batch)
+    with torch.no_grad():
+        results[name] = model(**batch).logits.numpy()
+        for i in range(3):
+            one = processor(audio=recordings[i], sampling_rate=16000, text=text[i] if text else None)
+            results[f"{name}.{i}"] = model(**one).logits.numpy()
+    task = "multimodal-emotion-recognition" if text else "audio-classification"
+    emotion = transformers.pipeline(task, model=folder, trust_remote_code=True)
+    beside = {"text": text} if text else {}
+    found = emotion(recordings, sampling_rate=16000, any_sound=True, batch_size=2, **beside)
+    scores = [each["scores"] if text else each for each in found]
+    by_label = [{one["label"]: one["score"] for one in each} for each in scores]
+    labels = [model.config.id2label[i] for i in range(3)]
+    results[f"{name}.pipeline"] = np.array([[each[label] for label in labels] for each in by_label])
+    if text:
+        assert all(each["moments"] and each["words"] for each in found)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    assert extractor.sampling_rate == 16000
+    for part in (model, processor):  # what the stranger saves can be loaded too
+        part.save_pretrained(f"again/{name}")
+    again = transformers.AutoModel.from_pretrained(f"again/{name}", trust_remote_code=True)
+    processor = transformers.AutoProcessor.from_pretrained(f"again/{name}", trust_remote_code=True)
+    with torch.no_grad():
+        logits = again(**processor(audio=recordings, sampling_rate=16000, text=text)).logits.numpy()
+    assert np.array_equal(logits, results[name]), name
+np.savez(sys.argv[3], **results)
+"""
+
+
+def sounds() -> list[np.ndarray]:
+    random = np.random.default_rng(11)
+    return [0.1 * random.standard_normal(round(16000 * seconds)).astype(np.float32) for seconds in SECONDS]
+
+
+def of_recordings(path: str, tuning: tuple[str, int | None], words: str | None, **values):
+    """A model after some real steps on recordings, and its feature extractor."""
+    torch.manual_seed(0)
+    loaded = SpeechEncoder.from_pretrained(path, device="cpu")
+    encoder, depth = loaded.model, loaded.features.num_layers
+    how, count = tuning
+    config = EmoMMConfig(
+        audio_dim=loaded.features.width,
+        speech_config=encoder.config,
+        speech_model_name=path,
+        speech_tuning=how,
+        speech_start=0 if count is None else depth - count,
+        text_dim=TEXT_DIM,
+        text_model_name=words or "",
+        text_config=None if words is None else load_encoder(words).config,
+        text_max_length=30,
+        fusion_hidden_dim=16,
+        num_attention_heads=4,
+        id2label={0: "calm", 1: "glad", 2: "angry"},
+        label2id={"calm": 0, "glad": 1, "angry": 2},
+        **({"modality": "audio", "hidden_dim": 20} | values),
+    )
+    model = EmoMMForEmotionClassification(config)
+    apply_tuning(encoder, how, count, Lora(rank=2, alpha=8))
+    model.attach_speech_encoder(encoder)
+    for name, dim in config.standardized.items():
+        model.set_feature_statistics(name, torch.linspace(-1, 1, dim), torch.linspace(0.5, 2, dim))
+    batch = recorded_inputs(model, loaded.feature_extractor, sounds(), WORDS) | {"labels": torch.tensor([0, 1, 2])}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=3e-3)
+    model.train()
+    for _ in range(4):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    return model.eval(), loaded.feature_extractor
+
+
+def recorded_inputs(model, feature_extractor, recordings: list, words: list) -> dict[str, torch.Tensor]:
+    rows = [{"input_values": recording} for recording in recordings]
+    batch = EmoMMDataCollator(feature_extractor=feature_extractor)(rows)
+    if model.config.uses_text:
+        kept = inputs_of(model, [np.zeros((1, model.config.audio_dim), np.float32)] * len(words), words)
+        batch |= {name: kept[name] for name in ("text_features", "text_mask")}
+    return batch
+
+
+@pytest.fixture(scope="module")
+def recorded(place):
+    """name -> (model, feature extractor, folder)."""
+    words = tiny_encoder(place / "recorded" / "bert", "bert", TEXT_DIM)
+    models = {}
+    for name, (kind, share, tuning, values) in RECORDED.items():
+        path = tiny_speech_encoder(place / "recorded" / f"{name}-{kind}", kind)
+        reads = values.get("modality") == "both"
+        model, extractor = of_recordings(path, tuning, words if reads else None, **values)
+        shared = None
+        if share:
+            shared = place / "recorded" / f"{name}.safetensors"
+            save_encoder_weights(model.speech_encoder, shared, SPEECH_PREFIX)
+        tokenizer = AutoTokenizer.from_pretrained(words) if reads else None
+        folder = export_model(
+            model, place / f"recorded.{name}" / "model", tokenizer, None, extractor, speech_weights=shared
+        )
+        models[name] = (model, extractor, folder)
+    return models
+
+
+@pytest.fixture(scope="module")
+def strangers_recorded(recorded, place) -> dict[str, np.ndarray]:
+    """What a fresh process makes of the recordings, without this package, peft and a network."""
+    elsewhere = place / "recorded" / "elsewhere"
+    elsewhere.mkdir()
+    folders = {name: (str(folder), WORDS if name == "fusion" else None) for name, (*_, folder) in recorded.items()}
+    (elsewhere / "folders.json").write_text(json.dumps(folders))
+    np.savez(elsewhere / "inputs.npz", **{str(i): value for i, value in enumerate(sounds())})
+    (elsewhere / "child.py").write_text(RECORDED_CHILD)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_", "TRANSFORMERS_"))}
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(elsewhere / "hub"), "HF_MODULES_CACHE": str(elsewhere / "code")}
+    child = subprocess.run(
+        [sys.executable, "-I", "child.py", "folders.json", "inputs.npz", "logits.npz"],
+        cwd=elsewhere,
+        env=kept | offline | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert child.returncode == 0, f"{child.stderr[:3000]} ... {child.stderr[-3000:]}"
+    with np.load(elsewhere / "logits.npz") as results:
+        return dict(results)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_stranger_gives_recordings_and_gets_the_same(recorded, strangers_recorded, name):
+    """By AutoModel and by pipeline, in a batch and one by one."""
+    model, extractor, _ = recorded[name]
+    with torch.no_grad():
+        expected = model(**recorded_inputs(model, extractor, sounds(), WORDS)).logits
+    assert expected.std(dim=0).min() > 1e-4  # the rows differ
+    np.testing.assert_allclose(strangers_recorded[name], expected.numpy(), atol=1e-5, rtol=0)
+    for i in range(3):
+        np.testing.assert_allclose(strangers_recorded[f"{name}.{i}"], expected[i : i + 1].numpy(), atol=1e-5, rtol=0)
+    probabilities = expected.softmax(dim=-1).numpy()
+    np.testing.assert_allclose(strangers_recorded[f"{name}.pipeline"], probabilities, atol=1e-5, rtol=0)
+
+
+def test_what_a_folder_of_recordings_holds(recorded, place):
+    for name, (model, _, folder) in recorded.items():
+        config = AutoConfig.from_pretrained(folder)
+        assert config.holds_speech_encoder and config.speech_tuning == model.config.speech_tuning
+        assert (folder / "preprocessor_config.json").is_file()
+        for file in ("config.json", "processor_config.json"):  # nothing of this machine
+            assert str(place) not in (folder / file).read_text(), name
+        described = json.loads((folder / "processor_config.json").read_text())["speech_encoder"]
+        assert (described["frame_rate"], described["encoder"]) == (50, config.speech_model_name)
+        if RECORDED[name][1]:
+            assert (folder / "model-00002-of-00002.safetensors").samefile(place / "recorded" / f"{name}.safetensors")
+        keys = set()
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                keys |= set(file.keys())
+        assert not any("lora_" in key or "base_layer" in key for key in keys)
+
+
+def test_transformers_own_pipeline_takes_a_voice_model(recorded):
+    """Where the package is there: its classes are registered, and the feature extractor's file is read."""
+    model, extractor, folder = recorded["weighted"]
+    loaded = AutoModelForAudioClassification.from_pretrained(folder)
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    classify = pipeline("audio-classification", model=loaded, feature_extractor=extractor)
+    assert type(classify).__name__ == "AudioClassificationPipeline"
+    for recording in sounds():
+        with torch.no_grad():
+            expected = model(**recorded_inputs(model, extractor, [recording], [])).logits.softmax(dim=-1)[0]
+        found = {each["label"]: each["score"] for each in classify({"raw": recording, "sampling_rate": 16000})}
+        for number, label in model.config.id2label.items():
+            assert abs(found[label] - expected[number].item()) < 1e-5
+
+
+def test_adapters_alone_go_on_their_base(recorded, tmp_path):
+    """By peft, as the docstring says; the head is by itself."""
+    from peft import PeftModel
+
+    for name in ("lora", "mel"):
+        model, extractor, _ = recorded[name]
+        folder = export_model(model, tmp_path / name, feature_extractor=extractor, adapter_only=True)
+        size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        whole = sum(path.stat().st_size for path in recorded[name][2].rglob("*.safetensors"))
+        assert size < whole / 2
+        loaded = AutoModel.from_pretrained(folder)
+        assert loaded.speech_encoder is None and not loaded.config.holds_speech_encoder
+        base = AutoModel.from_pretrained(model.config.speech_model_name)
+        loaded.attach_speech_encoder(PeftModel.from_pretrained(base, folder / "speech_adapter").merge_and_unload())
+        batch = recorded_inputs(model, extractor, sounds(), [])
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(**batch).logits, model(**batch).logits, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="no encoder of this model was tuned by 'lora'"):
+        export_model(recorded["last_k"][0], tmp_path / "none", feature_extractor=extractor, adapter_only=True)
+
+
+def test_a_model_of_recordings_needs_a_feature_extractor(recorded, tmp_path):
+    with pytest.raises(ValueError, match="exported with its speech encoder's feature extractor"):
+        export_model(recorded["lora"][0], tmp_path / "model")
+
+
+def test_a_frozen_encoder_that_only_its_states_stood_for_is_attached(recorded, tmp_path):
+    """As while it trains on stored states: no file holds it."""
+    model, extractor, _ = recorded["frozen"]
+    config = copy.deepcopy(model.config)
+    config.holds_speech_encoder = False
+    alone = EmoMMForEmotionClassification(config).eval()
+    state = {key: value for key, value in model.state_dict().items() if not key.startswith("speech_encoder.")}
+    alone.load_state_dict(state)
+    loaded = AutoModel.from_pretrained(export_model(alone, tmp_path / "model", feature_extractor=extractor))
+    batch = recorded_inputs(model, extractor, sounds(), [])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(**batch).logits, model(**batch).logits, atol=1e-6, rtol=0)
