@@ -169,6 +169,21 @@ BUILTIN: dict[str, CorpusSpec] = {
             generator={"kind": "interaction", "audio_accuracy": 0.99, "text_accuracy": 1.0},
             caveat=f"synthetic_interaction {_GENERATED}",
         ),
+        CorpusSpec(
+            name="synthetic_tones",
+            licence="CC0-1.0",
+            licence_url="https://creativecommons.org/publicdomain/zero/1.0/",
+            extractor="generated",
+            language="en",
+            generator={
+                "kind": "tones",
+                "speakers": 20,
+                "sessions": 5,
+                "audio_accuracy": 0.85,
+                "text_accuracy": 0.7,
+            },
+            caveat=f"synthetic_tones {_GENERATED}",
+        ),
     )
 }
 

@@ -18,8 +18,10 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import InputError
+from .tones import MOST_CLASSES
+from .tones import recorded
 
-KINDS = ("independent", "interaction")
+KINDS = ("independent", "interaction", "tones")
 
 # One cue a class, in the order of the classes: ordinary nouns far apart in meaning, so that any encoder tells them.
 CUE_WORDS = (
@@ -54,20 +56,24 @@ class Generator:
       with probability `text_accuracy`, else the cue of another class, all alike; the other words say nothing.
     - `interaction`: an audio class a and a text class t, both uniform, are shown in these ways (the word always
       truly); the label is (a + t) mod C. Either alone is at chance exactly.
+    - `tones`: recordings in place of features. The label is uniform. The order of low and high tones tells it, or, in
+      some rows, is one that tells nothing; of the words one is the cue of the label, or, in some rows, none is. So
+      rows that say nothing are guessed, and what one modality lacks the other mostly has.
 
     Args:
-        kind: "independent" or "interaction".
+        kind: "independent", "interaction" or "tones".
         rows, speakers, sessions: sizes; speakers take turns, sessions are runs of speakers.
-        classes: class names, 2 to 20.
-        audio_dim: width of a frame, at least the number of classes.
-        frames: lowest and highest number of frames of a row.
+        classes: class names, 2 to 20 (`tones`: to 5).
+        audio_dim: width of a frame, at least the number of classes; of no effect on `tones`.
+        frames: lowest and highest number of frames of a row; of no effect on `tones`.
         words: lowest and highest number of words of a row, the cue among them.
         audio_accuracy: best possible accuracy from the voice alone (`interaction`: of its class a), above 1/C.
         text_accuracy: best possible accuracy from the words alone, above 1/C; 1 where kind is "interaction".
         missing_audio, missing_text, missing_vad: shares of rows without voice, words, ratings; no row lacks both voice
             and words, so that the first two sum to 1 at most.
         vad_noise: standard deviation of the ratings around their class' prototype.
-        speaker_shift: standard deviation of an offset of each speaker in the dimensions without class evidence.
+        speaker_shift: standard deviation of an offset of each speaker in the dimensions without class evidence; of no
+            effect on `tones`, whose speakers differ in pitch and timbre.
         seed: of everything drawn.
     """
 
@@ -139,12 +145,14 @@ class Generator:
             raise self._wrong("audio_accuracy", f"above chance ({chance:.3f}) and below 1")
         if self.kind == "interaction" and self.text_accuracy != 1:
             raise self._wrong("text_accuracy", "1 where kind is 'interaction': its word is always the true one")
-        if self.kind == "independent" and not chance < self.text_accuracy < 1:
+        if self.kind == "tones" and len(self.classes) > MOST_CLASSES:
+            raise self._wrong("classes", f"2 to {MOST_CLASSES} class names where kind is 'tones'")
+        if self.kind != "interaction" and not chance < self.text_accuracy < 1:
             raise self._wrong("text_accuracy", f"above chance ({chance:.3f}) and below 1")
         if self.sessions > self.speakers:
             raise self._wrong("sessions", f"at most the number of speakers, {self.speakers}")
         needed = len(self.classes) + (self.speaker_shift > 0)
-        if self.audio_dim < needed:
+        if self.kind != "tones" and self.audio_dim < needed:
             raise self._wrong("audio_dim", f"at least {needed}: one for each class, and one for speaker_shift if any")
 
     def _wrong(self, key: str, right: str) -> InputError:
@@ -192,6 +200,8 @@ def ceilings(generator: Generator) -> dict[str, float]:
     audio, text = generator.audio_accuracy, generator.text_accuracy
     if generator.kind == "interaction":
         audio, text, both = chance, chance, generator.audio_accuracy
+    elif generator.kind == "tones":  # wrong where neither says anything and the guess is: (1 - A) (1 - T) / (1 - 1/C)
+        both = 1 - (1 - audio) * (1 - text) / (1 - chance)
     else:
         both = joint_bayes_accuracy(separation(audio, classes), text, classes)
     has_audio, has_text = 1 - generator.missing_audio, 1 - generator.missing_text
@@ -204,20 +214,13 @@ def ceilings(generator: Generator) -> dict[str, float]:
 
 def generate(generator: Generator) -> pa.Table:
     """The corpus, as a raw table: utterance_id, speaker, session, label (class names), transcript (null where
-    missing), audio_features (frames, dim) float32 (null where missing), valence, arousal, dominance (null where
-    missing). The same generator gives the same table.
+    missing), audio_features (frames, dim) float32 (null where missing; of `tones` audio, see `tones.recorded`),
+    valence, arousal, dominance (null where missing). The same generator gives the same table.
     """
     rng = np.random.default_rng(generator.seed)
-    rows, classes = generator.rows, len(generator.classes)
-    label = rng.integers(classes, size=rows)
-    if generator.kind == "interaction":
-        shown = rng.integers(classes, size=rows)
-        voiced = (label - shown) % classes
-    else:
-        # A wrong word is one of the C - 1 other classes' cues, all alike.
-        other = (label + rng.integers(1, classes, size=rows)) % classes
-        shown = np.where(rng.random(rows) < generator.text_accuracy, label, other)
-        voiced = label
+    rows = generator.rows
+    label = rng.integers(len(generator.classes), size=rows)
+    voiced, shown = _evidence(generator, label, rng)
     lacks = rng.random(rows)  # low: the voice, high: the words; never both
     no_audio, no_text = lacks < generator.missing_audio, lacks >= 1 - generator.missing_text
     speaker = np.arange(rows) % generator.speakers
@@ -229,11 +232,31 @@ def generate(generator: Generator) -> pa.Table:
         "session": pc.cast(pa.array(session + 1), pa.string()),
         "label": pa.array(names[label]),
         "transcript": _transcripts(generator, shown, no_text, rng),
-        "audio_features": _features(generator, voiced, speaker, no_audio, rng),
     }
+    if generator.kind == "tones":
+        columns["audio"] = recorded(voiced, speaker, no_audio, rng)
+    else:
+        columns["audio_features"] = _features(generator, voiced, speaker, no_audio, rng)
     for name, ratings in zip(("valence", "arousal", "dominance"), _ratings(generator, label, rng).T, strict=True):
         columns[name] = pa.array(ratings, from_pandas=True)  # NaN becomes null
     return pa.table(columns)
+
+
+def _evidence(generator: Generator, label: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) the class (of `tones` the pattern) that the voice shows, and that of the cue word, -1 for none."""
+    rows, classes = len(label), len(generator.classes)
+    if generator.kind == "interaction":
+        shown = rng.integers(classes, size=rows)
+        return (label - shown) % classes, shown
+    if generator.kind == "tones":
+        # A row that says nothing is right by chance: so many must say something for the accuracies that are asked for.
+        clear = (np.array([[generator.audio_accuracy], [generator.text_accuracy]]) * classes - 1) / (classes - 1)
+        says = rng.random((2, rows)) < clear
+        nothing = rng.integers(classes, MOST_CLASSES + 1, size=rows)
+        return np.where(says[0], label, nothing), np.where(says[1], label, -1)
+    # A wrong word is one of the C - 1 other classes' cues, all alike.
+    other = (label + rng.integers(1, classes, size=rows)) % classes
+    return label, np.where(rng.random(rows) < generator.text_accuracy, label, other)
 
 
 def _lengths(ends: tuple[int, int], missing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -269,7 +292,8 @@ def _transcripts(generator: Generator, shown: np.ndarray, missing: np.ndarray, r
     words = rng.integers(len(FILLER_WORDS), size=lengths.sum()) + len(CUE_WORDS)
     spoken = lengths > 0
     place = (np.cumsum(lengths) - lengths + rng.integers(np.maximum(lengths, 1)))[spoken]
-    words[place] = shown[spoken]
+    cues = shown[spoken]
+    words[place] = np.where(cues >= 0, cues, words[place])
     text = pa.array(CUE_WORDS + FILLER_WORDS).take(pa.array(words))
     return pc.binary_join(_lists(text, lengths), " ")
 

@@ -1,8 +1,11 @@
 """The generator: its ceilings against the exact Bayes classifier, and what must be at chance."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 
 from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.loading import load_corpus
@@ -15,6 +18,7 @@ from emomm.corpora.synthetic import ceilings
 from emomm.corpora.synthetic import generate
 from emomm.corpora.synthetic import joint_bayes_accuracy
 from emomm.corpora.synthetic import separation
+from emomm.corpora.tones import PATTERNS
 from emomm.errors import InputError
 
 
@@ -161,7 +165,8 @@ def test_raw_table_is_the_same_from_the_same_seed_and_big_ones_are_quick():
     ("settings", "told"),
     [
         ({"row": 10}, "did you mean 'rows'"),
-        ({"kind": "joint"}, "independent, interaction"),
+        ({"kind": "joint"}, "independent, interaction, tones"),
+        ({"kind": "tones", "classes": list("abcdef")}, "2 to 5 class names where kind is 'tones'"),
         ({"rows": 0}, "rows is 0"),
         ({"rows": 10.0}, "rows is 10.0"),
         ({"classes": ["one"]}, "2 to 20"),
@@ -186,3 +191,42 @@ def test_wrong_settings_are_refused(settings, told):
     with pytest.raises(InputError, match=told) as caught:
         CorpusSpec(name="made", generator=settings)
     assert "made" in str(caught.value)
+
+
+def order_of_tones(wav):
+    """The pattern of a recording, by its spectrum: "L" and "H" of four quarters of what is loud."""
+    samples, rate = soundfile.read(io.BytesIO(wav))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, 320)[::80] * np.hanning(320)
+    spectrum = np.abs(np.fft.rfft(frames)) ** 2  # 50 Hz apart
+    low, high = spectrum[:, 6:11].sum(axis=1), spectrum[:, 27:38].sum(axis=1)  # of 300-500 and 1350-1850 Hz
+    heard = np.flatnonzero(np.maximum(low, high) > 0.2 * np.maximum(low, high).max())
+    parts = np.array_split((high > low)[heard[0] : heard[-1] + 1], 4)
+    return rate, "".join("LH"[round(part.mean())] for part in parts)
+
+
+def test_tones_and_words_reach_their_ceilings_by_what_they_say():
+    rows, settings = 1200, {**BUILTIN["synthetic_tones"].generator, "missing_audio": 0.1, "missing_text": 0.05}
+    generator = Generator.from_dict("made", {**settings, "rows": rows})
+    table = generate(generator)
+    label = np.array([generator.classes.index(name) for name in table["label"].to_pylist()])
+    heard = [None if row is None else order_of_tones(row["bytes"]) for row in table["audio"].to_pylist()]
+    assert {rate for rate, _ in filter(None, heard)} == {16000}
+    voice = np.array([PATTERNS.index(found[1]) if found else -1 for found in heard])
+    texts = [(text or "").split() for text in table["transcript"].to_pylist()]
+    words = np.array([next((CUE_WORDS.index(word) for word in text if word in CUE_WORDS), -1) for text in texts])
+    assert (voice == -1).mean() == pytest.approx(0.1, abs=0.02)
+    said = {"audio": np.where(voice < 4, voice, -1), "text": words}
+    said["both"] = np.where(said["audio"] >= 0, said["audio"], words)
+    for key, found in said.items():
+        assert (found == label)[found >= 0].all()  # what is said is right
+        limit = ceilings(generator)[key]
+        reached = (found == label).mean() + (found < 0).mean() / 4
+        assert abs(reached - limit) < 3 * np.sqrt(limit * (1 - limit) / rows), key
+    limits = ceilings(Generator.from_dict("made", BUILTIN["synthetic_tones"].generator))
+    assert limits == pytest.approx({"audio": 0.85, "text": 0.7, "both": 0.94})
+
+
+def test_order_alone_tells_the_class_of_tones():
+    assert len(PATTERNS) == len(set(PATTERNS)) == 6 and all(sorted(pattern) == [*"HHLL"] for pattern in PATTERNS)
+    first, again = (generate(Generator(kind="tones", rows=40)) for _ in range(2))
+    assert first.equals(again) and not first.equals(generate(Generator(kind="tones", rows=40, seed=1)))
