@@ -1,6 +1,9 @@
 """The encoders that a model holds: how they are built, run, and kept still where they are frozen. Travels."""
 
+import os
+from collections.abc import Iterator
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +18,9 @@ from .encoder_layers import EncoderLayers
 from .encoder_layers import trains
 from .modalities import Modality
 from .modeling_emotion2vec import Emotion2VecModel
+
+ADAPTER = "default"
+"""What an adapter that is trained is called inside an encoder."""
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
@@ -45,6 +51,29 @@ def encoder_from(config: PreTrainedConfig) -> PreTrainedModel:
 def width_of(config: PreTrainedConfig) -> int:
     """How wide an encoder's states are."""
     return getattr(config, "d_model", None) or config.hidden_size
+
+
+def adapted_modules(encoder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules with an adapter, and their names."""
+    for name, module in encoder.named_modules():
+        if hasattr(module, "get_delta_weight") and hasattr(module, "base_layer"):
+            yield name, module
+
+
+def merged_state(encoder: PreTrainedModel) -> dict[str, Tensor]:
+    """The encoder's weights with what its adapters add to them, under the names of before; the encoder stays as it is.
+
+    Of an encoder without adapters, its weights.
+    """
+    state, adapted = dict(encoder.state_dict()), dict(adapted_modules(encoder))
+    for name, module in adapted.items():
+        within = [key for key in state if key.startswith(f"{name}.")]
+        values = {key: state.pop(key) for key in within}
+        base = f"{name}.base_layer."
+        state |= {f"{name}.{key.removeprefix(base)}": value for key, value in values.items() if key.startswith(base)}
+        weight = state[f"{name}.weight"]
+        state[f"{name}.weight"] = weight + module.get_delta_weight(ADAPTER).detach().to(weight)
+    return state
 
 
 class HeldEncoders:
@@ -117,6 +146,24 @@ class HeldEncoders:
                 layers.train(mode)
         return self
 
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in transformers; what adapters add to the encoders' weights is added to them in the file."""
+        encoders = {"text_encoder.": self.text_encoder, "speech_encoder.": self.speech_encoder}
+        adapted = {
+            prefix: each for prefix, each in encoders.items() if each is not None and any(adapted_modules(each))
+        }
+        if state_dict is None and adapted:
+            state_dict = {name: value for name, value in self.state_dict().items() if not name.startswith((*adapted,))}
+            for prefix, encoder in adapted.items():
+                state_dict |= {f"{prefix}{name}": value for name, value in merged_state(encoder).items()}
+        super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
+
     def _set_gradient_checkpointing(self, enable: bool = True, *args, **kwargs) -> None:
         """As in transformers, also for layers of encoders that it doesn't know how to checkpoint."""
         for encoder in (self.text_encoder, self.speech_encoder):
@@ -135,10 +182,7 @@ class HeldEncoders:
                 "this model holds no text encoder, as while it trains on stored states: give it text_features, or "
                 "export it first"
             )
-        # A row without any token would make attention divide by nothing; what it gives is masked out later.
-        first = torch.zeros_like(attention_mask)
-        first[:, 0] = 1
-        attention_mask = torch.where(attention_mask.any(dim=1, keepdim=True), attention_mask, first)
+        attention_mask = _with_a_token(attention_mask)
         drop = self.config.layer_drop if self.training else 0.0
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.tunes("text")):
             wanted, layers = self._wanted("text"), EncoderLayers.of(self.text_encoder)
@@ -148,6 +192,17 @@ class HeldEncoders:
             else:
                 found, _ = layers.states(input_ids, attention_mask, wanted, layer_drop=drop)
             return self._joined("text", found)
+
+    def encode_embedded(self, embedded: Tensor, attention_mask: Tensor) -> Tensor:
+        """As `encode_text`, with the gradient, from what goes into the first layer: (batch, tokens, text_dim)."""
+        layers = EncoderLayers.of(self.text_encoder)
+        found = layers.states_above(embedded, _with_a_token(attention_mask).bool(), 0, self._wanted("text"))
+        return self._joined("text", found)
+
+    def embedded(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
+        """Token ids (batch, tokens) to what goes into the first layer; None for an encoder of an unknown family."""
+        layers = EncoderLayers.of(self.text_encoder)
+        return None if layers is None else layers.enter(input_ids, attention_mask)[0]
 
     def encode_speech(
         self, inputs: Tensor, mask: Tensor | None = None, encoder: PreTrainedModel | None = None
@@ -262,9 +317,26 @@ class HeldEncoders:
         return found, torch.arange(frames, device=mask.device) < real
 
 
+def _with_a_token(mask: Tensor) -> Tensor:
+    """The mask (batch, tokens), with a token in rows without any, which would make attention divide by nothing; what
+    such a row gives is masked out later."""
+    first = torch.zeros_like(mask)
+    first[:, 0] = 1
+    return torch.where(mask.any(dim=1, keepdim=True), mask, first)
+
+
 def _layer_weights(config: EmoMMConfig, modality: str) -> nn.Parameter | None:
     layers = config.weighted_layers(modality) if modality in config.modalities else None
     return None if layers is None else nn.Parameter(torch.zeros(layers))
 
 
-__all__ = ["HeldEncoders", "encoder_from", "speech_encoder_of", "width_of", "without_pooler"]
+__all__ = [
+    "ADAPTER",
+    "HeldEncoders",
+    "adapted_modules",
+    "encoder_from",
+    "merged_state",
+    "speech_encoder_of",
+    "width_of",
+    "without_pooler",
+]

@@ -59,7 +59,10 @@ def saliency(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Any, dict[str
             inputs[modality.features] = leaves[modality.name] = inputs[modality.features].requires_grad_()
         elif modality.tokens is not None and modality.tokens[0] in inputs:
             ids, mask = (inputs.pop(name) for name in modality.tokens)
-            if model.config.pooling(modality.name) == "mean":
+            if model.config.text_layers != "last" and (embedded := model.embedded(ids, mask)) is not None:
+                leaves[modality.name] = embedded.detach().requires_grad_()
+                states = model.encode_embedded(leaves[modality.name], mask)
+            elif model.config.pooling(modality.name) == "mean":
                 states = leaves[modality.name] = model.encode_text(ids, mask).detach().requires_grad_()
             else:
                 states, leaves[modality.name] = _states_and_embeddings(model.text_encoder, ids, mask)

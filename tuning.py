@@ -5,18 +5,19 @@ Training them needs `peft`; a model whose adapters are merged needs nothing.
 """
 
 import json
-from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import save_file
-from torch import Tensor
 from torch import nn
 from transformers import PreTrainedModel
 
 from .configuration_emomm import TUNINGS
 from .encoder_layers import EncoderLayers
+from .held_encoders import ADAPTER
+from .held_encoders import adapted_modules
+from .held_encoders import merged_state
 
 TARGETS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
@@ -31,7 +32,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 """By architecture, what LoRA is put on unless the user says: the projections to queries and values (Hu et al. 2022,
 arXiv 2106.09685, section 7.1); of emotion2vec, which has one for all three, that one."""
-ADAPTER = "default"
 _ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Embedding)
 
 
@@ -158,29 +158,6 @@ def _matches(name: str, target: str) -> bool:
 
 
 # ---- what becomes of adapters ---------------------------------------------------------------------------------------
-
-
-def adapted_modules(encoder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules with an adapter, and their names."""
-    for name, module in encoder.named_modules():
-        if hasattr(module, "get_delta_weight") and hasattr(module, "base_layer"):
-            yield name, module
-
-
-def merged_state(encoder: PreTrainedModel) -> dict[str, Tensor]:
-    """The encoder's weights with what its adapters add to them, under the names of before; the encoder stays as it is.
-
-    Of an encoder without adapters, its weights.
-    """
-    state, adapted = dict(encoder.state_dict()), dict(adapted_modules(encoder))
-    for name, module in adapted.items():
-        within = [key for key in state if key.startswith(f"{name}.")]
-        values = {key: state.pop(key) for key in within}
-        base = f"{name}.base_layer."
-        state |= {f"{name}.{key.removeprefix(base)}": value for key, value in values.items() if key.startswith(base)}
-        weight = state[f"{name}.weight"]
-        state[f"{name}.weight"] = weight + module.get_delta_weight(ADAPTER).detach().to(weight)
-    return state
 
 
 def merge_lora(encoder: PreTrainedModel) -> None:

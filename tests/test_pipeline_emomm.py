@@ -716,3 +716,68 @@ def test_ordinary_words_are_no_loop(words):
 @pytest.mark.parametrize("words", ["I am so sorry. " * 6, "you " * 12, "a" * 30, "Vielen Dank. " * 5])
 def test_loops_are_found(words):
     assert _LOOP.search(words)
+
+
+@pytest.fixture(scope="module")
+def held(place, encoder) -> dict[str, EmoMMPipeline]:
+    """Models that hold their speech encoder, of voice and words, and of voice alone; by which layers they use."""
+    text, speech, made = place / "bert", str(place / "speech"), {}
+    tiny_encoder(text, "bert", 16)
+    for name, values in {
+        "both": {"modality": "both", "fusion_type": "gated", "text_layers": "weighted", "speech_layers": [1, -1]},
+        "voice": {"modality": "audio", "speech_layers": "weighted"},
+    }.items():
+        torch.manual_seed(4)
+        loaded = AutoModel.from_pretrained(speech)
+        config = EmoMMConfig(
+            audio_dim=WIDTH,
+            speech_config=loaded.config,
+            speech_model_name=speech,
+            text_dim=16,
+            text_model_name=str(text),
+            text_config=load_encoder(str(text)).config,
+            text_max_length=24,
+            fusion_hidden_dim=16,
+            num_attention_heads=4,
+            hidden_dim=20,
+            id2label=dict(enumerate(LABELS)),
+            label2id={label: i for i, label in enumerate(LABELS)},
+            **values,
+        )
+        model = EmoMMForEmotionClassification(config)
+        model.attach_speech_encoder(loaded)
+        tokenizer = AutoTokenizer.from_pretrained(text) if name == "both" else None
+        folder = export_model(model, place / f"held-{name}" / "model", tokenizer, None, encoder.feature_extractor)
+        model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+        made[name] = EmoMMPipeline(model=model, processor=processor, task=TASK, device=-1, any_sound=True)
+    return made
+
+
+@pytest.mark.parametrize("name", ["both", "voice"])
+def test_a_model_that_holds_its_encoder_is_given_recordings(held, name):
+    """Its scores are those of `input_values`; a batch gives what single calls give; words and moments have weights."""
+    pipe = held[name]
+    words = WORDS if name == "both" else [None] * 4
+    found = pipe(SOUNDS, text=words, sampling_rate=RATE, batch_size=3)
+    batch = pipe.processor(audio=SOUNDS, text=words if name == "both" else None, sampling_rate=RATE)
+    assert "input_values" in batch
+    with torch.no_grad():
+        expected = pipe.model(**batch).logits.softmax(dim=-1)
+    for row, (result, sound, text) in enumerate(zip(found, SOUNDS, words, strict=True)):
+        scores = {each["label"]: each["score"] for each in result["scores"]}
+        assert [scores[label] for label in LABELS] == pytest.approx(expected[row].tolist(), abs=1e-5)
+        close(result, pipe(sound, text=text, sampling_rate=RATE), 2e-5)
+        assert len(result["moments"]) == pipe.processor.load_speech_encoder().frames_of(len(sound))
+        for key in ("moments", "words") if name == "both" else ("moments",):
+            assert sum(each["weight"] for each in result[key]) == pytest.approx(1)
+            assert len({round(each["weight"], 6) for each in result[key]}) > 1 or len(result[key]) == 1
+
+
+def test_no_other_encoder_stands_for_the_one_that_is_held(held, place):
+    with pytest.raises(WrongEncoder, match="holds its speech encoder, which no other can stand for"):
+        held["voice"](SOUNDS[0], sampling_rate=RATE, speech_encoder=str(place / "speech"))
+    processor = EmoMMProcessor.from_pretrained(place / "held-voice" / "model")
+    with pytest.raises(ValueError, match="use_held_encoder"):
+        processor.load_speech_encoder()
+    with pytest.raises(ValueError, match="both recordings and audio_features are given"):
+        processor(audio=SOUNDS[0], audio_features=np.zeros((1, WIDTH)), sampling_rate=RATE)

@@ -1,6 +1,7 @@
 """What of an encoder is trained: layers, adapters, and what becomes of those."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,13 +10,17 @@ from test_encoder_layers import SPEECH
 from test_encoder_layers import TEXT
 from test_encoder_layers import assert_close
 from test_encoder_layers import encoder_of
+from test_encoder_layers import hidden_of
 from test_encoder_layers import inputs_of
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel
 from transformers import SEWConfig
 from transformers import SEWModel
 
+from emomm.configuration_emomm import EmoMMConfig
 from emomm.encoder_layers import EncoderLayers
+from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.tuning import Lora
 from emomm.tuning import adapted_modules
 from emomm.tuning import apply_tuning
@@ -198,3 +203,42 @@ def test_an_encoder_of_an_unknown_family_is_tuned_as_a_whole():
         apply_tuning(encoder, "lora")
     apply_tuning(encoder, "lora", None, Lora(targets=("q_proj",)))
     assert len(trained(encoder)) == 4
+
+
+def test_a_model_with_adapters_is_saved_with_them_merged(tmp_path):
+    """So that whatever saves it, a Trainer for one, leaves a model that loads without peft."""
+    torch.manual_seed(0)
+    encoder = adapted("wavlm", tuned_layers=2)
+    config = EmoMMConfig(modality="audio", audio_dim=16, speech_config=encoder.config, speech_tuning="lora")
+    model = EmoMMForEmotionClassification(config)
+    model.attach_speech_encoder(encoder)
+    model.save_pretrained(tmp_path)
+    loaded = EmoMMForEmotionClassification.from_pretrained(tmp_path)
+    assert not list(adapted_modules(loaded))
+    inputs, mask = inputs_of("wavlm", [20, 9])
+    given = {"input_values": inputs, "speech_attention_mask": mask}
+    with torch.no_grad():
+        assert_close(loaded(**given).logits, model.eval()(**given).logits)
+
+
+@each
+def test_bfloat16_autocast_trains(name):
+    """Forward, backward and checkpointing, as the Trainer does it with bf16."""
+    encoder = adapted(name)
+    for checkpointed in (False, True):
+        if checkpointed and name != "mpnet":  # which the whole model checkpoints (test_modeling_emomm.py)
+            encoder._set_gradient_checkpointing(True, partial(checkpoint, use_reentrant=False))
+        layers = EncoderLayers.of(encoder)
+        layers.train(True)
+        encoder.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = states_of(name, encoder)
+        found.float().square().sum().backward()
+        grads = [parameter.grad for parameter in encoder.parameters() if parameter.requires_grad]
+        assert all(grad.isfinite().all() for grad in grads) and max(grad.abs().max() for grad in grads) > 0
+    plain = encoder_of(name)
+    inputs, _ = inputs_of(name, [60, 60] if name == "whisper" else [20, 20])
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = hidden_of(name, plain, inputs)[-1]
+        found, _ = EncoderLayers.of(plain).states(inputs, None, [DEPTH])
+    assert (found[DEPTH] - expected).abs().max() < 0.03 * expected.abs().max()

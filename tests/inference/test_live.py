@@ -19,14 +19,17 @@ from tiny_speech_encoders import tiny_speech_encoder
 from transformers import Wav2Vec2FeatureExtractor
 
 from emomm.cli.main import main
+from emomm.configuration_emomm import EmoMMConfig
 from emomm.configuration_emotion2vec import Emotion2VecConfig
 from emomm.errors import InputError
+from emomm.exporting import export_model
 from emomm.inference import live
 from emomm.inference import sliding_window as streaming
 from emomm.inference import sound_sources as sources
 from emomm.inference.live import LiveRecognizer
 from emomm.inference.live import LiveResult
 from emomm.inference.live import recognize
+from emomm.inference.predicting import load_model
 from emomm.inference.sliding_window import WindowEncoder
 from emomm.inference.sound_sources import Arrivals
 from emomm.inference.sound_sources import Pcm
@@ -617,3 +620,36 @@ def test_results_as_people_read_them():
     line = LiveResult(1.0, 4.0, "joyful", {"calm": 0.5, "joyful": 0.5}, smoothed, 1.0, 0.1, True)
     assert line.readable() == f"    1.00 -    4.00 s  joyful  75.0%  {'#' * 22}{' ' * 8}  late"
     assert LiveResult(0, 0.5, None).to_dict()["silence"] is True
+
+
+@pytest.mark.parametrize("kind", ["emotion2vec", "wav2vec2-layer", "whisper"])
+def test_a_model_that_holds_its_encoder_listens_by_it(tmp_path, kind):
+    """Each window gives what a recording of it gives; the convolutions are kept where that is exact."""
+    loaded = SpeechEncoder.from_pretrained(tiny_speech_encoder(tmp_path / kind, kind), device="cpu")
+    config = EmoMMConfig(
+        modality="audio",
+        audio_dim=loaded.features.width,
+        speech_config=loaded.model.config,
+        speech_model_name=str(tmp_path / kind),
+        speech_layers="weighted",
+        hidden_dim=8,
+        num_labels=3,
+    )
+    model = EmoMMForEmotionClassification(config)
+    model.attach_speech_encoder(loaded.model)
+    folder = export_model(model, tmp_path / "model", None, None, loaded.feature_extractor)
+    model, processor = load_model(str(folder), trust_remote_code=False)
+    sound = noise(3)
+    recognizer = LiveRecognizer(model, processor, window=2, hop=1, vad=None, exact=True, smoothing=0)
+    results = recognizer.feed(sound)
+    for result in results:
+        batch = processor(audio=sound[round(RATE * result.start) : round(RATE * result.end)], sampling_rate=RATE)
+        with torch.no_grad():
+            expected = model(**batch).logits.softmax(dim=-1)[0]
+        assert [result.scores[model.config.id2label[i]] for i in range(3)] == pytest.approx(
+            expected.tolist(), abs=1e-5
+        )
+    kept = LiveRecognizer(model, processor, window=2, hop=1, vad=None, smoothing=0)
+    assert kept.encoder.reuses == (kind != "whisper")
+    for one, other in zip(kept.feed(sound), results, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=0.02)
