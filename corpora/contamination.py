@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..speech_features import SpeechFeatures
+
 # Extractors that were trained with the labels of corpora, and those corpora: (extractor, names of ours, in words).
 SEEN_WITH_LABELS = (
     (
@@ -50,4 +52,17 @@ def contamination(corpus: str, extractor: str, made_by: Mapping[str, Any] | None
     return None
 
 
-__all__ = ["SEEN_WITH_LABELS", "contamination"]
+def contamination_of(corpus: Mapping[str, Any], encoder: Mapping[str, Any] | None = None) -> str | None:
+    """The same, of a corpus as results.json has it.
+
+    Args:
+        encoder: what results.json says of the encoder that read its recordings, tuned or not: tuning takes nothing
+            away of what it had seen. None where the voice came as features.
+    """
+    if encoder is None:
+        return contamination(corpus["name"], corpus["extractor"], corpus.get("speech_encoder"))
+    features = encoder["features"]
+    return contamination(corpus["name"], SpeechFeatures.from_dict(features).in_words(), features)
+
+
+__all__ = ["SEEN_WITH_LABELS", "contamination", "contamination_of"]

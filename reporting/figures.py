@@ -349,6 +349,25 @@ def curriculum_figure(curves: Curves, labels: Sequence[str]) -> Figure:
     return made
 
 
+@_styled
+def layers_figure(shares: np.ndarray) -> Figure:
+    """Learned weights of layers, (runs, layers): the mean over runs, each run a dot, and what equal weights are."""
+    made, axes = figure(5.4, 2.6)
+    layers = np.arange(shares.shape[1])
+    axes.bar(layers, shares.mean(axis=0), color=SKY, edgecolor=_PAPER, linewidth=0.5, label="mean over runs")
+    if len(shares) > 1:
+        axes.plot(np.tile(layers, len(shares)), shares.ravel(), ".", color=BLUE, label="each run")
+    axes.axhline(1 / shares.shape[1], color=RED, linestyle="--", label="equal weights, as training begins")
+    axes.set_ylim(0, 1.1 * shares.max())
+    axes.set_xlim(-0.6, len(layers) - 0.4)
+    axes.set_xticks(layers[:: -(-len(layers) // 13)])
+    axes.set_xlabel("layer (0: what enters the first)")
+    axes.set_ylabel("weight")
+    axes.grid(axis="x", visible=False)
+    _legend(made, axes)
+    return made
+
+
 def _class_mix(made: Figure, axes: Axes, epochs: np.ndarray, mix: np.ndarray, labels: Sequence[str]) -> None:
     """Shares (C, E) in per cent: a line a class, or a heat map where there are more classes than colours."""
     if len(labels) > len(COLOURS):
@@ -417,14 +436,6 @@ def _without_middle(name: str, length: int) -> str:
 
 
 __all__ = [
-    "confusion_figure",
-    "cross_corpus_figure",
-    "curriculum_figure",
-    "difficulty_figure",
-    "groups_figure",
-    "learning_figure",
-    "reliability_figure",
-    "save",
-    "scores_figure",
-    "themed",
-]
+    "confusion_figure", "cross_corpus_figure", "curriculum_figure", "difficulty_figure", "groups_figure",
+    "layers_figure", "learning_figure", "reliability_figure", "save", "scores_figure", "themed",
+]  # fmt: skip

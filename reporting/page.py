@@ -23,6 +23,9 @@ from ..interruption import end_with_parent
 from . import figures
 from . import score_tables
 from . import tables as report_tables
+from .encoder_words import ENCODERS
+from .encoder_words import encoders_table
+from .encoder_words import layer_weights
 from .findings import confusion
 from .findings import cross_corpus
 from .findings import difficulty_curve
@@ -333,6 +336,15 @@ def _draw_training(each: ReportedExperiment, section: Section, artist: _Artist) 
         words = "" if not ended else f", which ends at {np.nanmean(reached[:, -1]):.2f} on average"
         alt = f"{each.name}. Loss and validation UAR by epoch{words}."
         section.figures.append(artist.draw(f"learning-{each.slug}", made, f"{each.name}: learning curves", alt))
+    for which, runs in layer_weights(each.entry).items():
+        shares = np.array(runs)
+        top = int(shares.mean(axis=0).argmax())
+        caption = f"{each.name}: weights of the layers that hear the {ENCODERS[which]}"
+        if which == "text":
+            caption = f"{each.name}: weights of the layers that read the {ENCODERS[which]}"
+        alt = f"{caption}: layer {top} has the highest, {shares[:, top].mean():.2f} of 1 on average."
+        figure = figures.layers_figure(shares)
+        section.figures.append(artist.draw(f"layers-{which}-{each.slug}", figure, caption, alt))
     if each.curves.has_curriculum:
         made = figures.curriculum_figure(each.curves, each.entry["labels"])
         pool = 100 * np.nanmean(each.curves.series["curriculum/pool_fraction"], axis=0)
@@ -348,7 +360,8 @@ def _data(data: ReportData) -> Section:
 
 
 def _settings(data: ReportData) -> Section:
-    tables: list[Any] = [report_tables.time_table(data)]
+    encoders = encoders_table({experiment.name: experiment.entry for experiment in data.experiments})
+    tables: list[Any] = [encoders, report_tables.layer_weights_table(data), report_tables.time_table(data)]
     if len(data.experiments) > 1:
         tables.append(report_tables.settings_table(data, differing=True))
     tables += [report_tables.settings_table(data, differing=False), report_tables.environment_table(data)]

@@ -30,8 +30,8 @@ class Curves:
 
     Args:
         epochs: (E,) numbers of the epochs, from 1.
-        series: name -> (runs, E), NaN where a run logged nothing: `loss`, `eval_loss`, `eval_uar`, and what begins
-            with `curriculum/` (of the pool that the epoch trained on).
+        series: name -> (runs, E), NaN where a run logged nothing: `loss`, `eval_loss`, `eval_uar`, `padding` (share of
+            the epoch's batches), and what begins with `curriculum/` (of the pool that the epoch trained on).
         best_epochs: (runs,) the epoch whose weights were kept, NaN where not known.
     """
 
@@ -253,7 +253,7 @@ def _curves(histories: list[list[dict[str, Any]]], best_epochs: list[float | Non
                 value = np.nan if value is None else value  # a loss that was not finite
                 if key in ("loss", "eval_loss", "eval_uar") and after > 0:
                     found.setdefault((key, run, after), []).append(value)
-                elif key.startswith("curriculum/"):  # logged as the epoch begins
+                elif key == "padding" or key.startswith("curriculum/"):  # logged as the epoch begins
                     found.setdefault((key, run, round(entry["epoch"]) + 1), []).append(value)
     last = max((epoch for _, _, epoch in found), default=0)
     series = {key: np.full((len(histories), last), np.nan) for key, _, _ in found}

@@ -9,6 +9,7 @@ from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import floor_lines
 from ..floors.words import own_floor
+from .encoder_words import encoder_lines
 from .protocol_words import known_speakers
 from .protocol_words import own_protocol
 from .score_words import ONE_SEED
@@ -71,7 +72,7 @@ def results_notes(results: dict[str, Any]) -> list[str]:
     told = ((experiment["name"], experiment_line(experiment["runs"])) for experiment in results["experiments"])
     notes += [f"{_WARNED} {name}: {line}" for name, line in told if line]
     for experiment in results["experiments"]:
-        lines_of = own_protocol(experiment), known_speakers(experiment)
+        lines_of = *encoder_lines(experiment), own_protocol(experiment), known_speakers(experiment)
         notes += [f"{experiment['name']}: {line}." for line in lines_of if line]
     lines = [line for corpus in _tested_corpora(results) for line in floor_lines(results["experiments"], corpus)]
     notes += [NOTE, *lines] if lines else []

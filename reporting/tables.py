@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .encoder_words import ENCODERS
+from .encoder_words import layer_weights
 from .findings import confusion
 from .findings import difficulty_curve
 from .findings import reliability_of
@@ -199,12 +201,34 @@ def environment_table(data: ReportData) -> Table:
 def time_table(data: ReportData) -> Table:
     """Training time and steps."""
     rows = []
+    padded = any("padding" in experiment.curves.series for experiment in data.experiments)
     for experiment in data.experiments:
         seconds = [run["train_seconds"] for run in experiment.runs]
         steps = [run["steps"] for run in experiment.runs]
         span = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
         rows.append(
             [experiment.name, len(seconds), Marked(span, ""), float(np.mean(seconds)), float(np.sum(seconds) / 60)]
+            + [_padding(experiment)] * padded
         )
     columns = ["experiment", "runs", "steps a run", "training, mean (s a run)", "training, all runs (min)"]
+    columns += ["padding (% of a batch)"] * padded
     return Table("time", "Time", columns, rows)
+
+
+def _padding(experiment: ReportedExperiment) -> float | None:
+    """Per cent of the batches of recordings, mean over epochs and runs; None where there are none."""
+    shares = experiment.curves.series.get("padding")
+    return None if shares is None else 100 * float(np.nanmean(shares))
+
+
+def layer_weights_table(data: ReportData) -> Table:
+    """The learned weights of encoders' layers, mean and range over runs."""
+    rows = [
+        [each.name, ENCODERS[which], layer, float(np.mean(shares)), float(np.min(shares)), float(np.max(shares))]
+        for each in data.experiments
+        for which, runs in layer_weights(each.entry).items()
+        for layer, shares in enumerate(zip(*runs, strict=True))
+    ]
+    columns = ["experiment", "reads", "layer", "weight, mean over runs", "lowest", "highest"]
+    note = "Weights of a run sum to 1. Layer 0 is what enters the first layer."
+    return Table("layer-weights", "Learned weights of layers", columns, rows, note, fold=True)

@@ -3,7 +3,7 @@
 from itertools import combinations
 from typing import Any
 
-from ..corpora.contamination import contamination
+from ..corpora.contamination import contamination_of
 from ..evaluation.learning_checks import experiment_line
 from ..evaluation.selection import Candidate
 from ..evaluation.selection import choose
@@ -96,9 +96,11 @@ def caveats(data: ReportData) -> list[str]:
     for experiment in data.experiments:  # those of which it is clear; the others are marked in the table
         below = (corpus for corpus in experiment.tested if below_mark(experiment.entry, corpus) == "below")
         found += [f"{experiment.name} is {below_line(experiment.entry, corpus)}." for corpus in below]
-    for name, card in data.corpora.items():
-        warning = contamination(name, card["extractor"], card.get("speech_encoder"))
-        found += [text for text in (card["caveat"], warning) if text]
+    for card in data.corpora.values():
+        found += [text for text in (card["caveat"], contamination_of(card)) if text]
+    recorded = [experiment.entry for experiment in data.experiments if experiment.entry.get("speech_encoder")]
+    warnings = [contamination_of(card, each["speech_encoder"]) for each in recorded for card in each["corpora"]]
+    found += [warning for warning in dict.fromkeys(warnings) if warning]
     for label, job in data.jobs.items():
         for entry in job["experiments"]:
             if not any(run["status"] == "done" for run in entry["runs"]):

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub import ModelCardData
 
 from .. import __version__
-from ..corpora.contamination import contamination
+from ..corpora.contamination import contamination_of
 from ..evaluation.learning_checks import experiment_warnings
 from ..features.text_encoders import public_name
 from ..floors.results import RULE
@@ -208,7 +208,7 @@ def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
     if not _hears(facts):
         return []
     said = [facts.corpora[corpus] for corpus in facts.tested]
-    found = [contamination(each["name"], each["extractor"], each.get("speech_encoder")) for each in said]
+    found = [contamination_of(each, facts.entry.get("speech_encoder")) for each in said]
     return [("Contaminated features.", warning) for warning in found if warning is not None]
 
 
@@ -398,4 +398,4 @@ def _citation() -> str:
     )
 
 
-__all__ = ["CardFacts", "contamination", "model_card", "public_recipe"]
+__all__ = ["CardFacts", "model_card", "public_recipe"]
