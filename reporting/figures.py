@@ -356,7 +356,7 @@ def layers_figure(shares: np.ndarray) -> Figure:
     layers = np.arange(shares.shape[1])
     axes.bar(layers, shares.mean(axis=0), color=SKY, edgecolor=_PAPER, linewidth=0.5, label="mean over runs")
     if len(shares) > 1:
-        axes.plot(np.tile(layers, len(shares)), shares.ravel(), ".", color=BLUE, label="each run")
+        axes.plot(np.tile(layers, len(shares)), shares.ravel(), ".", color=_INK, label="each run")
     axes.axhline(1 / shares.shape[1], color=RED, linestyle="--", label="equal weights, as training begins")
     axes.set_ylim(0, 1.1 * shares.max())
     axes.set_xlim(-0.6, len(layers) - 0.4)

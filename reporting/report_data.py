@@ -200,8 +200,9 @@ def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> Re
         for corpus, rows in pooled.items()
     }
     settings = _settings(places[0].record)
-    if "text_model_name" in settings:  # a hash or a place there
-        settings["text_model_name"] = (entry["text_encoder"] or {}).get("name")
+    for which in ("text", "speech"):
+        if f"{which}_model_name" in settings:  # a hash or a place there
+            settings[f"{which}_model_name"] = (entry.get(f"{which}_encoder") or {}).get("name")
     curves = _curves([_history(place.history) for place in places], [run.get("best_epoch") for run in runs])
     return ReportedExperiment(name, slug, entry, runs, failed, settings, curves, tested)
 
