@@ -6,8 +6,9 @@ from torch.utils.data import Dataset
 from ..features.sequences import Sequences
 from ..features.windows import Windows
 
-_RELEASED = 64 * 2**20
-"""Bytes read of memory-mapped vectors, after which their pages are let go of: memory doesn't grow with the corpus."""
+# After so many bytes read of memory-mapped vectors their pages are let go of: memory doesn't grow with the corpus.
+# Where the system maps large pages, a look at any vector brings in one.
+_RELEASED, _LARGE_PAGE = 64 * 2**20, 2 * 2**20
 
 Row = dict[str, np.ndarray | list[np.ndarray] | int | float | None]
 
@@ -64,7 +65,8 @@ class EmotionRows(Dataset):
         self.tokens, self.labels, self.sample_weights, self.vad = tokens, labels, sample_weights, vad
         self._plain_windows = plain_windows
         self._length = next(iter(sizes.values()))
-        self._read = 0
+        self._read: int = 0
+        self._touched: dict[tuple[int, int], Sequences] = {}
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch, from 0, whose rows are given from now on."""
@@ -87,10 +89,10 @@ class EmotionRows(Dataset):
         row: Row = {}
         for name, vectors in self.vectors.items():
             row[name] = vectors[i] if vectors.length[i] else None
-            self._count(row[name])
+            self._count(vectors, i)
         if self.windows is not None:
             row["input_values"] = self.windows[i]
-            self._count(self.windows.waveforms[i])
+            self._count(self.windows.waveforms, i)
         if self.tokens is not None:
             row["input_ids"] = self.tokens[i] if len(self.tokens[i]) else None
         if self.labels is not None:
@@ -101,14 +103,15 @@ class EmotionRows(Dataset):
             row["vad"] = self.vad[i]
         return row
 
-    def _count(self, values: np.ndarray | None) -> None:
-        self._read += 0 if values is None else values.nbytes
+    def _count(self, vectors: Sequences, row: int) -> None:
+        part = int(vectors.part[row])
+        self._read += vectors.parts[part].itemsize * vectors.dim * int(vectors.length[row]) + _LARGE_PAGE
+        self._touched[id(vectors), part] = vectors
         if self._read > _RELEASED:
+            for (_, number), read in self._touched.items():
+                read.release([number])
             self._read = 0
-            for vectors in self.vectors.values():
-                vectors.release()
-            if self.windows is not None:
-                self.windows.waveforms.release()
+            self._touched.clear()
 
 
 __all__ = ["EmotionRows"]

@@ -27,6 +27,7 @@ from ..errors import InputError
 from ..files import content_hash
 from .seen_files import SeenFiles
 from .sequences import Sequences
+from .sequences import let_go
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +228,9 @@ def read_part(path: Path, seen: SeenFiles | None = None) -> tuple[list[bytes], n
     # Taken from the map itself, which can then be told that its pages are not needed (`Sequences.release`).
     start = flat.ctypes.data - content.address
     vectors = np.frombuffer(mapped, flat.dtype, len(flat), start).reshape(-1, values.values.type.list_size)
-    return keys.to_pylist(), lengths, vectors
+    listed = keys.to_pylist()
+    let_go(mapped)
+    return listed, lengths, vectors
 
 
 __all__ = ["Made", "MappedStore", "StoreWords", "read_part", "user_store"]

@@ -1,11 +1,13 @@
 """Rows in contiguous arrays: what a training step reads, by index, without a Python object per value."""
 
 import mmap
+from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+_DONTNEED = getattr(mmap, "MADV_DONTNEED", None)  # not everywhere
 _BLOCK = 4096
 """Vectors that are read at a time."""
 
@@ -98,15 +100,19 @@ class Sequences:
         """The rows `indices`, in that order; the vectors are shared, not copied."""
         return Sequences(self.parts, self.part[indices], self.start[indices], self.length[indices])
 
-    def release(self) -> None:
+    def release(self, numbers: Iterable[int] | None = None) -> None:
         """Lets go of what was read of memory-mapped arrays: it stays in the system's cache, and counts no longer as
-        memory of this process. Vectors that are still held are read again when they are looked at."""
-        for part in self.parts:
-            mapped = part
+        memory of this process. Vectors that are still held are read again when they are looked at.
+
+        Args:
+            numbers: of the arrays; by default all.
+        """
+        for number in range(len(self.parts)) if numbers is None else numbers:
+            mapped = self.parts[number]
             while isinstance(mapped, np.ndarray | memoryview):
                 mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
             if isinstance(mapped, mmap.mmap):
-                mapped.madvise(mmap.MADV_DONTNEED)
+                let_go(mapped)
 
     def statistics(self) -> "Statistics":
         """Of all vectors of these rows, a stretch that several rows share counting for each of them.
@@ -160,3 +166,9 @@ class Sequences:
         start = np.zeros(len(self), np.int64)
         start[present] = inverse.reshape(-1)
         return Sequences((values,), np.zeros(len(self), np.int32), start, present.astype(np.int64))
+
+
+def let_go(mapped: mmap.mmap) -> None:
+    """Gives back the pages of a mapped file; they are read again when they are looked at."""
+    if _DONTNEED is not None:
+        mapped.madvise(_DONTNEED)
