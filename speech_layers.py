@@ -225,6 +225,10 @@ class Wav2Vec2BertLayers(EncoderLayers):
             "conv_attention_mask": frame_mask,
         }
 
+    def _narrowed(self, states: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
+        longest = int(lengths_of(frame_mask).max())  # one fewer than there are, where 10 ms are left over
+        return states[:, :longest], frame_mask[:, :longest]
+
 
 class WhisperLayers(EncoderLayers):
     """Whisper's encoder: windows of 30 s of mel features. Layers up to `start` run over the whole window, the silence

@@ -14,6 +14,7 @@ SEEN_WITH_LABELS = (
         "IEMOCAP, MELD and MSP-Podcast",
     ),
     (r"emotion-msp-dim", r"mspp|msp[-_ ]?podcast", "MSP-Podcast"),  # audEERING's wav2vec2
+    (r"superb-er|emotion-recognition-wav2vec2-iemocap", r"iemo(cap)?", "IEMOCAP"),  # SUPERB's, SpeechBrain's
 )
 # The name alone, or no name that tells: it may be one of those that did.
 _UNCLEAR = r"emotion2vec(?!_base)"

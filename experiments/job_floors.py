@@ -145,6 +145,8 @@ def _key(experiment: Experiment, fold: Fold, features: str, modalities: Sequence
     }
     if TEXT in modalities:
         shaped_by["states"] = [experiment.encoder.hash, settings.text_max_length, settings.store_dtype]
+    if AUDIO in modalities and experiment.speech is not None:
+        shaped_by["recordings"] = [experiment.speech.hash, settings.max_eval_seconds, settings.recording_dtype]
     return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()
 
 
@@ -227,8 +229,13 @@ class _Vectors:
         key = (modality, tuple(data.labels), *((corpus.name, corpus.fingerprint) for corpus in data.corpora))
         if modality == TEXT:
             key += (experiment.encoder.hash, settings.text_max_length, settings.store_dtype)
+        recorded = modality == AUDIO and experiment.speech is not None
+        if recorded:
+            key += (experiment.speech.hash, settings.max_eval_seconds)
         if key not in self._made:
-            if modality != TEXT:
+            if recorded:
+                sequences = experiment.inputs.mean_states()
+            elif modality != TEXT:
                 sequences = data.vectors(modality.name)
             else:
                 store = TextStateStore(

@@ -244,6 +244,7 @@ class Experiment:
             "train_seconds": round(seconds, 3),
             "validation": predict(trainer, self.inputs, validation_rows)[0] if run.fold.validation else None,
             "test": {},
+            "parameters": parameter_counts(trainer.model),
             **layer_weights(trainer.model),
         }
 
@@ -310,6 +311,12 @@ def _load_chosen(trainer: CurriculumTrainer, watch: LearningWatch) -> None:
         raise RunFailed(f"training diverged: {found[0]['said']}; try {found[0]['try']}", found)
     if validated:
         trainer.load_best()
+
+
+def parameter_counts(model: EmoMMForEmotionClassification) -> dict[str, int]:
+    """How many numbers the model that trains holds, and how many of them are trained."""
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return {"trained": sum(count for count, trained in counts if trained), "all": sum(count for count, _ in counts)}
 
 
 def layer_weights(model: EmoMMForEmotionClassification) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class SpeechStateStore:
         identity = f"{_FORMAT} {speech_fingerprint(model_name)} {which} {self.dtype} {window_seconds}"
         key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.folder = (user_store("speech-states") if directory is None else Path(directory)) / f"speech-{key}"
-        self._store = MappedStore(self.folder, _WORDS)
+        self._store = MappedStore(self.folder, _WORDS, large=True)
 
     def states(self, recordings: Sequences, keys: np.ndarray) -> Sequences:
         """The states of each recording, (frames, dim), or (1, dim) where they are pooled.

@@ -40,6 +40,64 @@ def test_every_tuning_trains(tmp_path, named, kind, modality):
         fields |= {name.replace("speech", "text"): value for name, value in TUNINGS[kind].items() if "max" not in name}
     recipe = recorded_recipe(tmp_path, "made", **fields)
     run(recipe)
-    results = json.loads((tmp_path / "made" / "results.json").read_text())
-    (experiment,) = results["experiments"]
+    (experiment,) = json.loads((tmp_path / "made" / "results.json").read_text())["experiments"]
     assert [run["status"] for run in experiment["runs"]] == ["done", "done"]
+    said = experiment["speech_encoder"]
+    assert (said["tuning"], said["layers"]) == (
+        TUNINGS[kind].get("speech_tuning", "frozen"),
+        TUNINGS[kind].get("speech_layers", "last"),
+    )
+    for run_entry in experiment["runs"]:
+        counts = run_entry["parameters"]
+        assert 0 < counts["trained"] <= counts["all"]
+        weights = run_entry.get("layer_weights", {})
+        assert set(weights) == ({"speech", *(["text"] if modality == "both" else [])} if kind == "weighted" else set())
+        assert all(abs(sum(shares) - 1) < 1e-3 for shares in weights.values())
+
+
+def losses(folder):
+    """The training loss of each epoch of the run that tests session 1."""
+    (history,) = folder.glob("*/seed-1/session-1/history.json")
+    return [entry["loss"] for entry in json.loads(history.read_text()) if "loss" in entry]
+
+
+@pytest.mark.parametrize(
+    ("speech", "dtype"),
+    [("wavlm", "float32"), ("wavlm", "float16"), ("w2v-bert", "float32"), ("emotion2vec", "float32")],
+)
+def test_stored_states_below_give_the_losses_of_all_layers(tmp_path, speech, dtype):
+    """Of both encoders, whole way and stored half way: the same order, the same draws, the same losses."""
+    fields = {
+        **encoders(tmp_path, speech),
+        **{f"{of}_tuning": "lora" for of in ("speech", "text")},
+        **{f"{of}_tuned_layers": 1 for of in ("speech", "text")},
+        "evaluation_mode": "loso",
+        "num_epochs": 2,
+        "store_dtype": dtype,
+        "fusion_type": "concat",
+    }
+    for name, store in (("stored", True), ("whole", False)):
+        run(recorded_recipe(tmp_path, name, store_frozen_layers=store, **fields))
+    tolerance = 1e-5 if dtype == "float32" else 1e-3
+    assert losses(tmp_path / "stored") == pytest.approx(losses(tmp_path / "whole"), abs=tolerance)
+
+
+def test_what_is_stored_is_said(tmp_path, named, caplog):
+    def notes(**fields):
+        (found,) = load_recipe(recorded_recipe(tmp_path, "said", **named, **fields)).experiments
+        experiment, _ = job.plan_experiment(found, tmp_path / "said")
+        return " ".join(experiment.notes)
+
+    lora = {"modality": "audio", "speech_tuning": "lora", "speech_tuned_layers": 1}
+    assert "voice: the states of layer 2 are stored: a step runs 1 of 3 layers" in notes(**lora)
+    assert "what enters the first layer is stored: a step runs 3 of 3" in notes(modality="audio", speech_tuning="lora")
+    assert "store_frozen_layers is false" in notes(**lora, store_frozen_layers=False)
+    assert "longer than max_seconds (0.2 s) and read in random windows" in notes(**lora, max_seconds=0.2)
+    assert "longer than max_eval_seconds (0.2 s)" in notes(**lora, max_seconds=None, max_eval_seconds=0.2)
+    assert "recordings are augmented" in notes(**lora, augment_gain_db=[-6, 6])
+    assert "spec_augment is 0.1" in notes(**lora, spec_augment=0.1)
+    assert "speech_layers reads layer 0, below" in notes(**lora, speech_layers="weighted")
+    assert "layers" not in notes(modality="audio")
+    assert "words: the states of layer 1 are stored: a step runs 1 of 2" in notes(
+        modality="text", text_tuning="last_k", text_tuned_layers=1
+    )

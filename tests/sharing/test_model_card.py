@@ -410,6 +410,7 @@ def test_cross_corpus(pushed):
     [
         ("iemocap_improvised", "emotion2vec_plus_large", "are contaminated"),
         ("IEMO", "emotion2vec_base_finetuned", "are contaminated"),
+        ("IEMO", "superb/wav2vec2-base-superb-er", "are contaminated"),
         ("MSPP", "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", "are contaminated"),
         ("IEMO", "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", None),
         ("meldung", "emotion2vec_plus_large", None),
