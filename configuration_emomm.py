@@ -33,6 +33,8 @@ _ADDED = {
     "speech_start": 0,
     "spec_augment": 0.0,
     "layer_drop": 0.0,
+    "window_seconds": None,
+    "windows_joined": False,
     "text_tuning": None,
     "text_layers": "last",
     "text_start": 0,
@@ -84,6 +86,10 @@ class EmoMMConfig(PreTrainedConfig):
             input, in spans of 10, in [0, 1).
         layer_drop (`float`, defaults to 0.0): in training, the share of the tuned layers that are passed over, in
             [0, 1).
+        window_seconds (`float`, *optional*): a recording that is longer is heard in windows of equal length, of at
+            most so many seconds, side by side, whose logits are averaged. None hears whole recordings.
+        windows_joined (`bool`, defaults to `False`): the windows' states are joined in place of that, and the rest of
+            the model sees them as one recording, as where it was trained on stored states.
         training_seconds (`list[float]`, *optional*): how long the training recordings are, in seconds: 1st percentile,
             median, 99th percentile. None where the features tell no time.
         text_config (*optional*): configuration of the text encoder.
@@ -140,6 +146,8 @@ class EmoMMConfig(PreTrainedConfig):
     speech_start: int = 0
     spec_augment: float | int = 0.0
     layer_drop: float | int = 0.0
+    window_seconds: float | int | None = None
+    windows_joined: bool = False
     training_seconds: list[float | int] | None = None
     text_config: dict | PreTrainedConfig | None = None
     text_dim: int = 768
@@ -289,6 +297,8 @@ class EmoMMConfig(PreTrainedConfig):
             _within(name, getattr(self, name), 1, float("inf"))
         for name, dim in (self.modality_dims or {}).items():
             _within(f"modality_dims of {name}", dim, 1, float("inf"))
+        if self.window_seconds is not None and not 0 < self.window_seconds < float("inf"):
+            raise ValueError(f"window_seconds={self.window_seconds!r} is out of range; it must be above 0")
         if self.audio_projection_dim is not None:
             _within("audio_projection_dim", self.audio_projection_dim, 1, float("inf"))
         _within("hidden_dim", self.hidden_dim, 0, float("inf"))

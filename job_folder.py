@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def adapter(self) -> Path:
+        """The same without the encoders, with adapters in their place, a folder; of runs that tune by LoRA."""
+        return self.path / "adapter"
+
+    @property
     def environment(self) -> Path:
         """Versions and hardware, of a final model alone: else results.json says them."""
         return self.path / "environment.json"

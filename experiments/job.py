@@ -296,8 +296,9 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         floors = job_floors(experiments, plans, recipe.output_dir, state)
         for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
             experiment.callbacks = [progress.callback]
-            if state.is_main_process and experiment.encoder is not None:
-                experiment.encoder.mend_shared_weights()
+            for encoder in (experiment.encoder, experiment.speech) if state.is_main_process else ():
+                if encoder is not None:
+                    encoder.mend_shared_weights()
             for planned in runs:
                 outcome = _shown(experiment, planned, state, progress)
                 if outcome["status"] != "done":

@@ -15,10 +15,13 @@ from transformers import PreTrainedModel
 from ..encoder_layers import EncoderLayers
 from ..errors import InputError
 from ..errors import show
+from ..exporting import SPEECH_PREFIX
+from ..exporting import shared_encoder_weights
 from ..features.encoder_states import WhichStates
 from ..features.text_encoders import public_name
 from ..features.voice_encoders import load_speech_encoder
 from ..features.voice_encoders import speech_fingerprint
+from ..job_folder import JobFolder
 from ..settings.settings import Settings
 from ..settings.tuning import EncoderTuning
 from ..settings.tuning import augments_waveforms
@@ -182,6 +185,18 @@ class RecordingEncoder:
         tune(encoder, self.settings, self.tuning)
         return encoder
 
+    @cached_property
+    def shared_weights(self) -> Path | None:
+        """The weights of a frozen one, written once in the job's folder, for all exports to link to."""
+        if self.tuning.tunes:
+            return None
+        return shared_encoder_weights(self.job_folder, self.hash[:16], lambda: self.speech.model, SPEECH_PREFIX)
+
+    def mend_shared_weights(self) -> None:
+        """Looks whether what finished runs share is as it was written, and writes it again where it isn't."""
+        if not self.tuning.tunes and any(JobFolder(self.job_folder).encoders.glob(f"{self.hash[:16]}-*")):
+            _ = self.shared_weights
+
     def card(self) -> dict[str, Any]:
         """What results.json says of it."""
         name = self.settings.speech_model_name
@@ -247,6 +262,8 @@ def tuning_card(tuning: EncoderTuning, settings: Settings) -> dict[str, Any]:
         said |= {"layer_decay": tuning.layer_decay}
     if tuning.how == "lora":
         said["lora"] = {name: getattr(settings, f"lora_{name}") for name in ("rank", "alpha", "dropout", "targets")}
+    if tuning.how == "full":
+        said["convolutions"] = settings.tune_convolutions
     return said
 
 

@@ -30,6 +30,7 @@ from ..modeling_emomm import EmoMMForEmotionClassification
 from ..settings.consistency import curriculum_notes
 from ..settings.tuning import encoder_notes
 from ..settings.tuning import speech_tuning
+from ..settings.tuning import tunings
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked
@@ -182,6 +183,9 @@ class Experiment:
         """The model as it begins: with the weights of the seed, and what its training rows alone decide."""
         model = EmoMMForEmotionClassification(self.config(self.data.label_ids[train_rows]))
         model.config.training_seconds = self.data.recording_seconds(train_rows) if model.config.uses_audio else None
+        if self.speech is not None:
+            model.config.window_seconds = self.settings.max_eval_seconds
+            model.config.windows_joined = self.inputs.form("audio") == VECTORS
         if self.encoder is not None and self.inputs.form("text") != VECTORS:
             model.attach_text_encoder(self.encoder.tuned())
         if self.speech is not None and self.inputs.form("audio") != VECTORS:
@@ -265,7 +269,12 @@ class Experiment:
         tokenizer, weights = (
             (None, None) if self.encoder is None else (self.encoder.tokenizer, self.encoder.shared_weights)
         )
-        export_model(model, run.files.model, tokenizer, weights)
+        extractor, speech_weights = (
+            (None, None) if self.speech is None else (self.speech.speech.feature_extractor, self.speech.shared_weights)
+        )
+        export_model(model, run.files.model, tokenizer, weights, extractor, speech_weights)
+        if any(tuning.how == "lora" for tuning in tunings(self.settings).values()):  # for `push --adapter_only`
+            export_model(model, run.files.adapter, tokenizer, feature_extractor=extractor, adapter_only=True)
         if predictions:
             write_predictions(run.files.predictions, predictions)
         # A resume state has the keys sorted.
