@@ -313,6 +313,61 @@ def test_every_weight_learns(values):
     torch.testing.assert_close(output.loss, F.cross_entropy(output.logits, torch.tensor([3, 0, 8])))
 
 
+RANDOM = {
+    "hidden_dropout": {"hidden_dropout": 0.5},
+    "attention_dropout": {"attention_dropout": 0.5},
+    "activation_dropout": {"activation_dropout": 0.5},
+    "layerdrop": {"layerdrop": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_what_is_drawn_in_training_is_drawn_there_alone(name):
+    """And is repeated with torch's generator, which resume states hold."""
+    plain, model = tiny(), tiny(**RANDOM[name])
+    recordings = torch.stack(waveforms([3000, 3000]))
+    assert torch.equal(model(recordings).last_hidden_state, plain(recordings).last_hidden_state)
+    plain.train(), model.train()
+    torch.manual_seed(0)
+    drawn = [model(recordings).last_hidden_state for _ in range(8)]
+    torch.manual_seed(0)
+    assert torch.equal(model(recordings).last_hidden_state, drawn[0])
+    assert any((each - drawn[0]).abs().max() > 1e-3 for each in drawn)
+    assert torch.equal(plain(recordings).last_hidden_state, plain(recordings).last_hidden_state)  # the default
+
+
+def test_checkpointing_changes_no_gradient():
+    recordings = torch.stack(waveforms([3000, 3000]))
+
+    def gradients(checkpointed: bool) -> dict[str, torch.Tensor]:
+        model = tiny(hidden_dropout=0.2, attention_dropout=0.2).train()
+        passes = []
+        model.layers[0].attention.register_forward_pre_hook(lambda *_: passes.append(1))
+        if checkpointed:
+            model.activation_checkpointing_enable()
+        torch.manual_seed(3)
+        model(recordings).last_hidden_state.square().sum().backward()
+        assert len(passes) == 1 + checkpointed  # again on the way back
+        return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    plain, checkpointed = gradients(False), gradients(True)
+    for name, gradient in plain.items():
+        assert gradient is not None, name
+        torch.testing.assert_close(checkpointed[name], gradient)
+
+
+def test_frozen_convolutions_stay_and_the_rest_learns():
+    model = tiny().train()
+    model.conv_layers.requires_grad_(False)
+    recordings = torch.stack(waveforms([3000, 3000]))
+    model(recordings).last_hidden_state.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == name.startswith("conv_layers."), name
+    of_input = recordings.clone().requires_grad_()
+    model(of_input).last_hidden_state.square().sum().backward()
+    assert of_input.grad.abs().max() > 0
+
+
 def test_the_head_sees_the_mean_over_frames():
     model, rows = tiny(model_class=Emotion2VecForEmotionClassification), padded(waveforms([900, 333]))
     logits = model(**rows).logits
