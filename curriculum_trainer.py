@@ -26,6 +26,7 @@ from .evaluation.window_means import window_means
 from .files import link_or_copy
 from .files import write_whole
 from .losses import emotion_loss
+from .losses import weights_of
 from .optimizer_groups import gradient_norm
 from .optimizer_groups import held_encoders
 from .optimizer_groups import refuse_missing
@@ -102,6 +103,8 @@ class CurriculumTrainer(ResumableTrainer):
         self.sampler.set_epoch(epoch)
         if hasattr(self.train_dataset, "set_epoch"):
             self.train_dataset.set_epoch(epoch)
+        if hasattr(self.train_dataset, "set_pool"):
+            self.train_dataset.set_pool(self.sampler.pool())
         weights = self._train_column("sample_weights")
         if weights is not None:
             of_pool = weights[self.sampler.pool()].mean(dtype=np.float64)
@@ -188,7 +191,7 @@ class CurriculumTrainer(ResumableTrainer):
         if parts < 2 or (alike and "vad" not in batches[0]):
             return None
         labels = torch.cat([batch["labels"] for batch in batches])
-        rows = labels.new_tensor(len(labels)) if weights is None else weights[labels].sum()
+        rows = labels.new_tensor(len(labels)) if weights is None else weights_of(labels, weights).sum()
         ratings = sum((~batch["vad"].isnan()).sum() for batch in batches) if "vad" in batches[0] else rows
         norms = torch.stack([rows.float(), ratings.float()]) / parts
         if self.args.world_size > 1:

@@ -22,16 +22,17 @@ class EmoMMDataCollator:
     A row is a dict with any of: `audio_features` (dim,) or (frames, dim), and so `NAME_features` of a user's own
     modality; `text_features` (dim,) or (tokens, dim); `input_ids` (tokens,); `input_values`, the samples of a
     recording, (samples,) float32 at the encoder's rate; `speech_states` (frames, dim) and `text_states` (tokens, dim)
-    of the lower layers of an encoder; `labels` (or `label`), a class number; `sample_weights`, a float; `vad` (3,),
-    ratings. None, or an empty array, says that the row lacks that modality. Other keys are left out of the batch;
-    `NAME_features` of an unknown modality is not, and the model refuses it.
+    of the lower layers of an encoder; `labels` (or `label`), a class number, or (classes,) float32 shares of a row
+    that was mixed; `sample_weights`, a float; `vad` (3,), ratings. None, or an empty array, says that the row lacks
+    that modality. Other keys are left out of the batch; `NAME_features` of an unknown modality is not, and the model
+    refuses it.
 
     The batch holds float32 features of shape (batch, dim) without a mask where every row has one vector, else
     (batch, longest, dim) with `NAME_mask` (batch, longest); `input_ids` and `attention_mask` (batch, longest) int64;
-    `labels` (batch,) int64; `sample_weights` (batch,) and `vad` (batch, 3) float32. Of samples it holds what the
-    encoder's feature extractor makes of them, `input_values` or `input_features`, and `speech_attention_mask`; of
-    states of an encoder always their mask, `speech_mask` and `text_states_mask` (batch, longest) bool. A row that
-    lacks them has zeros there and in the mask; where every row does, there is neither.
+    `labels` (batch,) int64, or (batch, classes) float32; `sample_weights` (batch,) and `vad` (batch, 3) float32. Of
+    samples it holds what the encoder's feature extractor makes of them, `input_values` or `input_features`, and
+    `speech_attention_mask`; of states of an encoder always their mask, `speech_mask` and `text_states_mask` (batch,
+    longest) bool. A row that lacks them has zeros there and in the mask; where every row does, there is neither.
 
     `input_values` may be a list of windows (samples,): then each is a row of the batch, and `window_of` (batch,) int64
     says which of the rows given it is of.
@@ -68,7 +69,9 @@ class EmoMMDataCollator:
             self._pad_tokens([row[name] for row in features], batch)
         for name in ("labels", "label"):
             if name in names:
-                batch["labels"] = torch.as_tensor(np.array([row[name] for row in features], dtype=np.int64))
+                shares = np.ndim(features[0][name]) > 0  # of a row that was mixed, of each class
+                of_rows = np.array([row[name] for row in features], dtype=np.float32 if shares else np.int64)
+                batch["labels"] = torch.from_numpy(of_rows)
         for name in ("sample_weights", "vad"):
             if name in names:
                 batch[name] = torch.from_numpy(np.array([row[name] for row in features], dtype=np.float32))

@@ -24,7 +24,7 @@ def emotion_loss(
 
     Args:
         logits: (batch, classes), any float type; the loss is computed in float32.
-        labels: (batch,) class numbers.
+        labels: (batch,) class numbers, or (batch, classes) floats, the share of each class in a row that was mixed.
         class_weights: (classes,).
         sample_weights: (batch,), of `curriculum/row_weights.py`.
         norm: scalar, what the sum over the rows is divided by in place of the batch's own norm.
@@ -36,7 +36,8 @@ def emotion_loss(
         )  # (batch,)
     else:
         log_p = logits.log_softmax(dim=-1)  # (batch, classes)
-        target = F.one_hot(labels, logits.shape[-1]).to(log_p.dtype)
+        target = labels if labels.is_floating_point() else F.one_hot(labels, logits.shape[-1])
+        target = target.to(log_p.dtype)
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
         # Not 0 where p is 1: there, the power's derivative is infinite for a gamma below 1.
         doubt = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).eps)  # (batch, classes): 1 - p
@@ -47,8 +48,13 @@ def emotion_loss(
     if norm is None:
         if class_weights is None:
             return rows.mean()
-        norm = class_weights[labels].sum()
+        norm = weights_of(labels, class_weights).sum()
     return rows.sum() / norm.where(norm > 0, 1)
+
+
+def weights_of(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """(batch,) the class weight of each row, of a mixed one by its shares."""
+    return labels.to(class_weights.dtype) @ class_weights if labels.is_floating_point() else class_weights[labels]
 
 
 def vad_loss(
@@ -74,4 +80,4 @@ def vad_loss(
     return errors.sum() / norm.where(norm > 0, 1)
 
 
-__all__ = ["emotion_loss", "vad_loss"]
+__all__ = ["emotion_loss", "vad_loss", "weights_of"]

@@ -5,6 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import InputError
+from ..errors import show
 from ..features.encoder_states import WhichStates
 from ..features.sequences import Sequences
 from ..features.sequences import Statistics
@@ -18,6 +20,7 @@ from ..modalities import TEXT
 from ..modalities import get_modality
 from ..processing_emomm import EmoMMProcessor
 from ..settings.tuning import augments_waveforms
+from .augmented_rows import AugmentedRows
 from .data import ExperimentData
 from .emotion_rows import EmotionRows
 from .input_forms import INPUTS
@@ -154,6 +157,29 @@ class Inputs:
         return processor.tokenize(self.data.transcripts())
 
     # ---- rows -------------------------------------------------------------------------------------------------------
+
+    def check_augmentation(self) -> None:
+        """Raises InputError where vectors are to be masked or mixed, and there are none, or no folder of noise."""
+        settings = self.settings
+        asked = [name for name in ("augment_time_mask", "augment_mixup") if getattr(settings, name)]
+        for name in settings.modalities if asked else ():
+            if self.form(name) == INPUTS:
+                of = "recordings" if name == AUDIO.name else "words"
+                raise InputError(
+                    f"{asked[0]} is {show(getattr(settings, asked[0]))}, but experiment {settings.name!r} reads the "
+                    f"{of} themselves, whose encoder runs as a whole: it is for features and stored states; set it to "
+                    "0, or tune only the last layers"
+                )
+        _ = self._augmentation  # looks through its folders
+
+    def training_rows(
+        self, indices: np.ndarray, sample_weights: np.ndarray | None, vad: np.ndarray | None, seed: int
+    ) -> EmotionRows | AugmentedRows:
+        """Some rows to train on: as `rows`, with the augmentation of vectors that the settings ask for."""
+        rows, settings = self.rows(indices, sample_weights, vad, seed), self.settings
+        if not settings.augment_time_mask and not settings.augment_mixup:
+            return rows
+        return AugmentedRows(rows, len(self.data.labels), seed, settings.augment_time_mask, settings.augment_mixup)
 
     def rows(
         self,

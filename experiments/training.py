@@ -92,6 +92,7 @@ class Experiment:
         if self.speech is not None:
             self.notes += self.speech.find(offline_ok, encoders)
             self._choose_form()
+        self.inputs.check_augmentation()
         found = [encoder.form.note for encoder in (self.speech, self.encoder) if encoder is not None]
         self.notes += [f"experiment {self.settings.name!r}: {note}" for note in found if note]
 
@@ -208,7 +209,9 @@ class Experiment:
         return CurriculumTrainer(
             model=model,
             args=self.arguments(run),
-            train_dataset=inputs.rows(rows, weights, data.vad[rows] if settings.vad_loss_weight else None, run.seed),
+            train_dataset=inputs.training_rows(
+                rows, weights, data.vad[rows] if settings.vad_loss_weight else None, run.seed
+            ),
             eval_dataset=inputs.rows(data.rows(run.fold.validation)) if run.fold.validation else None,
             data_collator=EmoMMDataCollator(
                 pad_token_id=0 if inputs.tokens is None else self.encoder.tokenizer.pad_token_id,

@@ -24,6 +24,7 @@ from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.data_collator import EmoMMDataCollator
 from emomm.evaluation.chance import frequencies_loss
 from emomm.evaluation.learning_checks import FREQUENCIES_LOSS
+from emomm.experiments.augmented_rows import AugmentedRows
 from emomm.experiments.emotion_rows import EmotionRows
 from emomm.features.sequences import Sequences
 from emomm.modeling_emomm import EmoMMForEmotionClassification
@@ -507,6 +508,25 @@ def test_accumulated_gradients_equal_a_big_batch(tmp_path, config, weights):
     assert history(small, "loss") == pytest.approx(history(big, "loss"), rel=1e-6)
     for name, value in small.model.state_dict().items():
         torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-6)
+
+
+def test_mixed_rows_accumulate_to_a_big_batch_and_come_from_the_pool(tmp_path):
+    """Class weights count by the shares of the classes; a partner depends on the row, not on the batch."""
+    same = {"curriculum_type": "difficulty", "curriculum_epochs": 2}
+    config = {"class_weights": [5.0, 1.0, 0.1]}
+    big = weighted_trainer(tmp_path / "big", config, per_device_train_batch_size=8, **same)
+    small = weighted_trainer(tmp_path / "small", config, gradient_accumulation_steps=2, **same)
+    plain = weighted_trainer(tmp_path / "plain", config, gradient_accumulation_steps=2, **same)
+    for trainer in (big, small):
+        trainer.train_dataset = AugmentedRows(trainer.train_dataset, CLASSES, seed=1, mixup=0.5)
+    for trainer in (big, small, plain):
+        trainer.train()
+    assert history(small, "loss") == pytest.approx(history(big, "loss"), rel=1e-6)
+    assert history(small, "loss") != pytest.approx(history(plain, "loss"), rel=1e-2)
+    for name, value in small.model.state_dict().items():
+        torch.testing.assert_close(value, big.model.state_dict()[name], atol=1e-6, rtol=1e-6)
+    partners = [*small.train_dataset._of_kind(0)]
+    assert partners == sorted(small.sampler.pool())
 
 
 def test_a_step_without_any_rating_or_weight_is_a_step(tmp_path):

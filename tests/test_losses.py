@@ -139,3 +139,18 @@ def test_the_loss_of_ratings_is_the_mean_over_what_is_rated():
     loss.backward()
     assert torch.isfinite(predicted.grad).all() and predicted.grad[2].eq(0).all() and predicted.grad[1, 1] == 0
     assert vad_loss(predicted, torch.full((4, 3), math.nan)).item() == 0
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_shares_of_classes_are_the_mean_of_their_losses(loss, smoothing):
+    """A mixed row counts as its parts would, each with its share; whole shares are class numbers."""
+    weights, others, share = torch.tensor([0.5, 2.0, 1.0, 3.0]), LABELS.roll(1), 0.7
+    same = {"loss": loss, "label_smoothing": smoothing, "class_weights": weights}
+    whole = F.one_hot(LABELS, CLASSES).float()
+    assert_close(emotion_loss(LOGITS, whole, **same), emotion_loss(LOGITS, LABELS, **same))
+    mixed = share * whole + (1 - share) * F.one_hot(others, CLASSES)
+    one = torch.ones(())
+    parts = [emotion_loss(LOGITS, labels, **same, norm=one) for labels in (LABELS, others)]
+    norm = share * weights[LABELS].sum() + (1 - share) * weights[others].sum()
+    assert_close(emotion_loss(LOGITS, mixed, **same), (share * parts[0] + (1 - share) * parts[1]) / norm)
