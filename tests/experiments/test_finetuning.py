@@ -2,10 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 from made_recordings import encoders
 from made_recordings import recorded_recipe
+from made_recordings import recordings
+from safetensors import safe_open
+from small_jobs import assert_same_run
+from small_jobs import finish
+from small_jobs import kill_at
+from small_jobs import run_files
+from small_jobs import start
 
+from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.experiments import job
 from emomm.settings.recipe import load_recipe
 
@@ -101,3 +110,64 @@ def test_what_is_stored_is_said(tmp_path, named, caplog):
     assert "words: the states of layer 1 are stored: a step runs 1 of 2" in notes(
         modality="text", text_tuning="last_k", text_tuned_layers=1
     )
+
+
+# ---- guarantees -----------------------------------------------------------------------------------------------------
+
+# Everything that draws is on: windows, LoRA's weights and dropout, layer drop, SpecAugment.
+DRAWS = {
+    "speech_tuning": "lora",
+    "speech_tuned_layers": 2,
+    "lora_dropout": 0.2,
+    "layer_drop": 0.3,
+    "spec_augment": 0.2,
+    "max_seconds": 0.2,
+    "text_tuning": "last_k",
+    "text_tuned_layers": 1,
+    "text_layers": "weighted",
+    "class_weights": "balanced",
+    "use_curriculum_learning": True,
+    "curriculum_type": "model_confidence",
+    "curriculum_epochs": 2,
+    "num_epochs": 3,
+    "fusion_type": "gated",
+    "gradient_accumulation_steps": 2,
+    "speech_layer_decay": 0.8,
+}
+
+
+def killed_before(recipe, step):
+    """Trains until the step after so many begins, with a state to go on from at each."""
+    kill_at(CurriculumTrainer, "training_step", lambda trainer, *_: trainer.state.global_step == step)
+    job.run(load_recipe(recipe, {"save_seconds": "0"}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"spec_augment": 0.0, "max_seconds": None}], ids=["windows", "stored below"])
+def test_a_killed_run_ends_in_the_same_bits(tmp_path, named, changes):
+    fields = {**named, **DRAWS, **changes, "store_dir": str(tmp_path / "store")}
+    whole = recorded_recipe(tmp_path, "whole", **fields)
+    run(whole)
+    recipe = recorded_recipe(tmp_path, "killed", **fields)
+    for step in (1, 3):
+        assert finish(start(killed_before, str(recipe), step)) == -9
+        assert any((tmp_path / "killed").rglob("checkpoint-*"))
+    (state,) = list((tmp_path / "killed").rglob("checkpoint-*/model.safetensors"))[:1]
+    frozen = "speech_encoder.encoder.layers.0.attention.q_proj.weight"
+    with safe_open(state, framework="np") as file:
+        names = set(file.keys())
+    assert frozen not in names and any("lora_A" in name for name in names)
+    run(recipe)
+    for session in ("session-1", "session-2"):
+        assert_same_run(*(tmp_path / name / "small" / "seed-1" / session for name in ("whole", "killed")))
+
+
+def test_test_rows_never_influence_training(tmp_path, named):
+    """With noise in session 1, the run that tests on it ends in the same weights, that which trains on it doesn't."""
+    fields = {**named, **DRAWS, "feature_normalization": "standardize", "store_dir": str(tmp_path / "store")}
+    for name, noise in (("clean", None), ("noise", 1)):
+        run(recorded_recipe(tmp_path, name, recordings(noise=noise), **fields))
+    for session, same in (("session-1", True), ("session-2", False)):
+        one, two = (run_files(tmp_path / name / "small" / "seed-1" / session) for name in ("clean", "noise"))
+        equal = all(np.array_equal(one["weights"][key], two["weights"][key]) for key in one["weights"])
+        assert equal == same
+        assert (one["history"] == two["history"]) == same
