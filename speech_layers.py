@@ -142,14 +142,13 @@ def _within(counts: Tensor, frames: int) -> Tensor:
 
 
 def _normed_over_time(states: Tensor, counts: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """A group norm of one channel each on (batch, channels, length), over the first `counts` (batch,) positions."""
-    real = _within(counts, states.shape[2]).unsqueeze(1)  # (batch, 1, length)
-    states = states.float()
-    count = counts[:, None, None]
-    centred = states - states.masked_fill(~real, 0).sum(dim=2, keepdim=True) / count
-    variance = centred.square().masked_fill(~real, 0).sum(dim=2, keepdim=True) / count
-    scale = (variance + norm.eps).rsqrt() * norm.weight[:, None]
-    return torch.addcmul(norm.bias[:, None], centred, scale).to(norm.weight.dtype)
+    """A group norm on (batch, channels, length), of each row over its first `counts` (batch,) positions; the rest is
+    zeros."""
+    rows, length = [], states.shape[2]
+    for row, count in zip(states, counts.tolist(), strict=True):
+        normed = F.group_norm(row[None, :, :count], norm.num_groups, norm.weight, norm.bias, norm.eps)
+        rows.append(F.pad(normed, (0, length - count)) if count < length else normed)
+    return torch.cat(rows)
 
 
 class WavLMAttentionByModules(WavLMAttention):
