@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .release_specs import CAMEO
+from .release_specs import RELEASES
 from .spec import DEFAULT_COLUMNS as DEFAULT_COLUMNS
 from .spec import DEFAULT_LABELS
 from .spec import SHORT_NAMES
@@ -184,6 +186,8 @@ BUILTIN: dict[str, CorpusSpec] = {
             },
             caveat=f"synthetic_tones {_GENERATED}",
         ),
+        *RELEASES,
+        *CAMEO,
     )
 }
 

@@ -6,6 +6,14 @@ from pathlib import Path
 
 from ..errors import InputError
 
+ENDINGS = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf .sph "
+    ".m4a .m4b .aac .wma .amr .3gp .mka .webm".split()
+)
+"""Of files that are recordings; those that can't be read are listed as such, not passed over."""
+VIDEOS = frozenset(".mp4 .m4v .mkv .mov .avi .mpg .mpeg .wmv .flv".split())
+"""Of files whose sound is taken where a folder holds no recordings: beside some, they are mostly the same."""
+
 # Of the systems and programs that leave them: macOS' archives, every disk's own (its owner's alone to read), Windows'
 # and network drives' bins and previews. They hold copies of what was there, or nothing.
 _NOT_OURS = frozenset({"__macosx", "lost+found", "$recycle.bin", "system volume information", "@eadir"})
@@ -44,4 +52,4 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield parent, sorted(name for name in names if not passed_over(name))
 
 
-__all__ = ["passed_over", "walked"]
+__all__ = ["ENDINGS", "VIDEOS", "passed_over", "walked"]

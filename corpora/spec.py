@@ -15,6 +15,10 @@ from ..modalities import get_modality
 from ..modalities import own_modalities
 from ..speech_features import SpeechFeatures
 from .names import spelling
+from .releases.release_folders import RECOGNISED
+from .releases.release_folders import release_labels
+from .shared_labels import SHARED
+from .shared_labels import shared_classes
 from .synthetic import Generator
 from .synthetic import nearest
 
@@ -79,6 +83,7 @@ class CorpusSpec:
         caveat: what limits the meaning of numbers on the corpus; a sentence or more, for reports and cards.
         citation: whom users of the corpus cite.
         generator: parameters of `synthetic.Generator`: the corpus is generated, not read.
+        release: the corpus whose release folder `path` may be, as its authors ship it: `EmoDB`, `RAVDESS`, ...
 
     Raises:
         InputError: a field with a wrong type or value.
@@ -111,6 +116,7 @@ class CorpusSpec:
     caveat: str = ""
     citation: str = ""
     generator: dict[str, Any] | None = None
+    release: str = ""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -132,6 +138,9 @@ class CorpusSpec:
     def from_dict(cls, name: str, given: Mapping[str, Any], base: "CorpusSpec | None" = None) -> "CorpusSpec":
         """The spec that a recipe describes, alone or as changes to `base`.
 
+        `given["classes"]` says by the shared names of `shared_labels` which classes there are: "four", "all", or a
+        list; a label map beside it has the last word for its labels.
+
         A role that `given["columns"]` names must then be in the data. A new label map on top of a base leaves out
         the base's other labels; generator settings are laid over the base's; a session column replaces the base's
         session rule.
@@ -139,7 +148,7 @@ class CorpusSpec:
         Raises:
             InputError: an unknown key (the nearest name is offered), a wrong type or value.
         """
-        known = [f.name for f in fields(cls) if f.name != "name"]
+        known = [*(f.name for f in fields(cls) if f.name != "name"), "classes"]
         if not isinstance(given, Mapping):
             raise InputError(f"corpus {name}: {given!r} is no set of fields; known fields: {', '.join(known)}")
         for key in given:
@@ -147,6 +156,8 @@ class CorpusSpec:
                 raise InputError(
                     f"corpus {name}: unknown field {key!r}{nearest(str(key), known)}; known: {', '.join(known)}"
                 )
+        if "classes" in given:
+            given = _with_classes(name, given, base)
         merged = {f.name: getattr(base, f.name) for f in fields(cls)} if base else {}
         merged |= {**given, "name": name}
         columns = given.get("columns", {})
@@ -198,7 +209,7 @@ class CorpusSpec:
     def _check_types(self) -> None:
         optional = ("hub_id", "hub_id_audio", "path", "revision", "id_pattern")
         texts = ("name", "split", "speakers_of", "licence", "licence_url", "extractor", "language")
-        for key in (*texts, "vad_of", "caveat", "citation", *optional):
+        for key in (*texts, "vad_of", "caveat", "citation", "release", *optional):
             value = getattr(self, key)
             if not isinstance(value, str) and not (value is None and key in optional):
                 raise self._wrong(key, "a string")
@@ -302,6 +313,30 @@ class CorpusSpec:
             raise self._wrong(
                 "id_pattern", f"of the groups speaker, session or both; it has {sorted(names) or 'none'}"
             )
+
+
+def _with_classes(name: str, given: Mapping[str, Any], base: CorpusSpec | None) -> dict[str, Any]:
+    """`given` with labels, label map and dropped labels in place of its classes."""
+    given = dict(given)
+    classes, own = given.pop("classes"), given.get("label_map", {})
+    if "labels" in given:
+        raise InputError(f"corpus {name}: classes and labels both say what classes there are; give one of them")
+    if not isinstance(own, dict):
+        return given  # refused by the constructor
+    known, dropped = (base.label_map, base.dropped_labels) if base else ({}, [])
+    there = release_labels(base.release or name) if (base and base.release or name) in RECOGNISED else dropped
+    raw = [*known, *(label for label in dropped if label in there)]
+    raw = raw or [label for labels in SHARED.values() for label in labels]
+    never = [label for label in dropped if label not in there]  # other corpora's
+    merged = {**known, **{spelling(str(label)): spelling(str(meant)) for label, meant in own.items()}}
+    try:
+        labels, label_map, left_out = shared_classes([*raw, *map(str, own)], classes, merged)
+    except InputError as error:
+        raise InputError(f"corpus {name}: {error}") from None
+    label_map |= {spelling(str(label)): meant for label, meant in own.items()}
+    labels += [meant for meant in dict.fromkeys(own.values()) if meant not in labels]
+    left_out = [label for label in [*left_out, *never] if label not in label_map]
+    return {"dropped_labels": left_out, **given, "labels": labels, "label_map": label_map}
 
 
 def _own_names(labels: list[str]) -> dict[str, str]:

@@ -70,7 +70,7 @@ def _found(spec: CorpusSpec) -> Recordings:
         if spec.path is not None:
             if not os.path.exists(os.path.expanduser(spec.path)):
                 raise NotThere(f"there is no {spec.path}; give a folder or a file with recordings")
-            return read_input(spec.path, spec.split)
+            return read_input(spec.path, spec.split, spec.release)
         if spec.generator is not None:
             return _generated(spec)
         if hub_id is None:

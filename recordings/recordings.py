@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..corpora.folders import ENDINGS as ENDINGS
+from ..corpora.folders import VIDEOS as VIDEOS
 from ..corpora.releases.release import entries
 from ..corpora.releases.release import passed_over
 from ..corpora.releases.release import walked
@@ -40,13 +42,6 @@ from .tables import paths_of
 from .tables import read_table
 from .tables import table_of
 
-ENDINGS = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .w64 .rf64 .caf .sph "
-    ".m4a .m4b .aac .wma .amr .3gp .mka .webm".split()
-)
-"""Of files that are recordings; those that can't be read are listed as such, not passed over."""
-VIDEOS = frozenset(".mp4 .m4v .mkv .mov .avi .mpg .mpeg .wmv .flv".split())
-"""Of files whose sound is taken where a folder holds no recordings: beside some, they are mostly the same."""
 SIDECARS = tuple(f"{name}{ending}" for ending in TABLES for name in ("metadata", "manifest"))
 """Tables in a folder of audio that say more of its files, whatever their case; the first that is there."""
 
@@ -134,21 +129,22 @@ class Recordings:
         return self.base / found["path"].as_py() if "path" in found else {}
 
 
-def read_input(source: str, split: str = "train") -> Recordings:
+def read_input(source: str, split: str = "train", release: str = "") -> Recordings:
     """Finds the recordings of an input; none of them is read.
 
     Args:
         source: a folder of audio files (beside a metadata.csv or manifest.csv, if there is one), a CSV, TSV or JSONL
-            file with paths, a release folder of IEMOCAP, MSP-IMPROV or MSP-Podcast, a `save_to_disk` folder, a parquet
-            file or a folder of them, or the id of a data set on the Hub.
+            file with paths, a corpus' own release folder, a `save_to_disk` folder, a parquet file or a folder of
+            them, or the id of a data set on the Hub.
         split: of a data set.
+        release: the corpus whose release folder it is, if it is one.
 
     Raises:
         InputError: nothing there, no recordings in it, a table without paths, an utterance id given twice.
     """
     path = Path(os.path.expanduser(source))
     if os.path.isdir(path):  # unlike Path's own, False for what is too long
-        return _folder(path, split)
+        return _folder(path, split, release)
     if os.path.isfile(path):
         if path.suffix.lower() in TABLES:
             return _from_table(read_table(path), path, [])
@@ -166,12 +162,18 @@ def read_input(source: str, split: str = "train") -> Recordings:
     )
 
 
-def _folder(path: Path, split: str) -> Recordings:
+def _folder(path: Path, split: str, release: str) -> Recordings:
+    from ..corpora.releases.release_folders import RECOGNISED
+    from ..corpora.releases.release_folders import holds_release
     from ..corpora.releases.release_folders import release_kind
 
-    corpus = release_kind(path)
+    corpus = release if release and holds_release(path, release) else release_kind(path)
+    if corpus is not None and corpus != (release or corpus):
+        raise InputError(f"{path} is a release folder of {corpus}, and not of {release}")
     if corpus is not None:
         return _from_release(path, corpus)
+    if release and next(entries(path, *SIDECARS), None) is None and next(_files(path, ENDINGS | VIDEOS), None):
+        raise InputError(f"{path} holds recordings, but what is in it isn't named as in {RECOGNISED[release]}")
     if os.path.exists(path / "state.json") or os.path.exists(path / "dataset_dict.json"):
         return recordings_of(read_saved(path, split), path)
     found = sorted(_files(path, ENDINGS | VIDEOS))
@@ -189,14 +191,12 @@ def _folder(path: Path, split: str) -> Recordings:
 
 def _from_release(path: Path, corpus: str) -> Recordings:
     """The rows of the release that `path` is or holds, and a note of how many recordings beside it are not taken."""
-    from ..corpora.releases.release_folders import PARSERS
     from ..corpora.releases.release_folders import read_release
 
-    release = read_release(path)
+    release = read_release(path, corpus)
     told = [f"a release folder of {corpus}, whose name is the corpus'", *release.notes]
     rows = [{**row, "path": _nameable(str(row["path"]))} for row in release.rows]
-    first = Path(rows[0]["path"]).relative_to(os.path.abspath(path))
-    inner = next(place for place in reversed(first.parents) if PARSERS[corpus].is_release(path / place))
+    inner = release.folder.relative_to(os.path.abspath(path))
     if inner != Path():
         outside = sum(inner not in Path(file).parents for file in _files(path, ENDINGS))
         if outside:

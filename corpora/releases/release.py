@@ -24,17 +24,19 @@ class Release:
     """A release folder, read.
 
     Args:
-        corpus: name of the built-in corpus: IEMO, MSPI or MSPP.
+        corpus: name of the built-in corpus.
         rows: one dictionary an utterance that has a recording, in the order of the label files: utterance_id,
             path (absolute, of the wav), speaker, session, label (a word), transcript (None where there is none),
             valence, arousal, dominance (floats on the corpus' own scale, more is more; NaN where unrated), style,
             gender ("f", "m" or "" where unknown), split (the lab's own partition, "" where there is none).
         notes: what was found, missing or left out, in words.
+        folder: where it lies.
     """
 
     corpus: str
     rows: list[dict[str, Any]]
     notes: list[str]
+    folder: Path = Path()
 
 
 def labelled(
