@@ -40,9 +40,8 @@ def parse_extraction(argv: list[str]) -> Extraction:
         required=True,
         default=none,
         help="folder of audio (beside a metadata.csv or manifest.csv, if there is one), .csv, .tsv or .jsonl with "
-        "paths (columns start and end, in seconds, take parts of them), "
-        "a corpus' own release folder (IEMOCAP, EmoDB, RAVDESS, ...), save_to_disk folder, parquet with recordings, or "
-        "a Hub id",
+        "paths (columns start and end, in seconds, take parts of them), a corpus' own release folder (IEMOCAP, EmoDB, "
+        "RAVDESS, ...), save_to_disk folder, parquet with recordings, or a Hub id",
     )
     add("--encoder", required=True, default=none, help="speech encoder: a Hub id, or a folder")
     add("--output", required=True, default=none, metavar="DIR", help="folder to write")
