@@ -30,7 +30,9 @@ from .transcribing import Transcriber
 from .utterances import KEYS
 from .utterances import Given
 from .utterances import Utterance
+from .utterances import of_utterances
 from .utterances import row_of
+from .utterances import rows_of
 from .waveforms import AudioError
 from .waveforms import Waveform
 
@@ -295,8 +297,8 @@ class EmoMMPipeline(Pipeline):
                     f"{utterance.waveform.seconds:.3f} s are too short for {encoder.features.encoder}"
                 )
         able = [utterance for utterance in utterances if utterance.ready]
-        for each, features in zip(able, encoder([each.waveform.samples for each in able]), strict=True):
-            each.features = features
+        for each, windows in zip(able, encoder.heard([each.waveform.samples for each in able]), strict=True):
+            each.hear(windows)
 
     def _transcribe(self, utterance: Utterance, name: str, trust_remote_code: bool) -> None:
         """Fills in the words, where speech is heard."""
@@ -311,10 +313,11 @@ class EmoMMPipeline(Pipeline):
             utterance.text, utterance.transcribed = words, True
 
     def _inputs(self, utterances: list[Utterance]) -> dict[str, Tensor]:
-        columns: dict[str, list] = {"audio_features": [utterance.features for utterance in utterances]}
-        columns["text"] = [utterance.text for utterance in utterances]
+        rows = rows_of(utterances)
+        columns: dict[str, list] = {"audio_features": [features for _, features in rows]}
+        columns["text"] = [utterance.text for utterance, _ in rows]
         for modality in self._further:
-            columns[modality.features] = [utterance.further.get(modality.name) for utterance in utterances]
+            columns[modality.features] = [utterance.further.get(modality.name) for utterance, _ in rows]
         return dict(self.processor(**columns))
 
     # ---- the model --------------------------------------------------------------------------------------------------
@@ -330,14 +333,16 @@ class EmoMMPipeline(Pipeline):
         else:
             with torch.inference_mode(False), torch.enable_grad():
                 outputs, weights = saliency(self.model, {name: value.clone() for name, value in inputs.items()})
-        gates = None if outputs.gates is None else outputs.gates.detach()
+        utterances = model_inputs["utterances"]
+        ready = [utterance for utterance in utterances if utterance.ready]
+        said = {name: getattr(outputs, name) for name in ("logits", "vad", "gates")}
+        said = of_utterances({name: each if each is None else each.detach() for name, each in said.items()}, ready)
         return {
-            "utterances": model_inputs["utterances"],
-            "probabilities": outputs.logits.detach().float().softmax(dim=-1),
-            "vad": None if outputs.vad is None else outputs.vad.detach(),
-            "gates": gates,
+            "utterances": utterances,
+            "probabilities": said.pop("logits").float().softmax(dim=-1),
+            **said,
             "weights_by": weights.pop("by"),
-            "weights": weights,
+            "weights": of_utterances(weights, ready),
         }
 
     # ---- what the user gets -----------------------------------------------------------------------------------------

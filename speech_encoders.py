@@ -193,6 +193,11 @@ class SpeechEncoder:
                 results[row] = self.pooled(frames)
         return results
 
+    def heard(self, waveforms: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """As a call, but what a model is to be given of each recording: of some, several windows, whose logits are
+        then averaged."""
+        return [[features] for features in self(waveforms)]
+
     def batches(self, lengths: Sequence[int], batch_seconds: float = BATCH_SECONDS) -> Iterator[list[int]]:
         """Row numbers of recordings of so many samples, in the batches that they go through the encoder in."""
         return batches_by_length(lengths, batch_seconds * SAMPLING_RATE, self.equal_lengths_only, self._windowed)
@@ -253,6 +258,8 @@ class HeldSpeechEncoder(SpeechEncoder):
     """The speech encoder that a model holds: recordings in, out what the model makes of them with it, (frames,
     given width) of all layers that it uses. Batches may be of any lengths.
 
+    A recording longer than the model's `window_seconds` is encoded in windows, as the model was evaluated on it.
+
     Args:
         model: an `EmoMMForEmotionClassification` that holds its speech encoder.
         feature_extractor: the encoder's own.
@@ -262,10 +269,28 @@ class HeldSpeechEncoder(SpeechEncoder):
         described = SpeechFeatures.from_dict(model.config.speech_encoder)
         super().__init__(model.speech_encoder, feature_extractor, described.encoder, features=described)
         self._holder = model
+        seconds = model.config.window_seconds or float("inf")
+        seconds = min(seconds, _WINDOW / SAMPLING_RATE) if self._windowed else seconds
+        self._longest = None if seconds == float("inf") else max(round(seconds * SAMPLING_RATE), 1)
 
     @property
     def equal_lengths_only(self) -> bool:
         return False
+
+    def __call__(self, waveforms: Sequence[np.ndarray], batch_seconds: float = BATCH_SECONDS) -> list[np.ndarray]:
+        """As in the parent; of a recording in windows, their frames one after the other."""
+        return [np.concatenate(parts) for parts in self._in_windows(waveforms, batch_seconds)]
+
+    def heard(self, waveforms: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        """As in the parent; one for each window, where the model does not take them joined."""
+        found = self._in_windows(waveforms, BATCH_SECONDS)
+        return [[np.concatenate(parts)] for parts in found] if self._holder.config.windows_joined else found
+
+    def _in_windows(self, waveforms: Sequence[np.ndarray], batch_seconds: float) -> list[list[np.ndarray]]:
+        counts = [1 if self._longest is None else -(-len(each) // self._longest) for each in waveforms]
+        pieces = [np.array_split(each, max(count, 1)) for each, count in zip(waveforms, counts, strict=True)]
+        features = iter(super().__call__([piece for several in pieces for piece in several], batch_seconds))
+        return [[next(features) for _ in several] for several in pieces]
 
     def _run(self, waveforms: Sequence[np.ndarray], padding: bool | str) -> np.ndarray:
         inputs = self.feature_extractor(

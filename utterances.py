@@ -9,7 +9,10 @@ from dataclasses import field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from .modalities import AUDIO
 from .modalities import Modality
 from .modalities import words_in
 from .processing_emomm import is_missing
@@ -61,6 +64,7 @@ class Utterance:
     Args:
         waveform: of its recording, where it was read.
         features: (dim,) or (frames, dim) voice features.
+        windows: the same in windows, where the model hears it in several; [] where it doesn't.
         text: its words; None where there are none.
         further: vectors of modalities of the user's own, by name.
         transcribed: whether the words were made from the recording.
@@ -72,6 +76,7 @@ class Utterance:
 
     waveform: Waveform | None = None
     features: np.ndarray | None = None
+    windows: list[np.ndarray] = field(default_factory=list)
     text: str | None = None
     further: dict[str, np.ndarray] = field(default_factory=dict)
     transcribed: bool = False
@@ -105,6 +110,14 @@ class Utterance:
             self.heard = seconds_of_speech(self.waveform.samples) >= SPEECH
             if not self.heard:
                 self.notes.append("no speech was found in it")
+
+    def hear(self, windows: list[np.ndarray]) -> None:
+        """Takes over what an encoder makes of the recording, (frames, dim) for each window that the model hears."""
+        self.features = windows[0]
+        if len(windows) > 1:
+            self.features, self.windows = np.concatenate(windows), windows
+            seconds = self.waveform.seconds / len(windows)
+            self.notes.append(f"heard in {len(windows)} windows of {seconds:.1f} s, whose scores are averaged")
 
     def note_length(self, frame_rate: float | None, training: Sequence[float] | None) -> None:
         """Notes a length that is far from what the model was trained on.
@@ -169,6 +182,42 @@ class Utterance:
                 self.notes.append(f"no {each.word} given: read as missing")
 
 
+def rows_of(utterances: Sequence[Utterance]) -> list[tuple[Utterance, np.ndarray | None]]:
+    """What the model is asked: utterances with their voice features, one for each window."""
+    return [(each, window) for each in utterances for window in each.windows or [each.features]]
+
+
+def of_utterances(found: Mapping[str, Any], utterances: Sequence[Utterance]) -> dict[str, Any]:
+    """What the model says of rows, as what it says of utterances: the mean over the windows of each.
+
+    Args:
+        found: by name (rows, ...), or None. Of `audio`, the weights of moments (rows, longest), each window's weights
+            follow those of the one before.
+        utterances: that `rows_of` made the rows of.
+    """
+    if not any(each.windows for each in utterances):
+        return dict(found)
+    counts = [max(len(each.windows), 1) for each in utterances]
+    merged: dict[str, Any] = {}
+    for name, values in found.items():
+        if values is None or isinstance(values, str):
+            merged[name] = values
+            continue
+        parts = values.split(counts)
+        if name == AUDIO.name:
+            merged[name] = [_in_turn(part, each) for part, each in zip(parts, utterances, strict=True)]
+        else:
+            merged[name] = torch.stack([part.float().mean(dim=0) for part in parts])
+    return merged
+
+
+def _in_turn(weights: Tensor, utterance: Utterance) -> Tensor:
+    """(windows, longest) to (frames,) of the whole recording."""
+    if not utterance.windows:
+        return weights[0]
+    return torch.cat([row[: len(window)] for row, window in zip(weights, utterance.windows, strict=True)])
+
+
 def row_of(given: Given, further: Sequence[str] = ()) -> dict[str, Any]:
     """An input as a dictionary of `audio`, `audio_features`, `text`, `sampling_rate` and `further`, where they are
     known.
@@ -195,4 +244,4 @@ def row_of(given: Given, further: Sequence[str] = ()) -> dict[str, Any]:
     return {**row, **{name: each for name, each in beside.items() if each is not None}}
 
 
-__all__ = ["FAR", "KEYS", "SHORT", "USUAL", "Given", "Utterance", "row_of"]
+__all__ = ["FAR", "KEYS", "SHORT", "USUAL", "Given", "Utterance", "of_utterances", "row_of", "rows_of"]

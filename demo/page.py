@@ -21,6 +21,8 @@ from typing import Any
 from . import markup as demo_html
 from .timeline import Timeline
 from .timeline import emotion_over_time
+from .timeline import frames_of
+from .timeline import holds_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -150,23 +152,23 @@ def recognise(models: Models, recording: Any, words: str | None) -> Answer:
     main, words = models.main, (words or "").strip() or None
     words = None if words == _EMPTY else words
     _check_given(models, recording, words)
-    waveform = features = None
+    waveform = features = whole = None
     if recording is not None and models.hears:
         waveform = _code_of(main, "waveforms").read_waveform(recording, longest=LONGEST)
         if models.modality != "text":
             encoder = main.processor.load_speech_encoder(models.options.speech_encoder, main.device)
-            features = encoder([waveform.samples])[0]
-    row = {"audio": waveform, "audio_features": features, "text": words}
+            features, whole = frames_of(main, encoder, waveform.samples)
+    row = {"audio": waveform, "audio_features": whole, "text": words}
     options = {"transcribe": models.options.transcribe} if models.options.transcribe else {}
     result = main({name: value for name, value in row.items() if value is not None}, **options)
     columns = [(_TITLES[models.modality], result)]
-    heard = result.get("heard") is not False  # models from before don't say
+    said = result.get("heard") is not False  # models from before don't say
     if models.modality == "both" or models.voice is not None:
-        columns.append(("Voice only", _voice_only(models, waveform, features) if heard else _NOTHING))
+        columns.append(("Voice only", _voice_only(models, waveform, whole) if said else _NOTHING))
     if models.modality == "both" or models.words is not None:
         columns.append(("Words only", _words_only(models, result["transcript"] or words)))
     notes = dict.fromkeys([*(waveform.notes if waveform is not None else ()), *result["notes"]])
-    timeline = _over_time(models, waveform, features, result["transcript"]) if heard else _NOTHING
+    timeline = _over_time(models, waveform, features, result["transcript"]) if said else _NOTHING
     return Answer(tuple(columns), timeline, tuple(notes))
 
 
@@ -203,13 +205,15 @@ def _voice_only(models: Models, waveform: Any, features: Any) -> Mapping[str, An
         return _ONE_ONLY.format("the voice")
     if waveform is None:
         return "There is no recording."
-    heard_alike = pipe is None or pipe.processor.speech_features == models.main.processor.speech_features
-    if features is not None and heard_alike:
+    # An encoder of a model's own may be tuned, and then hears something else.
+    own = pipe is not None and (holds_encoder(pipe) or holds_encoder(models.main))
+    alike = pipe is None or pipe.processor.speech_features == models.main.processor.speech_features
+    if features is not None and alike and not own:
         return (pipe or models.main)({"audio_features": features})
     # `speech_encoder` is the main model's, where that one listens.
     encoder = models.options.speech_encoder if models.modality == "text" else None
     plain = {"array": waveform.samples, "sampling_rate": waveform.sampling_rate}  # each model's code has its own class
-    return pipe({"audio": plain}, **({"speech_encoder": encoder} if encoder else {}))
+    return (pipe or models.main)({"audio": plain}, **({"speech_encoder": encoder} if encoder else {}))
 
 
 def _words_only(models: Models, words: str | None) -> Mapping[str, Any] | str:
@@ -431,8 +435,9 @@ def main(argv: Sequence[str] | None = None, reach_hub: Callable[[str], None] | N
         return 2
     if models.modality != "text":
         made_by = models.main.processor.speech_features
+        there = made_by is None or options.speech_encoder or holds_encoder(models.main)
         try:  # now rather than at the first question
-            _reach([None if made_by is None or options.speech_encoder else made_by.encoder], reach_hub)
+            _reach([None if there else made_by.encoder], reach_hub)
             models.main.processor.load_speech_encoder(options.speech_encoder, models.main.device)
         except (ValueError, OSError) as error:
             logger.warning("recordings can't be read: %s", error)
@@ -444,7 +449,4 @@ def main(argv: Sequence[str] | None = None, reach_hub: Callable[[str], None] | N
     return 0
 
 
-__all__ = [
-    "KEPT", "LONGEST", "LONGEST_TEXT", "Answer", "Models", "Options", "build", "launch_options", "load", "main",
-    "recognise",
-]  # fmt: skip
+__all__ = ["KEPT", "LONGEST", "Answer", "Models", "Options", "build", "launch_options", "load", "main", "recognise"]

@@ -53,6 +53,18 @@ def windows(count: int, frame_rate: float, window: float = WINDOW, hop: float = 
     return times, np.stack([first, last], axis=1)
 
 
+def holds_encoder(pipe: Any) -> bool:
+    """Whether the model of a pipeline brings its own speech encoder."""
+    return getattr(pipe.processor, "feature_extractor", None) is not None
+
+
+def frames_of(pipe: Any, encoder: Any, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The features of a whole recording, and the same where the model is asked with them; None where it hears the
+    recording in several windows, whose scores it averages itself."""
+    heard = encoder.heard([samples])[0] if holds_encoder(pipe) else encoder([samples])
+    return (heard[0], heard[0]) if len(heard) == 1 else (np.concatenate(heard), None)
+
+
 @torch.inference_mode()
 def emotion_over_time(
     model: Any,
@@ -113,4 +125,4 @@ def _words(model: Any, processor: Any, frames: np.ndarray, text: str | None) -> 
     return {"text_features": states, "text_mask": inputs["attention_mask"]}
 
 
-__all__ = ["HOP", "MOST", "SPEECH", "WINDOW", "Timeline", "emotion_over_time", "windows"]
+__all__ = ["HOP", "MOST", "SPEECH", "WINDOW", "Timeline", "emotion_over_time", "frames_of", "holds_encoder", "windows"]

@@ -169,6 +169,10 @@ class LiveRecognizer:
             encoder = processor.load_speech_encoder()
         elif processor.speech_features is not None:
             processor.speech_features.refuse_other(encoder.features)
+        if encoder.frames_of(round(SHORTEST * SAMPLING_RATE)) < 1:
+            raise ValueError(
+                f"{encoder.features.encoder} makes no frame of {SHORTEST:g} s, the shortest that live says anything of"
+            )
         self.model = model.eval()
         self.encoder = WindowEncoder(encoder, exact)
         self.smoothing, self.silence = smoothing, silence

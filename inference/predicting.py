@@ -31,6 +31,9 @@ from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
 from ..evaluation.predictions import Predictions
 from ..evaluation.predictions import write_predictions
+from ..evaluation.window_means import window_means
+from ..features.sequences import Sequences
+from ..features.windows import as_floats
 from ..files import write_text
 from ..hub_access import reach_hub
 from ..interruption import heed
@@ -43,8 +46,11 @@ from ..modalities import register_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..pipeline_emomm import EmoMMPipeline
 from ..processing_emomm import EmoMMProcessor
+from ..recordings.recorded_corpus import load_recorded_corpus
+from ..speech_encoders import SpeechEncoder
 from ..speech_features import SpeechFeatures
 from ..speech_features import WrongEncoder
+from ..waveforms import SAMPLING_RATE
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +86,8 @@ def predict(
     for modality in loaded.modalities if own else ():  # those of its own code are not known here
         if modality.name in own:
             register_modality(Modality(**dataclasses.asdict(modality)))
-    rows = load_corpus(_spec(corpus, loaded.config, paths or {}), modalities=own)
+    spec, heard = _spec(corpus, loaded.config, paths or {}), _held_encoder(processor)
+    rows = load_corpus(spec, modalities=own) if heard is None else load_recorded_corpus(spec, own)
     _check_fit(loaded.config, processor, rows, model)
     probabilities, vad = _predictions(loaded, processor, rows, batch_size)
     labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
@@ -324,7 +331,9 @@ def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec
 
 def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
     for name in names_in(config.modality):
-        if name == AUDIO.name:
+        if name == AUDIO.name and corpus.recordings is not None:
+            _check_lengths(processor.load_speech_encoder(), corpus)
+        elif name == AUDIO.name:
             _check_voice(config, corpus, model)
         elif name != TEXT.name and corpus.vectors(name).dim != config.modality_dims[name]:
             raise InputError(
@@ -335,6 +344,23 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
         if not processor.allow_missing and not lengths.all():
             row = str(corpus.utterance_ids[int(np.argmin(lengths))])
             raise InputError(f"{corpus.name} row {row!r} has no {get_modality(name).word}, and {model!r} needs it")
+
+
+def _held_encoder(processor: EmoMMProcessor) -> SpeechEncoder | None:
+    """The speech encoder that the model holds: then it takes recordings, of a corpus too; None where it holds none."""
+    held = processor.hears and getattr(processor, "feature_extractor", None) is not None
+    return processor.load_speech_encoder() if held else None
+
+
+def _check_lengths(encoder: SpeechEncoder, corpus: Corpus) -> None:
+    """Raises InputError that names a row whose recording is too short for one frame."""
+    lengths = corpus.audio.length
+    shortest = int(np.where(lengths > 0, lengths, lengths.max()).argmin())
+    if lengths[shortest] and encoder.frames_of(int(lengths[shortest])) < 1:
+        raise InputError(
+            f"{corpus.name} row {str(corpus.utterance_ids[shortest])!r} has a recording of "
+            f"{lengths[shortest] / SAMPLING_RATE:.3f} s, too short for {encoder.features.encoder}: leave it out"
+        )
 
 
 def _check_voice(config: EmoMMConfig, corpus: Corpus, model: str) -> None:
@@ -357,8 +383,10 @@ def _predictions(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Probabilities (rows, classes), and V/A/D (rows, 3) of a model that gives it; float32.
 
-    Rows go through in the order of their length, so that little is padded.
+    Rows go through in the order of their length, so that little is padded. Of recordings that the model hears in
+    windows, the logits are averaged.
     """
+    encoder = None if corpus.recordings is None else processor.load_speech_encoder()
     tokens = processor.tokenize(corpus.transcripts) if model.config.uses_text else None
     collate = EmoMMDataCollator(
         0 if processor.tokenizer is None else processor.tokenizer.pad_token_id, processor.allow_missing
@@ -370,19 +398,30 @@ def _predictions(
     vad = np.empty((len(corpus), 3), dtype=np.float32) if model.config.gives_vad else None
     for start in tqdm(range(0, len(order), batch_size), desc="predicting", unit="batch", disable=None):
         rows = order[start : start + batch_size]
+        voices = [[None]] * len(rows) if encoder is None else _heard(encoder, vectors[AUDIO.name], rows)
+        window_of = torch.tensor([place for place, windows in enumerate(voices) for _ in windows])
         features = [
             {
                 **{get_modality(name).features: of_rows[i] for name, of_rows in vectors.items()},
+                **({} if encoder is None else {AUDIO.features: window}),
                 **({"input_ids": tokens[i]} if tokens is not None else {}),
             }
-            for i in rows
+            for i, windows in zip(rows, voices, strict=True)
+            for window in windows
         ]
         batch = {name: value.to(model.device) for name, value in collate(features).items()}
         outputs = model(**batch)
-        probabilities[rows] = outputs.logits.float().softmax(dim=-1).cpu().numpy()
+        probabilities[rows] = window_means(outputs.logits.float(), window_of).softmax(dim=-1).cpu().numpy()
         if vad is not None:
-            vad[rows] = outputs.vad.cpu().numpy()
+            vad[rows] = window_means(outputs.vad, window_of).cpu().numpy()
     return probabilities, vad
+
+
+def _heard(encoder: SpeechEncoder, recordings: Sequences, rows: np.ndarray) -> list[list[np.ndarray | None]]:
+    """What the model is given of some recordings: of each, the windows that it hears; None where there is none."""
+    there = [row for row in rows if recordings.length[row]]
+    heard = dict(zip(there, encoder.heard([as_floats(recordings[row][:, 0]) for row in there]), strict=True))
+    return [heard.get(row, [None]) for row in rows]
 
 
 __all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "why", "write_results"]

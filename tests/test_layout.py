@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "extraction": {"corpora", "recordings", "travels"},
     "reporting": {"evaluation", "floors", "corpora"},
     "tracking": {"settings", "features", "evaluation", "reporting"},
-    "inference": {"corpora", "evaluation", "travels"},
+    "inference": {"corpora", "evaluation", "features", "recordings", "travels"},
     "experiments": {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
         "exporting", "reporting", "tracking", "recordings", "travels", "tuning",
