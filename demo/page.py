@@ -173,6 +173,7 @@ def recognise(models: Models, recording: Any, words: str | None) -> Answer:
 
 
 _NOTHING = "Nothing was heard in the recording."
+_ONE_ONLY = "This model can't be asked with {} alone: its fusion needs both, and no second model was given."
 _TITLES = {"both": "Voice and words", "audio": "Voice", "text": "Words"}
 
 
@@ -194,9 +195,6 @@ def _check_given(models: Models, recording: Any, words: str | None) -> None:
 def _code_of(pipe: Any, module: str) -> Any:
     """A module of the code that came with the model: the package's, or transformers' copy of it."""
     return importlib.import_module(f"{type(pipe).__module__.rpartition('.')[0]}.{module}")
-
-
-_ONE_ONLY = "This model can't be asked with {} alone: its fusion needs both, and no second model was given."
 
 
 def _voice_only(models: Models, waveform: Any, features: Any) -> Mapping[str, Any] | str:

@@ -71,10 +71,10 @@ _FIGURES = {
     "session": None,
 }
 _TEXT = (".json", ".md", ".py", ".txt", ".svg")
-_ENTRY_KEYS = ("name", "labels", "text_encoder", "selection", "protocol")
+_ENTRY_KEYS = ("name", "labels", "text_encoder", "speech_encoder", "selection", "protocol")
 _RUN_KEYS = (
     "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "best_epoch_ties",
-    "train_seconds", "validation", "test",
+    "train_seconds", "validation", "test", "parameters", "layer_weights",
 )  # fmt: skip
 
 
