@@ -42,6 +42,13 @@ def recordings(rows: int = 32, noise: int | None = None, seconds: tuple[float, f
     return pa.table(columns)
 
 
+def as_wav(samples: int) -> dict[str, Any]:
+    """A recording of noise, of so many samples, as `datasets` stores it."""
+    sound = io.BytesIO()
+    soundfile.write(sound, 0.1 * np.random.default_rng(samples).normal(size=samples), RATE, format="WAV")
+    return {"bytes": sound.getvalue(), "path": "sound.wav"}
+
+
 def encoders(folder: Path, speech: str = "wavlm") -> dict[str, str]:
     """Tiny encoders of recordings and of words, as a recipe names them."""
     return {

@@ -1,9 +1,13 @@
 """Runs that read recordings and tune encoders: every tuning trains, resumes to the last bit, and sees no test row."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from made_recordings import as_wav
 from made_recordings import encoders
 from made_recordings import recorded_recipe
 from made_recordings import recordings
@@ -13,10 +17,14 @@ from small_jobs import finish
 from small_jobs import kill_at
 from small_jobs import run_files
 from small_jobs import start
+from transformers import AutoModel
 
 from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.experiments.final_model import train_final_model
 from emomm.settings.recipe import load_recipe
+from emomm.speech_encoders import SpeechEncoder
 
 TUNINGS = {
     "frozen": {},
@@ -33,6 +41,15 @@ TUNINGS = {
 def named(tmp_path_factory):
     """Tiny encoders."""
     return encoders(tmp_path_factory.mktemp("encoders"))
+
+
+def still_copy(folder, place):
+    """The encoder in a folder, without dropout."""
+    shutil.copytree(folder, place)
+    config = json.loads((Path(place) / "config.json").read_text())
+    config |= {name: 0.0 for name in config if "drop" in name and isinstance(config[name], float)}
+    (Path(place) / "config.json").write_text(json.dumps(config))
+    return str(place)
 
 
 def run(recipe, **options):
@@ -171,3 +188,102 @@ def test_test_rows_never_influence_training(tmp_path, named):
         equal = all(np.array_equal(one["weights"][key], two["weights"][key]) for key in one["weights"])
         assert equal == same
         assert (one["history"] == two["history"]) == same
+
+
+# ---- what goes with it ----------------------------------------------------------------------------------------------
+
+
+def test_floors_read_the_mean_states_of_the_frozen_encoder(tmp_path, named):
+    """Beside a tuned encoder and a frozen one the same floor: of the last layer, as it was loaded."""
+    experiments = [{"name": "tuned", "speech_tuning": "lora"}, {"name": "frozen", "speech_layers": "mean"}]
+    fields = {**named, "floors": True, "modality": "audio", "num_epochs": 1}
+    run(recorded_recipe(tmp_path, "made", experiments=experiments, **fields))
+    results = json.loads((tmp_path / "made" / "results.json").read_text())
+    tuned, frozen = (entry["floors"]["corpora"]["sounds"]["voice"] for entry in results["experiments"])
+    assert tuned == frozen and 0 < tuned["uar"]["pooled"] <= 1
+
+
+def test_the_final_model_reads_recordings(tmp_path, named):
+    recipe = recorded_recipe(tmp_path, "made", **named, speech_tuning="lora", modality="audio", max_seconds=0.2)
+    run(recipe)
+    (settings,) = load_recipe(recipe).experiments
+    folder = train_final_model(*job.plan_experiment(settings, tmp_path / "made"))
+    model = AutoModel.from_pretrained(folder / "model")
+    assert not any("lora" in name for name in model.state_dict())
+    with torch.no_grad():
+        logits = model(input_values=torch.zeros(1, 4000), attention_mask=torch.ones(1, 4000)).logits
+    assert logits.shape == (1, 4) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"speech_tuning": "last_k", "speech_tuned_layers": 4}, ["speech_tuned_layers is 4", "has 3 layers"]),
+        ({"speech_tuning": "lora", "speech_tuned_layers": 9}, ["speech_tuned_layers is 9", "has 3 layers"]),
+        ({"speech_tuning": "lora", "lora_targets": ["q_prj"]}, ["lora_targets", "'q_prj'", "q_proj"]),
+        ({"speech_tuning": "last_k", "speech_tuned_layers": 1, "speech_layers": [1]}, ["[1]", "all that is read"]),
+        ({"speech_layers": [5]}, ["speech_layers holds 5", "layers 0-3"]),
+        ({"audio_dim": 768}, ["audio_dim is 768", "16 wide"]),
+        ({"max_seconds": 0.02}, ["max_seconds is 0.02", "makes no frame"]),
+        ({"speech_model_name": "nowhere/wavlm"}, ["speech_model_name", "nowhere/wavlm"]),
+        (
+            {"modality": "text", "text_tuning": "last_k", "text_tuned_layers": 3},
+            ["text_tuned_layers is 3", "2 layers"],
+        ),
+        ({"modality": "text", "text_layers": [0, 7]}, ["text_layers holds 7", "layers 0-2"]),
+        ({"modality": "text", "text_tuning": "lora", "lora_targets": ["q_proj"]}, ["lora_targets", "query"]),
+    ],
+)
+def test_what_an_encoder_does_not_have_is_named_before_training(tmp_path, named, fields, parts):
+    recipe = recorded_recipe(tmp_path, "wrong", **{**named, "modality": "audio", "speech_tuning": "full", **fields})
+    for dry_run in (True, False):
+        if dry_run and "speech_model_name" in fields:
+            continue  # a plan goes on without, and says so
+        with pytest.raises(InputError) as caught:
+            job.run(load_recipe(recipe), dry_run=dry_run)
+        for part in parts:
+            assert part in str(caught.value)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_recordings_that_do_not_do_are_named_before_training(tmp_path, named):
+    table = recordings(8)
+    short = table.set_column(1, "audio", [[as_wav(300), *table["audio"].to_pylist()[1:]]])
+    lacking = table.set_column(1, "audio", [[*table["audio"].to_pylist()[:3], None, *table["audio"].to_pylist()[4:]]])
+    features = table.drop_columns(["audio"]).append_column("audio_features", [[[0.1] * 16] * 8])
+    for name, given, parts in (
+        ("short", short, ["'row-0'", "0.019 s", "at least 0.1 s"]),
+        ("lacking", lacking, ["row-3", "no voice"]),
+        ("features", features, ["sounds"]),
+    ):
+        recipe = recorded_recipe(tmp_path, name, given, **{**named, "modality": "audio", "speech_tuning": "full"})
+        with pytest.raises(InputError) as caught:
+            job.run(load_recipe(recipe), dry_run=True)
+        for part in parts:
+            assert part in str(caught.value), str(caught.value)
+
+
+def test_an_encoder_that_makes_no_frames_of_a_recording_is_named(tmp_path, named, monkeypatch):
+    monkeypatch.setattr(SpeechEncoder, "frames_of", lambda _, samples: samples // 4000)
+    recipe = recorded_recipe(tmp_path, "coarse", **{**named, "modality": "audio"})
+    with pytest.raises(InputError, match=r"row 'sounds row-\d+' has a recording of 0.1\d\d s, of which .* no frame"):
+        job.run(load_recipe(recipe), dry_run=True)
+
+
+@pytest.mark.parametrize("kind", ["lora", "states"])
+def test_accumulated_batches_are_one_large_batch(tmp_path, named, kind):
+    """With class weights and padding, in steps of all 12 rows: the weights of tuned encoders to 1e-6."""
+    fields = {**named, "class_weights": "balanced", "fusion_type": "concat", "dropout": 0.0, "feature_noise": 0.0}
+    fields |= {"modality_dropout": 0.0, "store_dtype": "float32", "num_epochs": 2, "save_seconds": 0.0}
+    fields |= {"speech_tuning": "lora", "text_tuning": "last_k", "text_tuned_layers": 1, "max_grad_norm": 0.0}
+    fields |= {"optim": "sgd", "speech_learning_rate": 0.1, "text_learning_rate": 0.1, "lr_scheduler": "constant"}
+    fields |= {"store_frozen_layers": kind == "states"}
+    still = {name: still_copy(path, tmp_path / name) for name, path in named.items()}
+    for name, size, steps in (("large", 12, 1), ("parts", 3, 4)):
+        more = {"batch_size": size, "gradient_accumulation_steps": steps, "validation": "random"}
+        run(recorded_recipe(tmp_path, name, **{**fields, **still, **more}))
+    one, two = (
+        run_files(tmp_path / name / "small" / "seed-1" / "session-1")["weights"] for name in ("large", "parts")
+    )
+    for key, value in one.items():
+        np.testing.assert_allclose(two[key], value, atol=1e-6, err_msg=key)
