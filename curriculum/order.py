@@ -44,6 +44,7 @@ def epoch_order(
     epoch: int,
     speakers: np.ndarray | None = None,
     lengths: np.ndarray | None = None,
+    multiple: int = 1,
 ) -> np.ndarray:
     """The rows of an epoch in the order in which they are trained: (batches · batch_size,) int64 row indices.
 
@@ -54,7 +55,8 @@ def epoch_order(
 
     With lengths, the rows of a pass (or of a speaker in it) are shuffled, sorted by length within stretches of some
     batches, and cut into batches, which are shuffled: rows of alike length are together, and with whom each is differs
-    from pass to pass. All that is promised of a pass holds.
+    from pass to pass. All that is promised of a pass holds. Without speakers what is cut are the rows of a step, so
+    that accumulated batches are those of the one large batch that they stand for.
 
     Args:
         pool: distinct row indices.
@@ -62,6 +64,7 @@ def epoch_order(
         speakers: (N,) speaker of every training row (not of the pool alone). Integer codes sort far quicker than
             strings.
         lengths: (N,) how long every training row is.
+        multiple: batches of a step: world size × accumulation steps.
 
     Raises:
         ValueError: an empty pool, or fewer than one batch or row a batch.
@@ -69,7 +72,7 @@ def epoch_order(
     pool = np.asarray(pool, dtype=np.int64)
     if len(pool) == 0 or batches < 1 or batch_size < 1:
         raise ValueError(f"cannot order {len(pool)} rows into {batches} batches of {batch_size}")
-    length = batches * batch_size
+    length, of_step = batches * batch_size, batch_size * multiple
     of_pool = None if lengths is None else np.asarray(lengths)[pool]
     cut = None if speakers is None else _SpeakerBatches(pool, np.asarray(speakers)[pool], batch_size, of_pool)
     row_passes: list[np.ndarray] = []
@@ -81,7 +84,7 @@ def epoch_order(
         elif of_pool is None:
             row_passes.append(generator.permutation(pool))
         else:
-            row_passes.append(pool[_alike(of_pool, batch_size, -reached % batch_size, generator)])
+            row_passes.append(pool[_alike(of_pool, of_step, -reached % of_step, generator)])
         reached += len(row_passes[-1])
     return np.concatenate(row_passes)[:length]
 

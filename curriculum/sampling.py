@@ -47,7 +47,7 @@ class CurriculumSampler(Sampler[int]):
         lengths: np.ndarray | None = None,
     ):
         self.labels = np.asarray(labels)
-        self.batch_size = batch_size
+        self.batch_size, self.multiple = batch_size, multiple
         self.curriculum = Curriculum() if curriculum is None else curriculum
         self.num_classes = int(self.labels.max()) + 1 if num_classes is None else num_classes
         self.speakers = None if speakers is None else np.unique(speakers, return_inverse=True)[1]
@@ -79,6 +79,7 @@ class CurriculumSampler(Sampler[int]):
             self.epoch,
             self.speakers,
             self.lengths,
+            self.multiple,
         )
         return order[: self.length]
 

@@ -156,6 +156,19 @@ class Inputs:
         )
         return processor.tokenize(self.data.transcripts())
 
+    @property
+    def windows_in_words(self) -> str:
+        """That long recordings are evaluated in windows; "" where none is."""
+        windows = self._windows(np.arange(len(self.data.label_ids)))
+        longer = 0 if windows is None else int(windows.cut.sum())
+        if not longer:
+            return ""
+        return (
+            f"voice: {longer} of {len(windows)} recordings are longer than max_eval_seconds "
+            f"({self.settings.max_eval_seconds:g} s): they are validated and tested in windows of equal length, whose "
+            "logits are averaged"
+        )
+
     # ---- rows -------------------------------------------------------------------------------------------------------
 
     def check_augmentation(self) -> None:

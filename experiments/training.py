@@ -94,6 +94,7 @@ class Experiment:
             self._choose_form()
         self.inputs.check_augmentation()
         found = [encoder.form.note for encoder in (self.speech, self.encoder) if encoder is not None]
+        found.append(self.inputs.windows_in_words)
         self.notes += [f"experiment {self.settings.name!r}: {note}" for note in found if note]
 
     def _choose_form(self) -> None:

@@ -141,6 +141,17 @@ def test_rows_of_alike_length_are_together(by_speaker):
     assert len(companies[0] & companies[1]) < 5 and np.abs(places).max() < 0.2
 
 
+@pytest.mark.parametrize("multiple", [2, 4])
+def test_accumulated_batches_hold_the_rows_of_the_large_batch(multiple):
+    """Also where rows are put together by length, over several passes; the shorter ones first."""
+    lengths, pool = lengths_of(203, True), np.arange(0, 203, 2)
+    large = epoch_order(pool, 13, 16, 3, 1, lengths=lengths)
+    small = epoch_order(pool, 13 * multiple, 16 // multiple, 3, 1, lengths=lengths, multiple=multiple)
+    assert np.array_equal(large, small)
+    share = padding_share(small, 16 // multiple, lengths)
+    assert share < padding_share(large, 16, lengths)
+
+
 def test_padding_of_batches_by_hand():
     """Of the last batch too, where it is short."""
     lengths = np.array([4, 2, 1, 3, 5])

@@ -103,9 +103,10 @@ class Seen(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def new_trainer(folder, encoder, **arguments):
+def new_trainer(folder, encoder, spec_augment=0.2, class_weights=None, **arguments):
     torch.manual_seed(0)
-    loaded = AutoModel.from_pretrained(encoder)
+    names = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
+    loaded = AutoModel.from_pretrained(encoder, **({} if spec_augment else dict.fromkeys(names, 0.0)))
     config = EmoMMConfig(
         modality="audio",
         audio_dim=16,
@@ -113,7 +114,9 @@ def new_trainer(folder, encoder, **arguments):
         num_labels=CLASSES,
         speech_config=loaded.config,
         speech_tuning="full",
-        spec_augment=0.2,
+        spec_augment=spec_augment,
+        class_weights=class_weights,
+        dropout=0.1 if spec_augment else 0.0,
     )
     model = EmoMMForEmotionClassification(config)
     model.attach_speech_encoder(loaded)
@@ -181,6 +184,24 @@ def test_a_run_interrupted_in_an_epoch_reads_what_it_would_have_read(tmp_path, e
     shares = [entry["padding"] for entry in whole.state.log_history if "padding" in entry]
     assert shares == [entry["padding"] for entry in resumed.state.log_history if "padding" in entry]
     assert len(shares) == 3 and 0 < shares[-1] < 0.3
+
+
+def test_accumulated_batches_learn_as_the_large_one(tmp_path, encoder):
+    """With windows, augmentation and class weights: the weights are equal, but for the order of sums."""
+    fields = {"spec_augment": 0.0, "class_weights": [0.5, 2.5], "optim": "sgd", "learning_rate": 0.1}
+    large = new_trainer(tmp_path / "large", encoder, **fields)
+    large.train()
+    small = new_trainer(
+        tmp_path / "small", encoder, **fields, per_device_train_batch_size=1, gradient_accumulation_steps=BATCH
+    )
+    small.train()
+    assert large.state.global_step == small.state.global_step == 3 * STEPS
+    begun = new_trainer(tmp_path / "begun", encoder, **fields)
+    moved = 0.0
+    for name, value in weights_of(large).items():
+        np.testing.assert_allclose(weights_of(small)[name], value, atol=1e-6, rtol=1e-5, err_msg=name)
+        moved = max(moved, float((value - weights_of(begun)[name]).abs().max()))
+    assert moved > 1e-2
 
 
 @pytest.mark.parametrize("persistent", [False, True])

@@ -70,6 +70,8 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path, named)
     assert job.run(load_recipe(whole)).failed == []
     for run in sorted((tmp_path / "whole" / "out").glob("*/seed-1/*")):
         assert_same_run(run, Path(str(run).replace("/whole/", "/killed/")))
+    (entry,) = json.loads((tmp_path / "whole" / "out" / "results.json").read_text())["experiments"]
+    assert any("longer than max_eval_seconds (0.3 s): they are validated" in note for note in entry["notes"])
     history = json.loads((next((tmp_path / "whole").glob("out/*/seed-1/*")) / "history.json").read_text())
     assert all(0 <= entry["padding"] < 0.5 for entry in history if "padding" in entry)
 
