@@ -33,6 +33,7 @@ TUNINGS = {
     "last_k": {"speech_tuning": "last_k", "speech_tuned_layers": 1},
     "lora": {"speech_tuning": "lora"},
     "lora in the last": {"speech_tuning": "lora", "speech_tuned_layers": 1},
+    "checkpointed": {"speech_tuning": "full", "gradient_checkpointing": True},
     "windows": {"speech_tuning": "last_k", "speech_tuned_layers": 1, "max_seconds": 0.2},
 }
 
@@ -63,7 +64,9 @@ def run(recipe, **options):
 def test_every_tuning_trains(tmp_path, named, kind, modality):
     fields = {**named, **TUNINGS[kind], "modality": modality}
     if modality == "both":
-        fields |= {name.replace("speech", "text"): value for name, value in TUNINGS[kind].items() if "max" not in name}
+        fields |= {
+            name.replace("speech", "text"): value for name, value in TUNINGS[kind].items() if name.startswith("sp")
+        }
     recipe = recorded_recipe(tmp_path, "made", **fields)
     run(recipe)
     (experiment,) = json.loads((tmp_path / "made" / "results.json").read_text())["experiments"]
@@ -79,6 +82,12 @@ def test_every_tuning_trains(tmp_path, named, kind, modality):
         weights = run_entry.get("layer_weights", {})
         assert set(weights) == ({"speech", *(["text"] if modality == "both" else [])} if kind == "weighted" else set())
         assert all(abs(sum(shares) - 1) < 1e-3 for shares in weights.values())
+    history = json.loads((tmp_path / "made" / "small" / "seed-1" / "session-1" / "history.json").read_text())
+    logged = [entry for entry in history if "learning_rate" in entry]
+    for encoder in ("speech", "text"):
+        tuned = "speech_tuning" in TUNINGS[kind] and (encoder == "speech" or modality == "both")
+        assert all((f"{encoder}_learning_rate" in entry) == tuned for entry in logged)
+        assert all((entry.get(f"{encoder}_grad_norm", 0) > 0) == tuned for entry in logged)
 
 
 def losses(folder):
