@@ -26,6 +26,8 @@ from ..corpora.releases.release import entries
 from ..corpora.releases.release import passed_over
 from ..corpora.releases.release import walked
 from ..errors import InputError
+from .audformat_databases import is_database
+from .audformat_databases import read_database
 from .data_sets import DataSet
 from .data_sets import files_of_split
 from .data_sets import read_hub
@@ -134,8 +136,8 @@ def read_input(source: str, split: str = "train", release: str = "") -> Recordin
 
     Args:
         source: a folder of audio files (beside a metadata.csv or manifest.csv, if there is one), a CSV, TSV or JSONL
-            file with paths, a corpus' own release folder, a `save_to_disk` folder, a parquet file or a folder of
-            them, or the id of a data set on the Hub.
+            file with paths, a corpus' own release folder, a database in audformat, a `save_to_disk` folder, a
+            parquet file or a folder of them, or the id of a data set on the Hub.
         split: of a data set.
         release: the corpus whose release folder it is, if it is one.
 
@@ -172,6 +174,9 @@ def _folder(path: Path, split: str, release: str) -> Recordings:
         raise InputError(f"{path} is a release folder of {corpus}, and not of {release}")
     if corpus is not None:
         return _from_release(path, corpus)
+    if is_database(path):
+        table, notes = read_database(path, split)
+        return _from_table(table, path / "database", notes)
     if release and next(entries(path, *SIDECARS), None) is None and next(_files(path, ENDINGS | VIDEOS), None):
         raise InputError(f"{path} holds recordings, but what is in it isn't named as in {RECOGNISED[release]}")
     if os.path.exists(path / "state.json") or os.path.exists(path / "dataset_dict.json"):
