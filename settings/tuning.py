@@ -205,6 +205,10 @@ def _without_effect(settings: "Settings") -> Iterator[tuple[tuple[str, ...], str
 def _without_voice(settings: "Settings", speech: EncoderTuning | None) -> Iterator[tuple[tuple[str, ...], str]]:
     if "audio" not in settings.modalities:
         yield ("voice_input", "augment_time_mask", "augment_mixup"), "no voice is heard"
+    # As it was before there were recordings: what was finished then is the same.
+    yield tuple(name for name in ("augment_time_mask", "augment_mixup") if not getattr(settings, name)), ""
+    if settings.voice_input == "features":
+        yield ("voice_input",), ""
     if speech is None:
         yield _OF_SPEECH, "no voice is heard" if "audio" not in settings.modalities else "voice_input is features"
         return

@@ -103,6 +103,13 @@ def test_settings_without_effect_are_noted_and_no_part_of_the_identity():
     assert encoder_notes(Settings()) == encoder_notes(Settings(**HEARS)) == []
 
 
+def test_runs_that_were_finished_before_there_were_recordings_are_the_same():
+    names = {"voice_input", "text_tuning", "text_layers", "lora_rank", "augment_mixup", "max_seconds", "layer_drop"}
+    assert not names & settings_identity(Settings()).keys()
+    assert "augment_mixup" in settings_identity(Settings(augment_mixup=0.2))
+    assert "voice_input" in settings_identity(Settings(**HEARS))
+
+
 @pytest.mark.parametrize(
     "fields",
     [
