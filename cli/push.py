@@ -44,7 +44,8 @@ def share(folder: str | Path, experiment: str, options: dict[str, Any]) -> None:
 
     final = options["final_model"] is not False
     private, licence = options["hub_private"] is True, options["hub_license"]
-    wanted = Push(Path(folder), experiment, options["hub_model_id"], private, final, licence)
+    adapter_only = options["adapter_only"] is True
+    wanted = Push(Path(folder), experiment, options["hub_model_id"], private, final, licence, adapter_only)
     show(f"pushed: {push(wanted)}")
 
 
@@ -65,6 +66,13 @@ def add_hub(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
         metavar="true|false",
         help="share a model that is trained once more, on all sessions, for as many steps as validation chose (the "
         "default); false: the run with the best validation score",
+    )
+    parser.add_argument(
+        "--adapter_only",
+        action="store_const",
+        const=True,
+        help="of encoders that were tuned by LoRA, share the adapters (of peft), not the weights that they are merged "
+        "into",
     )
 
 

@@ -93,7 +93,7 @@ def _report_job(folder: Path) -> None:
 def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     """Raises InputError, before anything is trained, for a push that can't be."""
     if not options["push_to_hub"]:
-        names = ("hub_model_id", "hub_private", "hub_license", "final_model")
+        names = ("hub_model_id", "hub_private", "hub_license", "final_model", "adapter_only")
         given = [name for name in names if options[name] is not None]
         if given:
             raise InputError(f"--{given[0]} goes with --push_to_hub.")
@@ -106,6 +106,10 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     from ..sharing.uploading import check_destination
 
     check_destination(options["hub_model_id"])
+    if options["adapter_only"]:
+        from ..sharing.hub import check_adapters
+
+        check_adapters(recipe.experiments[0])
     if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
         raise InputError(
             "lr_scheduler is plateau, which follows validation, and the model that is pushed is trained on all "

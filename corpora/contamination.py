@@ -66,4 +66,19 @@ def contamination_of(corpus: Mapping[str, Any], encoder: Mapping[str, Any] | Non
     return contamination(corpus["name"], SpeechFeatures.from_dict(features).in_words(), features)
 
 
-__all__ = ["SEEN_WITH_LABELS", "contamination", "contamination_of"]
+def seen_with_labels(encoder: str, made_by: Mapping[str, Any] | None = None) -> str | None:
+    """The corpora whose labels an encoder is known to have been trained with, in words; None where none is known.
+
+    Args:
+        encoder, made_by: as `extractor` and `made_by` of `contamination`.
+    """
+    made_by = made_by or {}
+    for pattern, _, in_words in SEEN_WITH_LABELS:
+        if re.search(pattern, encoder, re.IGNORECASE):
+            return in_words
+    if made_by.get("model_type") == "emotion2vec" and made_by.get("trained_with_labels"):
+        return _EMOTION2VEC[2]
+    return None
+
+
+__all__ = ["SEEN_WITH_LABELS", "contamination", "contamination_of", "seen_with_labels"]

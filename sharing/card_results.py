@@ -61,6 +61,7 @@ class CardFacts:
         figures: (path in the repository, what it shows).
         pool_size: rows that the curriculum had let in when the model's training ended; None where that is not known.
         license: of the model, where one was given.
+        adapter_only: the adapters are pushed in place of the encoders.
         choices: what validation chooses among the experiments of its job, {corpus: choice} (see `selection`).
     """
 
@@ -78,6 +79,7 @@ class CardFacts:
     pool_size: int | None = None
     license: str | None = None
     choices: Choices = field(default_factory=dict)
+    adapter_only: bool = False
 
     @property
     def is_final(self) -> bool:

@@ -6,10 +6,9 @@ from typing import Any
 from transformers import TrainingArguments
 
 from .. import __version__
-from ..features.text_encoders import public_name
 from ..markup import Markdown
-from ..markup import code
 from ..settings.settings import Settings
+from .card_encoders import encoder_rows
 from .card_results import CardFacts
 from .card_results import all_rows
 from .card_results import count
@@ -58,7 +57,7 @@ def _optimiser(settings: Settings) -> str:
     return "; ".join(parts)
 
 
-def training_rows(facts: CardFacts) -> list[tuple[str, str]]:
+def training_rows(facts: CardFacts) -> list[tuple[str, str | Markdown]]:
     """The table of its training: what, and the value."""
     model, settings, env = facts.model, facts.settings, facts.environment
     classes = ", ".join(f"{name} {count}" for name, count in model["parts"]["train"]["classes"].items())
@@ -83,10 +82,7 @@ def training_rows(facts: CardFacts) -> list[tuple[str, str]]:
     ]
     if len(settings.modalities) > 1:
         table.append(("fusion", settings.fusion_type))
-    if "text" in settings.modalities:
-        frozen = "frozen" if settings.freeze_text_encoder else "fine-tuned"
-        checksum = f"SHA-256 {facts.entry['text_encoder']['sha256'][:16]}…"
-        table.append(("text encoder", Markdown(f"{encoder_name(facts)}, {frozen}, {checksum}")))
+    table += encoder_rows(facts)
     table.append(("time", f"{model['train_seconds']:.0f} s on {', '.join(env['accelerators']) or 'CPU'}"))
     return [*table, ("software", _software(env)), *_other_software(facts)]
 
@@ -112,12 +108,4 @@ def _other_software(facts: CardFacts) -> list[tuple[str, str]]:
     return [] if of_model == of_numbers else [("software of the folds", of_numbers)]
 
 
-def encoder_name(facts: CardFacts) -> Markdown:
-    """The text encoder as code, without a path of this machine."""
-    name = public_name(facts.settings.text_model_name)
-    if name.startswith("package:"):
-        return Markdown(f"{code(name.removeprefix('package:').split('/')[0])} (a Python package)")
-    return code(name)
-
-
-__all__ = ["encoder_name", "training", "training_rows"]
+__all__ = ["training", "training_rows"]

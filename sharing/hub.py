@@ -47,6 +47,7 @@ from ..reporting.protocol_words import own_protocol
 from ..reporting.report_data import file_stem
 from ..settings.consistency import OWN
 from ..settings.settings import Settings
+from ..settings.tuning import tunings
 from .card_results import CardFacts
 from .compared import job_choices
 from .compared import public_choices
@@ -113,6 +114,8 @@ def model_folder(wanted: Push) -> Path:
     """The folder of the run whose model is pushed: the final one, trained now if it is not there, or that of the fold
     that validated best. Raises InputError where there is no such experiment, or its runs are not finished."""
     results, entry = _entry(wanted)
+    if wanted.adapter_only:
+        check_adapters(_settings(wanted.files))
     warn_of_choice(entry["name"], job_choices(results))
     if wanted.final_model:
         return train_final_model(*plan_experiment(_settings(wanted.files), wanted.folder))
@@ -129,6 +132,19 @@ def model_folder(wanted: Push) -> Path:
     return run.path
 
 
+def check_adapters(settings: Settings) -> None:
+    """Raises InputError where no encoder is tuned by LoRA, so that there is no adapter to push."""
+    found = tunings(settings)
+    if any(tuning.how == "lora" for tuning in found.values()):
+        return
+    names = {"audio": "speech_tuning", "text": "text_tuning"}
+    said = ", ".join(f"{names[name]} is {tuning.how}" for name, tuning in found.items()) or "it has no encoder"
+    raise InputError(
+        f"--adapter_only: experiment {settings.name!r} has no adapter, as no encoder is tuned by LoRA ({said}): leave "
+        "--adapter_only out, or run the job with speech_tuning or text_tuning lora"
+    )
+
+
 def gather(wanted: Push, folder: Path) -> Path:
     """Writes the folder that is pushed, `<experiment>/hub`: model, code, processor, card, results and figures.
 
@@ -140,8 +156,13 @@ def gather(wanted: Push, folder: Path) -> Path:
     load_modalities(settings)  # which the corpora's columns and the card name
     specs = resolve_specs(settings.corpora, settings.corpus)
     known = {corpus["name"]: specs[corpus["name"]] for corpus in entry["corpora"]}
+    if wanted.adapter_only and not (source.adapter / "config.json").is_file():
+        raise InputError(
+            f"nothing is pushed: {source.adapter} is gone. To have it again, delete {source.metrics} and give the "
+            "job's command, or push: it trains that run alone, to the same numbers"
+        )
     with whole_folder(wanted.files.hub) as staging:
-        _link_files(source.model, staging)
+        _link_files(source.adapter if wanted.adapter_only else source.model, staging)
         pooled = pooled_predictions(entry, wanted.folder)
         if pooled.keys() != entry["statistics"].keys():
             raise InputError(f"{wanted.files.path}: predictions of its runs are gone: run the job again, then push")
@@ -168,6 +189,7 @@ def gather(wanted: Push, folder: Path) -> Path:
             genders={name: _genders(known[name]) for name in entry["statistics"]},
             figures=figures,
             choices=job_choices(results),
+            adapter_only=wanted.adapter_only,
         )
         (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
         public = public_results(results, entry, alone)
@@ -228,11 +250,15 @@ def _link_files(model: Path, staging: Path) -> None:
     """The files of an export, linked (or copied) if they are on the list."""
     config = _object(model / "config.json")
     code = {*CODE, *(f"{config.get(module)}.py" for module in ("fusion_module", "modality_module"))}
-    for path in sorted(model.iterdir()):
-        if path.name not in code and not MODEL_FILES.fullmatch(path.name):
-            logger.warning("%s is not pushed: it is not on the list of what a model is made of", path.name)
+    for path in sorted(model.rglob("*")):
+        name = path.relative_to(model).as_posix()
+        if path.is_dir():
             continue
-        link_or_copy(path, staging / path.name)
+        if name not in code and not MODEL_FILES.fullmatch(name):
+            logger.warning("%s is not pushed: it is not on the list of what a model is made of", name)
+            continue
+        (staging / name).parent.mkdir(exist_ok=True)
+        link_or_copy(path, staging / name)
 
 
 def _figures(folder: Path, entry: dict[str, Any], staging: Path, alone: bool) -> list[tuple[str, str]]:
@@ -330,7 +356,8 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
 
 def _private(folder: Path, settings: Settings) -> list[str]:
     """What must be in no file that is shared: paths of this machine, and the token."""
-    given = [settings.output_dir, settings.store_dir, settings.text_model_name]
+    given = [settings.output_dir, settings.store_dir, settings.text_model_name, settings.speech_model_name]
+    given += [settings.augment_noise, settings.augment_room]
     given += [getattr(settings, module) for _, _, module in OWN]
     given += [*settings.corpus.values(), *(spec.get("path") for spec in settings.corpora.values())]
     paths = [text for text in given if text and os.path.isabs(text)]
@@ -357,4 +384,4 @@ def refuse_private(folder: Path, private: list[str]) -> None:
             raise InputError(f"nothing is pushed: {path.relative_to(folder)} holds {what}; take it out and push again")
 
 
-__all__ = ["gather", "model_folder", "public_results", "push", "refuse_private"]
+__all__ = ["check_adapters", "gather", "model_folder", "public_results", "push", "refuse_private"]

@@ -34,6 +34,13 @@ from ..reporting.score_words import score_rows
 from ..reporting.score_words import ties_note
 from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
+from .card_encoders import adapter_code
+from .card_encoders import base_models
+from .card_encoders import base_notes
+from .card_encoders import shown_name
+from .card_encoders import speech_encoder
+from .card_encoders import use_notes
+from .card_encoders import whole_code
 from .card_results import CardFacts
 from .card_results import by_gender
 from .card_results import by_speaker
@@ -48,7 +55,6 @@ from .card_results import score_notes
 from .card_results import speaker_warnings
 from .card_results import vad_rows
 from .card_results import whose_numbers
-from .card_training import encoder_name
 from .card_training import training
 from .card_training import training_rows
 from .compared import compared
@@ -94,15 +100,14 @@ def model_card(facts: CardFacts) -> ModelCard:
         by_speaker=by_speaker(facts),
         by_gender=by_gender(facts),
         hears=AUDIO in modalities,
-        code=Markdown(
-            "\n```\n\nWith features in place of the recording:\n\n```python\n".join(
-                filter(None, [_recording_code(facts), _code(facts)])
-            )
-        ),
+        code=Markdown(_all_code(facts)),
         code_note=_code_note(facts),
         corpora=[_corpus_row(facts, name) for name in trained_on],
         terms_note=_terms_note(facts),
-        data_notes=[f"{name}: {note}." for name in trained_on for note in facts.corpora[name]["notes"]],
+        data_notes=[
+            *base_notes(facts),
+            *(f"{name}: {note}." for name in trained_on for note in facts.corpora[name]["notes"]),
+        ],
         limits=_limits(facts),
         training=training(facts),
         trained=training_rows(facts),
@@ -117,7 +122,8 @@ def public_recipe(settings: Settings) -> dict[str, Any]:
     """The settings as a recipe that `emomm run` takes, without what belongs to a machine: no path is in it."""
     fields = {key: value for key, value in dataclasses.asdict(settings).items() if key not in _OF_THIS_MACHINE}
     fields |= settings.training_arguments
-    fields["text_model_name"] = public_name(settings.text_model_name)
+    for name in ("text_model_name", "speech_model_name"):
+        fields[name] = public_name(fields[name])
     fields["corpora"] = {
         name: {key: value for key, value in spec.items() if key != "path"} for name, spec in settings.corpora.items()
     }
@@ -137,20 +143,23 @@ def _pathless(value: Any) -> Any:
 
 def _card_data(facts: CardFacts) -> ModelCardData:
     specs = [facts.specs[name] for name in facts.settings.training_corpora]
-    encoder = facts.settings.text_model_name if _reads(facts) else None
-    on_the_hub = encoder is not None and not facts.entry["text_encoder"].get("local", True)
     return ModelCardData(
         language=_languages(facts) or None,
         license=facts.license or "other",
         license_name=None if facts.license else "terms-of-the-training-data",
         library_name="transformers",
         pipeline_tag=_task(facts),
-        tags=["emomm", "emotion-recognition", *(["speech"] if _hears(facts) else [])],
-        base_model=encoder if on_the_hub else None,
+        tags=[
+            "emomm",
+            "emotion-recognition",
+            *(["speech"] if _hears(facts) else []),
+            *(["lora", "peft"] if facts.adapter_only else []),
+        ],
         datasets=[spec.hub_id for spec in specs if spec.hub_id is not None] or None,
         metrics=["accuracy", "recall", "f1"],
         model_name=facts.hub_model_id.split("/")[-1],
         eval_results=[result for corpus in facts.tested for result in _eval_results(facts, corpus)],
+        **base_models(facts),
     )
 
 
@@ -217,7 +226,9 @@ def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
 
 def _input(facts: CardFacts) -> str:
     parts = []
-    if _hears_recordings(facts):
+    if speech_encoder(facts):
+        parts.append("the recording of an utterance")
+    elif _hears_recordings(facts):
         parts.append(f"the recording of an utterance (or its voice features, frames × {facts.config['audio_dim']})")
     elif _hears(facts):
         parts.append(
@@ -248,6 +259,18 @@ def _own(facts: CardFacts) -> list[tuple[Modality, int]]:
 def _hears_recordings(facts: CardFacts) -> bool:
     """Whether the model says what made its voice features, so that it takes recordings."""
     return _hears(facts) and facts.config.get("speech_encoder") is not None
+
+
+def _all_code(facts: CardFacts) -> str:
+    """Every way to ask the model, with words between."""
+    if facts.adapter_only:
+        return adapter_code(facts)
+    if speech_encoder(facts) and not _own(facts):
+        between = "Without the pipeline, recordings are heard whole, however long they are:"
+        return f"{_recording_code(facts)}\n```\n\n{between}\n\n```python\n{whole_code(facts)}"
+    parts = [] if speech_encoder(facts) else filter(None, [_recording_code(facts), _code(facts)])
+    parts = parts or [_recording_code(facts)]
+    return "\n```\n\nWith features in place of the recording:\n\n```python\n".join(parts)
 
 
 def _recording_code(facts: CardFacts) -> str:
@@ -297,7 +320,9 @@ def _code_note(facts: CardFacts) -> Markdown:
             "It needs torch and transformers alone. `trust_remote_code=True` runs the Python files of this repository."
         )
     ]
-    if _hears_recordings(facts):
+    if speech_encoder(facts) or facts.adapter_only:
+        notes += use_notes(facts)
+    elif _hears_recordings(facts):
         made_by = SpeechFeatures.from_dict(facts.config["speech_encoder"])
         notes.append(
             Markdown(
@@ -306,7 +331,7 @@ def _code_note(facts: CardFacts) -> Markdown:
                 "be the same."
             )
         )
-    if _hears(facts):
+    if _hears(facts) and not speech_encoder(facts):
         extractors = in_words(sorted({facts.corpora[name]["extractor"] for name in facts.settings.training_corpora}))
         notes.append(
             f"Voice features must be made as those of the training data ({extractors}): others of the same width give "
@@ -338,8 +363,11 @@ def _terms_note(facts: CardFacts) -> Markdown:
         "Nothing of the corpora is in this repository: no recordings, features or transcripts. What may be done with "
         "the model depends on their terms"
     )
-    if _reads(facts):
-        said += f" and on those of the text encoder, {encoder_name(facts)}"
+    encoders = [speech_encoder(facts)] if speech_encoder(facts) else []
+    encoders += [facts.entry["text_encoder"]] if _reads(facts) else []
+    for each in encoders:
+        kind = "text" if each is facts.entry["text_encoder"] else "speech"
+        said += f" and on those of the {kind} encoder, {shown_name(each['name'])}"
     return Markdown(f"{said}; EmoMM's code in it is under Apache-2.0.")
 
 
@@ -380,8 +408,12 @@ def _what_was_not_learned(facts: CardFacts) -> list[str]:
 def _cite_also(facts: CardFacts) -> Markdown:
     names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
     cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
-    cited += [] if not _reads(facts) else [Markdown(f"the text encoder, {encoder_name(facts)}")]
-    if _hears(facts):
+    cited += (
+        [] if not _reads(facts) else [Markdown(f"the text encoder, {shown_name(facts.entry['text_encoder']['name'])}")]
+    )
+    if speech_encoder(facts):
+        cited.append(Markdown(f"the speech encoder, {shown_name(speech_encoder(facts)['name'])}"))
+    elif _hears(facts):
         made = dict.fromkeys(facts.corpora[name]["extractor"] for name in facts.settings.training_corpora)
         cited.append(f"what made the voice features ({in_words(list(made))})")
     return Markdown("; ".join(markdown(each) for each in cited))

@@ -38,7 +38,10 @@ TIMEOUT_SECONDS = 120.0
 _TRANSIENT = (408, 409, 412, 429)  # 409 and 412: another commit came in between; and all from 500 on
 
 # Nothing but these is ever pushed.
-MODEL_FILES = re.compile(rf"{re.escape(CHECKSUMS)}|(processor_)?config\.json|{WEIGHTS.pattern}|{WORDS.pattern}")
+MODEL_FILES = re.compile(
+    rf"{re.escape(CHECKSUMS)}|((pre)?processor_)?config\.json|{WEIGHTS.pattern}|{WORDS.pattern}"
+    r"|(speech|text)_adapter/adapter_(config\.json|model\.safetensors)"
+)
 FIGURES = re.compile(r"figures/[\w.-]+\.(png|svg)")
 
 
@@ -53,6 +56,7 @@ class Push:
         private: whether a repository that is made is private.
         final_model: train once more on all sessions; else the run with the best validation score is pushed.
         license: of the model, an id that the Hub knows; None: that of the training data, whatever it is.
+        adapter_only: LoRA's adapters in place of the encoders that they are of.
     """
 
     folder: Path
@@ -61,6 +65,7 @@ class Push:
     private: bool = False
     final_model: bool = True
     license: str | None = None
+    adapter_only: bool = False
 
     @property
     def files(self) -> ExperimentFolder:
@@ -72,6 +77,7 @@ class Push:
         """The command that does it (again)."""
         flags = " --hub_private" * self.private + " --final_model false" * (not self.final_model)
         flags += f" --hub_license {self.license}" if self.license else ""
+        flags += " --adapter_only" * self.adapter_only
         return f"emomm push {self.folder} --experiment {self.experiment!r} --hub_model_id {self.hub_model_id}{flags}"
 
 
