@@ -46,6 +46,7 @@ def write_job_recipe(folder: Path, **fields: Any) -> Path:
         "corpora": {
             CORPUS: {
                 "path": str(folder / "private corpus" / "train.parquet"),
+                "labels": ["neutral", "happy", "sad", "anger"],
                 "licence": "CC0-1.0",
                 "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/",
                 "extractor": EXTRACTOR,
