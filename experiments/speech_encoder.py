@@ -29,6 +29,7 @@ from ..settings.tuning import speech_tuning
 from ..speech_encoders import SpeechEncoder
 from ..tuning import Lora
 from ..tuning import apply_tuning
+from ..tuning import lora_targets
 from ..waveforms import SAMPLING_RATE
 from .input_forms import VECTORS
 from .input_forms import InputForm
@@ -204,7 +205,7 @@ class RecordingEncoder:
             "name": public_name(name),
             "sha256": self.hash,
             "local": Path(name).is_dir() or name.startswith("package:"),
-            **tuning_card(self.tuning, self.settings),
+            **tuning_card(self.tuning, self.settings, self.config),
             "features": self.description,
         }
 
@@ -254,14 +255,20 @@ def check_layers(settings: Settings, of: str, tuning: EncoderTuning, depth: int,
         raise InputError(f"{of}_tuning is {tuning.how}: {name!r}: {error}") from error
 
 
-def tuning_card(tuning: EncoderTuning, settings: Settings) -> dict[str, Any]:
-    """What results.json says of how an encoder was read and tuned."""
+def tuning_card(tuning: EncoderTuning, settings: Settings, config: PreTrainedConfig | None) -> dict[str, Any]:
+    """What results.json says of how an encoder was read and tuned.
+
+    Args:
+        config: of the encoder; None where it can't be reached.
+    """
     said: dict[str, Any] = {"tuning": tuning.how, "layers": tuning.layers}
     if tuning.tunes:
         said |= {"tuned_layers": tuning.last, "learning_rate": tuning.learning_rate}
         said |= {"layer_decay": tuning.layer_decay}
     if tuning.how == "lora":
         said["lora"] = {name: getattr(settings, f"lora_{name}") for name in ("rank", "alpha", "dropout", "targets")}
+        if settings.lora_targets is None and config is not None:
+            said["lora"]["targets"] = list(lora_targets(config.model_type))
     if tuning.how == "full":
         said["convolutions"] = settings.tune_convolutions
     return said

@@ -299,7 +299,7 @@ class Experiment:
                 "sha256": self.encoder.hash,
                 "local": os.path.isdir(self.settings.text_model_name)
                 or self.settings.text_model_name.startswith("package:"),
-                **tuning_card(self.encoder.tuning, self.settings),
+                **tuning_card(self.encoder.tuning, self.settings, self.encoder.config),
             },
             **({} if self.speech is None else {"speech_encoder": self.speech.card()}),
             "selection": {

@@ -163,11 +163,15 @@ def _text_row(facts: CardFacts) -> Markdown:
 
 def _recordings(settings: Settings, config: dict[str, Any]) -> str:
     """How recordings were read."""
-    of_states = config.get("windows_joined") and settings.speech_tuning == "frozen"
     longest, evaluated = settings.max_seconds, settings.max_eval_seconds
-    trained = "whole" if of_states or longest is None else f"random windows of at most {longest:g} s"
-    tested = "whole" if evaluated is None else f"in windows of at most {evaluated:g} s"
-    return f"16 kHz, mono; {trained} in training, {tested} in evaluation"
+    stored = config.get("windows_joined") and settings.speech_tuning == "frozen"
+    parts = ["16 kHz, mono"]
+    if longest is not None and not stored:
+        parts.append(f"of those longer than {longest:g} s, each epoch trains on another random window")
+    if evaluated is not None:
+        how = "in windows, whose states are joined" if stored else "evaluated in windows, whose logits are averaged"
+        parts.append(f"those longer than {evaluated:g} s are {'read ' * bool(stored)}{how}")
+    return "; ".join(parts)
 
 
 def _augmentation(settings: Settings) -> str:

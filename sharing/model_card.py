@@ -315,11 +315,8 @@ def _code(facts: CardFacts) -> str:
 
 
 def _code_note(facts: CardFacts) -> Markdown:
-    notes = [
-        Markdown(
-            "It needs torch and transformers alone. `trust_remote_code=True` runs the Python files of this repository."
-        )
-    ]
+    needs = "torch, transformers and peft" if facts.adapter_only else "torch and transformers alone"
+    notes = [Markdown(f"It needs {needs}. `trust_remote_code=True` runs the Python files of this repository.")]
     if speech_encoder(facts) or facts.adapter_only:
         notes += use_notes(facts)
     elif _hears_recordings(facts):
@@ -365,9 +362,9 @@ def _terms_note(facts: CardFacts) -> Markdown:
     )
     encoders = [speech_encoder(facts)] if speech_encoder(facts) else []
     encoders += [facts.entry["text_encoder"]] if _reads(facts) else []
-    for each in encoders:
-        kind = "text" if each is facts.entry["text_encoder"] else "speech"
-        said += f" and on those of the {kind} encoder, {shown_name(each['name'])}"
+    kinds = ["text" if each is facts.entry["text_encoder"] else "speech" for each in encoders]
+    named = [f"the {kind} encoder, {shown_name(each['name'])}" for kind, each in zip(kinds, encoders, strict=True)]
+    said += f" and on those of {', and of '.join(named)}" if named else ""
     return Markdown(f"{said}; EmoMM's code in it is under Apache-2.0.")
 
 

@@ -76,12 +76,15 @@ def test_the_card_says_how_encoders_were_tuned(pushed):
     head, rest = card.split("## How to use it")
     assert "Input is the recording of an utterance and its transcript" in head
     assert (
-        "LoRA of rank 8 (alpha 16)" in rest and "| parameters trained |" in rest and "| text encoder | `text`" in rest
+        "LoRA of rank 8 (alpha 16) on query and value in all" in rest
+        and "| parameters trained |" in rest
+        and "| text encoder | `text`" in rest
     )
     assert re.search(r"\| speech encoder \| `speech-wavlm`, LoRA of rank 8 .*; last layer; SHA-256 \w{16}… \|", rest)
-    assert "16 kHz, mono; random windows of at most 10 s in training, in windows of at most 0.15 s in evaluati" in rest
+    assert "those longer than 0.15 s are evaluated in windows, whose logits are averaged |" in rest
+    assert "| 16 kHz, mono; of those longer than 10 s, each epoch trains on another random window; " in rest
     assert "| augmentation of recordings | none |" in rest
-    assert "on those of the speech encoder, `speech-wavlm` and on those of the text encoder, `text`" in rest
+    assert "on those of the speech encoder, `speech-wavlm`, and of the text encoder, `text`;" in rest
     assert "the speech encoder, `speech-wavlm`" in rest.split("Please also cite")[1]
     assert "audio_features" not in rest and 'emotion("recording.wav", text=' in rest.replace("'", '"')
     assert 'processor(audio="recording.wav", text=' in rest and "whose logits are averaged" in rest
@@ -90,7 +93,10 @@ def test_the_card_says_how_encoders_were_tuned(pushed):
     weighted = pushed[0]["frozen"][1]["README.md"].decode()
     assert re.search(r"\| weights of layers, voice \| 0\.\d\d, .* \(from layer 0 on; most: layer \d\) \|", weighted)
     assert "frozen; learned weights of all layers" in weighted and "whose states are joined" in weighted
-    assert "16 kHz, mono; whole in training" in weighted and "text" not in dict(encoder_rows(pushed[0]["frozen"][0]))
+    assert (
+        "16 kHz, mono; those longer than 0.15 s are read in windows, whose states are joined |" in weighted
+        and "text" not in dict(encoder_rows(pushed[0]["frozen"][0]))
+    )
 
 
 def test_augmentation_is_in_the_card(pushed):
