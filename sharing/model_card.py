@@ -33,6 +33,7 @@ from ..reporting.score_words import in_words
 from ..reporting.score_words import score_rows
 from ..reporting.score_words import ties_note
 from ..settings.settings import Settings
+from ..settings.tuning import without_effect
 from ..speech_features import SpeechFeatures
 from .card_encoders import adapter_code
 from .card_encoders import base_models
@@ -119,11 +120,13 @@ def model_card(facts: CardFacts) -> ModelCard:
 
 
 def public_recipe(settings: Settings) -> dict[str, Any]:
-    """The settings as a recipe that `emomm run` takes, without what belongs to a machine: no path is in it."""
-    fields = {key: value for key, value in dataclasses.asdict(settings).items() if key not in _OF_THIS_MACHINE}
+    """The settings as a recipe that `emomm run` takes, without what belongs to a machine: no path is in it. Settings
+    of encoders that have no effect, as where there is none, are left out."""
+    left_out = {*_OF_THIS_MACHINE, *without_effect(settings)}
+    fields = {key: value for key, value in dataclasses.asdict(settings).items() if key not in left_out}
     fields |= settings.training_arguments
     for name in ("text_model_name", "speech_model_name"):
-        fields[name] = public_name(fields[name])
+        fields |= {name: public_name(fields[name])} if name in fields else {}
     fields["corpora"] = {
         name: {key: value for key, value in spec.items() if key != "path"} for name, spec in settings.corpora.items()
     }
