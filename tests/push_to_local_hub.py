@@ -31,10 +31,12 @@ os.environ |= {
 }
 
 import conftest  # noqa: E402, F401 makes the package importable
+import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 from finished_job import finished_job  # noqa: E402
 from transformers import AutoModel  # noqa: E402
 from transformers import AutoProcessor  # noqa: E402
+from tuned_job import tuned_job  # noqa: E402
 
 from emomm.cli.main import main  # noqa: E402
 from emomm.errors import InputError  # noqa: E402
@@ -140,6 +142,29 @@ def push_all() -> dict:
     return said
 
 
+def push_tuned() -> dict:
+    """A model that was tuned from recordings, whole and as adapters; its test rows with their probabilities."""
+    job = tuned_job(FOLDER / "recorded")
+    push = ["push", str(job), "--experiment", "Adapted", "--final_model", "false", "--hub_model_id"]
+    said = {"whole": run(*push, "user/tuned"), "adapter": run(*push, "user/adapter", "--adapter_only")}
+    said["files"] = {name: sorted(files(f"user/{name}")) for name in ("tuned", "adapter")}
+    said["sizes"] = {name: sum(map(len, files(f"user/{name}").values())) for name in ("tuned", "adapter")}
+    said["none"] = run(*push[:3], "Frozen", *push[4:], "user/none", "--adapter_only")
+    results = json.loads((job / "results.json").read_text())["experiments"][0]
+    best = max(results["runs"], key=lambda each: each["validation"]["uar"])
+    saved = pq.read_table(job / "adapted" / f"seed-{best['seed']}" / best["fold"] / "predictions.parquet").to_pylist()
+    recordings = {row["utterance_id"]: row for row in pq.read_table(FOLDER / "recorded" / "tuned.parquet").to_pylist()}
+    place = FOLDER / "recordings"
+    place.mkdir()
+    for row in saved:
+        (place / f"{row['utterance_id']}.wav").write_bytes(recordings[row["utterance_id"]]["audio"]["bytes"])
+        row["transcript"] = recordings[row["utterance_id"]]["transcript"]
+    said["rows"] = [[row["utterance_id"], row["transcript"], row["probabilities"]] for row in saved]
+    said["bases"] = {name: str(FOLDER / "recorded" / name) for name in ("speech-wavlm", "text")}
+    (FOLDER / "tuned.json").write_text(json.dumps(said))
+    return said
+
+
 def reference(place: Path) -> None:
     """The logits of the model as it lies here."""
     model, processor = AutoModel.from_pretrained(place), AutoProcessor.from_pretrained(place)
@@ -157,6 +182,7 @@ with HUB:
     logging.getLogger().addHandler(logging.StreamHandler(records))
     logging.getLogger("emomm").addHandler(logging.StreamHandler(records))
     result = push_all()
+    result["tuned"] = push_tuned()
     environment = {key: value for key, value in os.environ.items() if key not in ("HF_TOKEN", "PYTHONPATH")}
     environment |= {"HF_HOME": str(FOLDER / "stranger"), "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
     stranger = subprocess.run(

@@ -17,6 +17,7 @@ EXPERIMENTS = [
 
 def tuned_job(folder: Path) -> Path:
     """Runs the job; returns its folder. Its recordings are in `folder/tuned.parquet`."""
+    folder.mkdir(exist_ok=True)
     fields = {**encoders(folder), "num_epochs": 1, "validation_fraction": 0.5, "max_eval_seconds": 0.15}
     recipe = recorded_recipe(folder, "tuned", recordings(16), experiments=EXPERIMENTS, **fields)
     assert not run(load_recipe(recipe)).failed

@@ -19,10 +19,11 @@ from emomm.sharing.uploading import check_destination
 TESTS = Path(__file__).resolve().parent.parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
-    "checksums.py", "compressed_audio.py", "configuration_emomm.py", "data_collator.py", "fusions.py",
-    "losses.py", "modalities.py", "modeling_emomm.py", "own_files.py", "pipeline_emomm.py", "processing_emomm.py",
-    "saliency.py", "sample_scale.py", "speech_encoders.py", "speech_features.py", "transcribing.py", "travelling.py",
-    "utterances.py", "voice_activity.py", "waveforms.py",
+    "checksums.py", "compressed_audio.py", "configuration_emomm.py", "configuration_emotion2vec.py",
+    "data_collator.py", "encoder_layers.py", "fusions.py", "held_encoders.py", "losses.py", "modalities.py",
+    "modeling_emomm.py", "modeling_emotion2vec.py", "own_files.py", "pipeline_emomm.py", "processing_emomm.py",
+    "saliency.py", "sample_scale.py", "speech_encoders.py", "speech_features.py", "speech_layers.py",
+    "text_layers.py", "transcribing.py", "travelling.py", "utterances.py", "voice_activity.py", "waveforms.py",
 ]  # fmt: skip
 FILES = [
     "README.md", "checksums.json", "config.json", *CODE, "model-00001-of-00002.safetensors",
@@ -76,6 +77,22 @@ def test_a_stranger_gets_the_same_logits(pushed):
     printed = [line.split() for line in pulled["card"].splitlines()]
     assert [name for name, _ in printed] == ["neutral", "happy", "sad", "anger"]
     assert sum(float(value) for _, value in printed) == pytest.approx(1, abs=0.003)
+
+
+def test_a_tuned_model_is_the_evaluated_one_at_a_strangers(pushed):
+    """By the pipeline of its task, without the package; and put together from its bases and adapters."""
+    result, pulled, _, _ = pushed
+    tuned = result["tuned"]
+    assert tuned["whole"]["code"] == tuned["adapter"]["code"] == 0, tuned["adapter"]["err"]
+    whole = {*FILES, "model.safetensors", "preprocessor_config.json"} - {name for name in FILES if "model-0" in name}
+    whole -= {"model.safetensors.index.json"}
+    adapters = {f"{name}_adapter/adapter_{file}" for name in ("speech", "text") for file in
+                ("config.json", "model.safetensors")}  # fmt: skip
+    assert set(tuned["files"]["tuned"]) == whole and set(tuned["files"]["adapter"]) == whole | adapters
+    assert tuned["sizes"]["adapter"] < tuned["sizes"]["tuned"]
+    assert tuned["none"]["code"] == 2 and "no encoder is tuned by LoRA" in tuned["none"]["err"]
+    assert len(tuned["rows"]) == 8 and pulled["tuned"] <= 1e-4
+    assert pulled["adapters"] <= 1e-6
 
 
 def test_loading_with_faults_gives_the_model_or_an_error(pushed):
