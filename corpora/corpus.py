@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..features.sequences import Sequences
-from ..waveforms import SAMPLING_RATE
+from ..speech_features import SpeechFeatures
+from ..waveforms import SAMPLING_RATE as SAMPLING_RATE
 from .arrow_features import blocks
 from .spec import CorpusSpec
 
@@ -80,6 +81,16 @@ class Corpus:
     def vectors(self, modality: str) -> Sequences:
         """The vectors of a modality, of which the corpus has vectors."""
         return {"audio": self.audio, **self.own}[modality]
+
+    @property
+    def seconds(self) -> np.ndarray | None:
+        """(n,) the duration of each row, 0 without a voice; None where nothing tells: vectors of whole recordings, or
+        frames of an unknown rate."""
+        if self.recordings is not None:
+            return self.audio.length / SAMPLING_RATE
+        made_by = self.spec.speech_encoder
+        rate = SpeechFeatures.from_dict(made_by).frame_rate if made_by else 0
+        return self.audio.length / rate if rate and self.audio.length.max(initial=0) > 1 else None
 
     @cached_property
     def fingerprint(self) -> str:

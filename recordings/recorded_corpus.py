@@ -20,6 +20,7 @@ from ..corpora.synthetic import Generator
 from ..corpora.synthetic import generate
 from ..errors import InputError
 from ..features.sequences import Sequences
+from .audformat_databases import is_database
 from .data_sets import DataSet
 from .data_sets import read_hub
 from .recordings import Recordings
@@ -62,6 +63,21 @@ def load_recorded_corpus(
     )
     raw = raw_of_table(spec, recordings.told, recordings.name, modalities, recordings.found)
     return corpus_of(spec, raw, modalities, lambda columns: _voices(spec, columns, recordings, store))
+
+
+def holds_recordings(spec: CorpusSpec) -> bool:
+    """Whether what the spec says where it lies are recordings alone: a release folder, a database in audformat, a
+    data set or a generator of sounds."""
+    if spec.path is None:
+        return "tones" == (spec.generator or {}).get("kind") or (spec.generator is None and spec.hub_id is None)
+    path = Path(os.path.expanduser(spec.path))
+    if not path.is_dir():
+        return False
+    from ..corpora.releases.release_folders import holds_release
+    from ..corpora.releases.release_folders import release_kind
+
+    known = bool(spec.release) and holds_release(path, spec.release)
+    return known or release_kind(path) is not None or is_database(path)
 
 
 def _found(spec: CorpusSpec) -> Recordings:
@@ -152,4 +168,4 @@ def _shown(columns: RawColumns, recordings: Recordings, failed: dict[int, str]) 
     return "; ".join(named) + more
 
 
-__all__ = ["EXTRACTOR", "load_recorded_corpus"]
+__all__ = ["EXTRACTOR", "holds_recordings", "load_recorded_corpus"]

@@ -82,7 +82,7 @@ def _style() -> dict[str, Any]:
     return {**matplotlib.rcParamsDefault, **_STYLE, "font.family": families}
 
 
-def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Runs a function that draws in the report's style."""
 
     @functools.wraps(draw)
@@ -101,7 +101,7 @@ def figure(width: float, height: float, rows: int = 1, **options: Any) -> tuple[
     return made, made.subplots(rows, **options)
 
 
-@_styled
+@styled
 def save(made: Figure, folder: Path, name: str) -> str:
     """Writes `name`.png and `name`.svg; returns the SVG."""
     made.get_layout_engine().execute(made)
@@ -129,7 +129,7 @@ def themed(svg: str) -> str:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def scores_figure(
     names: Sequence[str],
     values: Sequence[float],
@@ -155,7 +155,7 @@ def scores_figure(
     return made
 
 
-@_styled
+@styled
 def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     """UAR by speaker or session, `what`: named, or as a histogram where there are more than 40."""
     values = np.array([group["uar"] for group in groups.values()])
@@ -182,7 +182,7 @@ def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     return made
 
 
-@_styled
+@styled
 def confusion_figure(matrix: np.ndarray, labels: Sequence[str], shares: bool) -> Figure:
     """A confusion matrix (C, C) of counts; `shares`: of each row's sum, in per cent."""
     total = matrix.sum(axis=1, keepdims=True)
@@ -204,7 +204,7 @@ def confusion_figure(matrix: np.ndarray, labels: Sequence[str], shares: bool) ->
     return made
 
 
-@_styled
+@styled
 def cross_corpus_figure(matrix: CrossCorpus) -> Figure:
     """UAR of what was trained (rows) on what was tested (columns); a frame where other rows of it were trained on."""
     rows, columns = matrix.uar.shape
@@ -253,7 +253,7 @@ def _heat_map(
 # ---- difficulty and calibration -------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def difficulty_figure(curve: DifficultyCurve) -> Figure:
     """Accuracy and UAR by bucket of difficulty, with the rows in each."""
     made, (above, below) = figure(5.4, 4.0, 2, sharex=True, height_ratios=(4, 1))
@@ -278,7 +278,7 @@ def difficulty_figure(curve: DifficultyCurve) -> Figure:
     return made
 
 
-@_styled
+@styled
 def reliability_figure(found: Reliability) -> Figure:
     """How often the most probable class is right, by how probable it was, over the rows of all seeds."""
     curve = found.curve
@@ -302,7 +302,7 @@ def reliability_figure(found: Reliability) -> Figure:
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def learning_figure(curves: Curves) -> Figure | None:
     """Loss and validation UAR by epoch: mean over runs, and the band from the 10th to the 90th percentile."""
     losses = [(key, name) for key, name in (("loss", "training"), ("eval_loss", "validation")) if key in curves.series]
@@ -325,7 +325,7 @@ def learning_figure(curves: Curves) -> Figure | None:
     return made
 
 
-@_styled
+@styled
 def curriculum_figure(curves: Curves, labels: Sequence[str]) -> Figure:
     """The pool, its mean difficulty and its mix of classes by epoch, mean over runs."""
     series = curves.series
@@ -349,7 +349,7 @@ def curriculum_figure(curves: Curves, labels: Sequence[str]) -> Figure:
     return made
 
 
-@_styled
+@styled
 def layers_figure(shares: np.ndarray) -> Figure:
     """Learned weights of layers, (runs, layers): the mean over runs, each run a dot, and what equal weights are."""
     made, axes = figure(5.4, 2.6)

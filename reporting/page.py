@@ -69,6 +69,19 @@ class PageFigure:
     wide: bool
 
 
+@dataclass(frozen=True)
+class Player:
+    """A recording on the page.
+
+    Args:
+        caption: what it is.
+        source: `data:` address of the sound.
+    """
+
+    caption: str
+    source: str
+
+
 @dataclass
 class Section:
     """A section of the page; left out where it has neither figures, tables nor text."""
@@ -79,6 +92,7 @@ class Section:
     listed: list[str] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
+    players: list[Player] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,7 @@ class Page:
 
 def build_page(data: ReportData, folder: Path) -> Page:
     """Draws the figures into `folder` (PNG and SVG) and puts the page together."""
-    artist = _Artist(folder)
+    artist = Artist(folder)
     with tqdm(total=len(data.experiments) + 1, desc="drawing", unit="experiment", disable=None) as bar:
         sections = [_protocol(data), _results(data, artist), _cross_corpus(data, artist)]
         bar.update()
@@ -167,20 +181,21 @@ def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
 
 def draw_experiment(each: ReportedExperiment, several: bool, folder: Path) -> dict[str, Section]:
     """The figures and tables of one experiment, by section; `several` corpora were tested on."""
-    artist, sections = _Artist(folder), {name: Section(name, "") for name in _OF_EXPERIMENTS}
+    artist, sections = Artist(folder), {name: Section(name, "") for name in _OF_EXPERIMENTS}
     for tested in each.tested.values():
         _draw_tested(each, tested, sections, artist, several)
     _draw_training(each, sections["training"], artist)
     return sections
 
 
-class _Artist:
+class Artist:
     """Draws into a folder, and hands on what the page shows."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def draw(self, name: str, made: Figure, caption: str, alt: str, wide: bool = False) -> PageFigure:
+        """Saves a figure as `name`.png and `name`.svg."""
         svg = figures.themed(figures.save(made, self.folder, name))
         source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
         return PageFigure(caption, alt, source, round(96 * made.get_size_inches()[0]), wide)
@@ -194,7 +209,7 @@ def _protocol(data: ReportData) -> Section:
     return Section("protocol", "Protocol", protocol_text(data), listed, tables=[report_tables.folds_table(data)])
 
 
-def _results(data: ReportData, artist: _Artist) -> Section:
+def _results(data: ReportData, artist: Artist) -> Section:
     section = Section("results", "Results", tables=[score_tables.results_table(data)])
     for corpus in data.tested_corpora:
         found = {
@@ -228,7 +243,7 @@ def _results(data: ReportData, artist: _Artist) -> Section:
     return section
 
 
-def _cross_corpus(data: ReportData, artist: _Artist) -> Section:
+def _cross_corpus(data: ReportData, artist: Artist) -> Section:
     section = Section("cross-corpus", "Across corpora")
     matrix = cross_corpus(data)
     if matrix is not None:
@@ -287,7 +302,7 @@ def _wrong() -> Section:
 
 
 def _draw_tested(
-    each: ReportedExperiment, tested: Tested, sections: dict[str, Section], artist: _Artist, several: bool
+    each: ReportedExperiment, tested: Tested, sections: dict[str, Section], artist: Artist, several: bool
 ) -> None:
     """All that is drawn of an experiment in one corpus."""
     rows, found = tested.rows, tested.statistics
@@ -328,7 +343,7 @@ def _draw_tested(
     sections["wrong"].tables += [wrong] if wrong.rows else []
 
 
-def _draw_training(each: ReportedExperiment, section: Section, artist: _Artist) -> None:
+def _draw_training(each: ReportedExperiment, section: Section, artist: Artist) -> None:
     made = figures.learning_figure(each.curves)
     if made is not None:
         reached = each.curves.series.get("eval_uar")

@@ -2,14 +2,20 @@
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import InputError
 from ..files import staging
 from ..job_folder import JobFolder
 from ..job_folder import ReportFolder
+
+if TYPE_CHECKING:
+    from ..corpora.corpus import Corpus
+    from .page import Page
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _NEEDED = ("matplotlib", "jinja2")
@@ -30,26 +36,60 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         InputError: no or broken jobs, an output folder that holds other files or can't be written, matplotlib or
             jinja2 missing.
     """
-    missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
-    if missing:
-        raise InputError(f"a report needs {' and '.join(missing)}: pip install emomm[report]")
+    _check_packages()
     twice = [str(folder) for i, folder in enumerate(folders) if _same(folder, folders[:i])]
     if twice:
         raise InputError(f"{twice[0]} is given twice")
-    output = JobFolder(Path(folders[0])).report.path if output is None else Path(output)
-    if output.exists() and not (output.is_dir() and _ours(output)):
-        raise InputError(f"{output} holds something other than a report: give another --output")
+    output = _free(JobFolder(Path(folders[0])).report.path if output is None else Path(output))
     from .report_data import read_report
 
     data = read_report(folders)
     from .page import build_page
 
+    return _written(output, lambda figures: build_page(data, figures))
+
+
+def write_description(corpus: "Corpus", output: str | Path, players: int = 2) -> Path:
+    """Writes a page on a corpus, in the folder and form of a report.
+
+    Args:
+        output: folder to write. A report or description that is there is replaced.
+        players: how many recordings of each class are on the page, of a corpus of recordings.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        InputError: an output folder that holds other files or can't be written, matplotlib or jinja2 missing.
+    """
+    _check_packages()
+    output = _free(Path(output))
+    from .corpus_page import corpus_page
+    from .corpus_summary import summarise
+
+    return _written(output, lambda figures: corpus_page(corpus, summarise(corpus), figures, players))
+
+
+def _check_packages() -> None:
+    missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise InputError(f"a report needs {' and '.join(missing)}: pip install emomm[report]")
+
+
+def _free(output: Path) -> Path:
+    if output.exists() and not (output.is_dir() and _ours(output)):
+        raise InputError(f"{output} holds something other than a report: give another --output")
+    return output
+
+
+def _written(output: Path, build: Callable[[Path], "Page"]) -> Path:
+    """The page that `build` makes, drawing into a folder; its figures and tables beside it."""
     try:
         with staging(output) as draft:
             made = ReportFolder(draft)
             made.figures.mkdir()
             made.tables.mkdir()
-            page = build_page(data, made.figures)
+            page = build(made.figures)
             for name, table in page.files.items():
                 for ending, text in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
                     (made.tables / f"{name}.{ending}").write_text(text, encoding="utf-8")
@@ -64,7 +104,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     return ReportFolder(output).page
 
 
-def render(page) -> str:
+def render(page: "Page") -> str:
     """The HTML of a `page.Page`."""
     import jinja2
 
@@ -90,4 +130,4 @@ def _ours(folder: Path) -> bool:
     return set(folder.iterdir()) <= set(_parts(ReportFolder(folder)))
 
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "write_description", "write_report"]
