@@ -203,10 +203,16 @@ def test_recipe_blocks_are_recipes(reader):
     assert not recipe.experiments[3].use_curriculum_learning
     assert recipe.experiments[0].training_arguments == {"gradient_accumulation_steps": 2}
     whole = [block for block in BLOCKS if block.language == "json" and '"experiments"' in block.code]
+    tuned = [block for block in whole if block.page == "finetuning.md"]
+    whole = [block for block in whole if block not in tuned]
     for number, block in enumerate(whole):
         Path(f"{number}.json").write_text(block.code)
         assert [settings.name for settings in load_recipe(f"{number}.json").experiments][0] == "easy first"
     assert [block.page for block in whole] == ["README.md", "recipes.md"]
+    (block,) = tuned
+    Path("tuned.json").write_text(block.code)
+    (settings,) = load_recipe("tuned.json").experiments
+    assert (settings.voice_input, settings.speech_tuning, settings.text_tuning) == ("recording", "lora", "lora")
 
 
 def test_parts_of_recipes_are_parts_of_recipes(tmp_path):
