@@ -52,7 +52,7 @@ def _ravdess(corpus: str, channel: str, files: int, speakers: dict[str, str], la
         pattern=rf"(?P<source>0[13])-{channel}-(?P<label>0[1-{labels}])-(?P<intensity>0[12])-(?P<sentence>0[12])-"
         r"(?P<take>0[12])-(?P<speaker>0[1-9]|1\d|2[0-4])",
         files=files,
-        labels=_RAVDESS_LABELS,
+        labels={code: label for code, label in _RAVDESS_LABELS.items() if code <= f"0{labels}"},
         speakers=speakers,
         sessions=_by(list(_RAVDESS), 2),
         style=style,
