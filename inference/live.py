@@ -173,6 +173,10 @@ class LiveRecognizer:
             raise ValueError(
                 f"{encoder.features.encoder} makes no frame of {SHORTEST:g} s, the shortest that live says anything of"
             )
+        longest = getattr(model.config, "window_seconds", None)  # of a model that holds its encoder
+        if longest is not None and max(longest, hop) < window:
+            window = max(longest, hop)
+            logger.info("the model hears %g s at once, as where it was evaluated: so long is a window", longest)
         self.model = model.eval()
         self.encoder = WindowEncoder(encoder, exact)
         self.smoothing, self.silence = smoothing, silence

@@ -140,6 +140,10 @@ def test_live_hears_a_window_as_a_recording(place):
     pipe = EmoMMPipeline(model=model, processor=processor, device=-1, any_sound=True)
     expected = {each["label"]: each["score"] for each in pipe(sound, sampling_rate=RATE)["scores"]}
     assert result.scores == pytest.approx(expected, abs=1e-5)
+    model.config.window_seconds = 0.8
+    assert LiveRecognizer(model, processor, window=3, hop=0.5).window == 0.8
+    assert LiveRecognizer(model, processor, window=3, hop=1).window == 1
+    assert LiveRecognizer(model, processor, window=0.6, hop=0.5).window == 0.6
     encoder = processor.load_speech_encoder()
     encoder.samples_per_frame, encoder._mel = 320, True
     encoder.frames_of = lambda samples: 0
