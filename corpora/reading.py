@@ -21,6 +21,7 @@ from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .builtin import DEFAULT_COLUMNS
 from .extraction_state import refuse_unfinished
+from .folders import walked
 from .names import same_column
 from .names import spelled
 from .names import spelling
@@ -30,6 +31,8 @@ from .places import is_saved
 from .places import read_json
 from .places import saved_folder
 from .places import triple_prefix
+from .releases.release_folders import holds_release
+from .releases.release_folders import read_release
 from .spec import CorpusSpec
 from .synthetic import Generator
 from .synthetic import generate
@@ -41,6 +44,8 @@ from .triples import read_triple
 # Roles whose values are never read as class numbers.
 _NUMBERS = {"features", "audio", "valence", "arousal", "dominance", "difficulty", "curriculum_order"}
 _GENDER = ("gender", "sex")
+# Endings of data with features, in lower case as we write them.
+_DATA = (".parquet", ".arrow", ".npy")
 
 Read = TypeVar("Read")
 
@@ -207,12 +212,30 @@ def _read_local(spec: CorpusSpec, path: Path, extra: Extra) -> RawCorpus:
         saved = saved_folder(spec, path)
         opened = [_guarded(spec, file, lambda file=file: open_data_file(file, saved.features)) for file in saved.files]
         return _joined(spec, opened, str(path), extra)
+    if spec.release and _is_release(spec, path):
+        return _read_release(spec, path, extra)
     refuse_unfinished(path, (), spec.name)  # also where there are no rows yet
     files, notes = data_files(spec, path)
     refuse_unfinished(path, files, spec.name)
     opened = [_guarded(spec, file, lambda file=file: open_data_file(file)) for file in files]
     described = _described(spec, (path if os.path.isdir(path) else path.parent) / SIDECAR)
     return _joined(spec, opened, str(path), extra, notes, described)
+
+
+def _is_release(spec: CorpusSpec, path: Path) -> bool:
+    """Whether a place is the corpus' release folder, and no data of it: those have features."""
+    if not os.path.isdir(path) or any(name.endswith(_DATA) for _, names in walked(path) for name in names):
+        return False
+    return holds_release(path, spec.release)
+
+
+def _read_release(spec: CorpusSpec, path: Path, extra: Extra) -> RawCorpus:
+    """What a release folder says of its recordings, for models that read words alone."""
+    release = read_release(path, spec.release)
+    table = pa.Table.from_pylist([{name: row[name] for name in row if name != "path"} for row in release.rows])
+    file = DataFile(str(path), table.column_names, table.select)
+    unheard = "it is a release folder, of which voice_input: recording takes the recordings; here they are passed over"
+    return _joined(spec, [file], str(path), extra, [unheard, *release.notes])
 
 
 def _guarded(spec: CorpusSpec, path: Path | str, read: Callable[[], Read]) -> Read:

@@ -143,7 +143,8 @@ class ExperimentData:
         for corpus in [*self.train, *self.test]:
             vectors = corpus.vectors(modality.name)
             if not vectors.length.any():
-                instead = "set modality to text" if hears else "leave it out of modality"
+                recordings = "voice_input to recording, or " if corpus.spec.release else ""
+                instead = f"set {recordings}modality to text" if hears else "leave it out of modality"
                 raise InputError(f"{where}: {corpus.name} has no {what}; {instead}")
             if vectors.dim != expected:
                 source = "audio_dim" if given else self.train[0].name

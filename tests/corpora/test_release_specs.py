@@ -10,13 +10,18 @@ from release_folders_made import write
 
 from emomm.corpora.builtin import BUILTIN
 from emomm.corpora.builtin import resolve_specs
+from emomm.corpora.loading import load_corpus
 from emomm.corpora.release_specs import CAMEO
 from emomm.corpora.release_specs import RELEASES
 from emomm.corpora.releases.release_folders import RECOGNISED
 from emomm.corpora.releases.release_folders import release_labels
+from emomm.corpora.releases.sentences import EMODB
 from emomm.corpora.shared_labels import FOUR
 from emomm.errors import InputError
+from emomm.experiments.data import ExperimentData
 from emomm.recordings.recorded_corpus import load_recorded_corpus
+from emomm.recordings.recordings import read_input
+from emomm.settings.settings import Settings
 
 SOME = {
     "RAVDESS": ["Actor_01/03-01-05-01-02-01-01.wav", "A/03-01-03-01-02-01-03.wav", "A/03-01-08-01-02-01-03.wav"],
@@ -108,3 +113,25 @@ def test_people_of_two_corpora_are_the_same():
     assert BUILTIN["EmoDB"].speakers_of == BUILTIN["emodb"].speakers_of
     assert BUILTIN["CAMEO-crema_d"].speakers_of == BUILTIN["CREMA-D-votes"].speakers_of == "CREMA-D"
     assert BUILTIN["RAVDESS-song"].speakers_of == BUILTIN["RAVDESS"].speakers_of
+
+
+def test_words_of_a_release_without_its_voices(tmp_path):
+    """A model of words needs no recordings to be decoded; one of the voice is told how to take them."""
+    named.touch(tmp_path, SOME["EmoDB"])
+    spec = resolve_specs({}, {"EmoDB": str(tmp_path)})["EmoDB"]
+    found = load_corpus(spec)
+    assert found.transcripts == ["Der Lappen liegt auf dem Eisschrank."] + [EMODB["b10"]]
+    assert not found.has_audio and found.notes[0].startswith("it is a release folder, of which voice_input: recording")
+    with pytest.raises(InputError, match="EmoDB has no voice features; set voice_input to recording, or"):
+        ExperimentData(Settings(name="a", train_dataset="EmoDB", modality="audio"), [found], [])
+
+
+def test_extraction_takes_what_the_names_say(tmp_path):
+    named.touch(tmp_path, named.ravdess(actors=[2]))
+    found = read_input(str(tmp_path))
+    row = dict(zip(found.columns.column_names, (each[0].as_py() for each in found.columns.columns), strict=True))
+    assert found.columns.num_rows == 60 and "a release folder of RAVDESS, whose name is the corpus'" in found.notes
+    assert row["utterance_id"] == "03-01-01-01-01-01-02" and row["label"] == "neutral" and row["gender"] == "f"
+    assert (
+        row["transcript"] == "Kids are talking by the door" and row["session"] == "1" and row["intensity"] == "normal"
+    )
