@@ -44,4 +44,4 @@ def test_from_a_release_folder_to_a_report(release, tmp_path, monkeypatch, capsy
     results = json.loads((tmp_path / "work/runs/emodb/results.json").read_text())
     (experiment,) = results["experiments"]
     assert [run["fold"] for run in experiment["runs"]] == [f"session-{number}" for number in range(1, 6)]
-    assert experiment["statistics"]["EmoDB"]["uar"]["pooled"] > 0.5  # four classes; the pitch tells
+    assert experiment["summary"]["EmoDB"]["uar"]["pooled"] > 0.5  # four classes; the pitch tells
