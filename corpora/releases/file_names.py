@@ -117,7 +117,6 @@ class Layout:
                 f"({there} other recordings are there). Name the folder of the unpacked release"
             )
         ordered = sorted(rows.values(), key=lambda row: str(row["path"]))
-        _refuse_same_ids(self.corpus, ordered)
         told = self.joined(folder, ordered) if self.joined else []
         return Release(self.corpus, ordered, [*self._counted(ordered, found), *found.notes(self), *told])
 
@@ -240,18 +239,6 @@ def _preferred(path: str) -> tuple[int, str]:
 def _spelled(code: str, known: Mapping[str, str]) -> str:
     """A speaker as the corpus spells it."""
     return next((name for name in known if name.lower() == code), code.upper())
-
-
-def _refuse_same_ids(corpus: str, rows: list[Row]) -> None:
-    """Rows of one name in different folders are told apart by their folder."""
-    counts = Counter(row["utterance_id"] for row in rows)
-    for row in rows:
-        if counts[row["utterance_id"]] > 1:
-            row["utterance_id"] = f"{row['speaker']}/{row['utterance_id']}"
-    twice = [name for name, count in Counter(row["utterance_id"] for row in rows).items() if count > 1]
-    if twice:
-        paths = [str(row["path"]) for row in rows if row["utterance_id"] == twice[0]]
-        raise InputError(f"{corpus}: {twice[0]!r} is there twice: {paths[0]} and {paths[1]}; take one away")
 
 
 __all__ = ["RATINGS", "Layout", "kind_by_names"]

@@ -106,10 +106,18 @@ def _esd(told: dict[str, str]) -> dict[str, str]:
 
 def _enterface(told: dict[str, str]) -> dict[str, str]:
     """The folder says who it is: the files of subject 11 are called s12. A sentence is one of an emotion's five."""
+    speaker = str(int(told["folder"] or told["source"]))
     return {
-        "speaker": str(int(told["folder"] or told["number"])),
+        "utterance_id": f"s{speaker}_{told['label']}_{told['sentence']}",
+        "speaker": speaker,
         "sentence": f"{told['label']}{told['sentence']}",
     }
+
+
+def _savee(told: dict[str, str]) -> dict[str, str]:
+    """In some copies the speaker is a folder, in others part of the name; the id is the same."""
+    sentence = f"{told['label']}{told['sentence']}"
+    return {"utterance_id": f"{told['speaker'].upper()}_{sentence}", "sentence": sentence}
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -178,7 +186,7 @@ LAYOUTS: dict[str, Layout] = {
             speakers=dict.fromkeys(("DC", "JE", "JK", "KL"), "m"),
             sessions=_alone(dict.fromkeys(("DC", "JE", "JK", "KL"), "m")),
             language="en",
-            also=lambda told: {"sentence": f"{told['label']}{told['sentence']}"},
+            also=_savee,
         ),
         Layout(
             corpus="EmoDB",
@@ -291,7 +299,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout(
             corpus="eNTERFACE05",
             example="subject 1/anger/sentence 1/s1_an_1.avi",
-            pattern=r"(?:subject[ _-]?(?P<folder>\d+)/(?:[^/]+/)*)?s_?(?P<number>\d+)_(?P<label>an|di|fe|ha|sa|su)_"
+            pattern=r"(?:subject[ _-]?(?P<folder>\d+)/(?:[^/]+/)*)?s_?(?P<source>\d+)_(?P<label>an|di|fe|ha|sa|su)_"
             r"(?P<sentence>[1-5])(?:avi)?",
             files=1287,
             labels={

@@ -63,9 +63,18 @@ def test_nothing_of_the_corpus(tmp_path):
         read_release(tmp_path, "EmoDB")
 
 
-def test_same_name_twice(tmp_path):
-    """Two folders of one subject: nothing tells which one is meant."""
+def test_same_name_in_two_folders(tmp_path):
+    """Of one subject and sentence: a copy. Of two subjects: each has an id of its own."""
     write(tmp_path / "subject 1/anger/sentence 1/s1_an_1.avi", "")
     write(tmp_path / "subject 1/anger/sentence 2/s01_an_1.avi", "")
+    write(tmp_path / "subject 2/anger/sentence 1/s1_an_1.avi", "")
     release = read_release(tmp_path, "eNTERFACE05")
-    assert len(release.rows) == 2
+    assert [row["utterance_id"] for row in release.rows] == ["s1_an_1", "s2_an_1"]
+    assert release.notes[-1] == "1 recordings are copies of others and left out (s01_an_1.avi)"
+
+
+def test_ids_are_the_same_in_either_form(tmp_path):
+    named.touch(tmp_path / "folders", named.savee())
+    named.touch(tmp_path / "flat", named.savee("ALL/{}_{}.wav"))
+    ids = [[row["utterance_id"] for row in read_release(tmp_path / each).rows] for each in ("folders", "flat")]
+    assert sorted(ids[0]) == sorted(ids[1]) and len(set(ids[0])) == 480
