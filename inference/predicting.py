@@ -86,8 +86,7 @@ def predict(
     for modality in loaded.modalities if own else ():  # those of its own code are not known here
         if modality.name in own:
             register_modality(Modality(**dataclasses.asdict(modality)))
-    spec, heard = _spec(corpus, loaded.config, paths or {}), _held_encoder(processor)
-    rows = load_corpus(spec, modalities=own) if heard is None else load_recorded_corpus(spec, own)
+    rows = _loaded(_spec(corpus, loaded.config, paths or {}), own, processor, model)
     _check_fit(loaded.config, processor, rows, model)
     probabilities, vad = _predictions(loaded, processor, rows, batch_size)
     labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
@@ -346,10 +345,16 @@ def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, m
             raise InputError(f"{corpus.name} row {row!r} has no {get_modality(name).word}, and {model!r} needs it")
 
 
-def _held_encoder(processor: EmoMMProcessor) -> SpeechEncoder | None:
-    """The speech encoder that the model holds: then it takes recordings, of a corpus too; None where it holds none."""
-    held = processor.hears and getattr(processor, "feature_extractor", None) is not None
-    return processor.load_speech_encoder() if held else None
+def _loaded(spec: CorpusSpec, own: list[str], processor: EmoMMProcessor, model: str) -> Corpus:
+    """The corpus with what the model takes of it: recordings, where that holds its speech encoder; else features."""
+    if not processor.hears or getattr(processor, "feature_extractor", None) is None:
+        return load_corpus(spec, modalities=own)
+    try:
+        return load_recorded_corpus(spec, own)
+    except InputError as error:
+        raise InputError(
+            f"{error}. {model!r} holds its speech encoder: it takes the recordings of a corpus, not features of them"
+        ) from error
 
 
 def _check_lengths(encoder: SpeechEncoder, corpus: Corpus) -> None:

@@ -130,6 +130,15 @@ def test_its_own_encoder_is_the_only_one(place, capsys):
     assert "this model holds its speech encoder" in capsys.readouterr().err
 
 
+def test_features_of_a_corpus_are_refused(place):
+    """They were not made by the tuned encoder."""
+    model = str(run_of(place, "averaged") / "model")
+    with pytest.raises(
+        InputError, match="no column of recordings.* holds its speech encoder: it takes the recordings"
+    ):
+        predict(model, "emodb_emobank", place.folder / "none.parquet")
+
+
 def test_live_hears_a_window_as_a_recording(place):
     model, processor = load_model(str(run_of(place, "averaged") / "model"), False)
     model.config.window_seconds = 1.0
