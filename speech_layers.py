@@ -146,7 +146,8 @@ def _normed_over_time(states: Tensor, counts: Tensor, norm: nn.GroupNorm) -> Ten
     zeros."""
     rows, length = [], states.shape[2]
     for row, count in zip(states, counts.tolist(), strict=True):
-        normed = F.group_norm(row[None, :, :count], norm.num_groups, norm.weight, norm.bias, norm.eps)
+        # Not that of `functional`, which refuses a recording of a single frame.
+        normed = torch.group_norm(row[None, :, :count], norm.num_groups, norm.weight, norm.bias, norm.eps)
         rows.append(F.pad(normed, (0, length - count)) if count < length else normed)
     return torch.cat(rows)
 

@@ -38,6 +38,7 @@ These corpora are read from their own release folders, as their authors ship the
 }
 ```
 
+<!-- needs the corpora, and encoders from the Hub -->
 ```bash
 emomm run emodb.json --corpus EmoDB=/data/EmoDB     # a model of it
 emomm describe /data/EmoDB                          # what is in it: numbers, figures, recordings

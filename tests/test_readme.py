@@ -97,6 +97,7 @@ def reader(tmp_path, monkeypatch) -> Path:
     """A working directory with what a reader has by now: the recipes, one of their own, a file of their own."""
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_recipe.json").write_text(code_of("json", "inverse_difficulty"))
+    (tmp_path / "emodb.json").write_text(code_of("json", '"train_dataset": "EmoDB"'))
     for name, code in own_files().items():
         (tmp_path / name).write_text(code)
     monkeypatch.chdir(tmp_path)
@@ -220,7 +221,7 @@ def test_parts_of_recipes_are_parts_of_recipes(tmp_path):
     from emomm.corpora.spec import CorpusSpec
 
     parts = [block.code for block in BLOCKS if block.language == "json" and not block.code.startswith("{")]
-    assert len(parts) == 2
+    assert len(parts) == 3
     for part in parts:
         described = json.loads(f"{{{part}}}")
         if "corpora" not in described:  # fields of a corpus
@@ -229,8 +230,12 @@ def test_parts_of_recipes_are_parts_of_recipes(tmp_path):
             continue
         (tmp_path / "own.json").write_text(json.dumps({**described, "experiments": [{"name": "one"}]}))
         settings = load_recipe(tmp_path / "own.json").experiments[0]
-        spec = resolve_specs(settings.corpora, {})["callcentre"]
-        assert spec.labels == ["neutral", "angry"] and spec.vad_scale == [1, 7]
+        specs = resolve_specs(settings.corpora, {})
+        if "callcentre" in settings.corpora:
+            spec = specs["callcentre"]
+            assert spec.labels == ["neutral", "angry"] and spec.vad_scale == [1, 7]
+        else:  # built-in corpora, changed
+            assert len(specs["EmoDB"].labels) == 7 and specs["RAVDESS"].label_map["calm"] == "neutral"
 
 
 def test_own_modality_is_described(reader):
