@@ -140,9 +140,17 @@ class EncoderLayers:
         Returns (batch, frames, width), before the norm that follows the last layer, and (batch, frames) bool. Of
         emotion2vec, `extra` tokens are in front of the frames.
         """
+        found, frame_mask = self.lower_states(inputs, mask, [upto])
+        return found[upto], frame_mask
+
+    def lower_states(
+        self, inputs: Tensor, mask: Tensor | None, wanted: Sequence[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """As `lower`, after several layers in one run, by their number. `shown` makes of them what `states` gives."""
         states, frame_mask = self.enter(inputs, mask)
-        found = self._through(states, self._below(states, frame_mask), 0, upto, {upto}, 0.0)
-        return self._narrowed(found[upto], frame_mask)
+        found = self._through(states, self._below(states, frame_mask), 0, max(wanted), set(wanted), 0.0)
+        narrowed = {layer: self._narrowed(each, frame_mask) for layer, each in found.items()}
+        return {layer: each for layer, (each, _) in narrowed.items()}, narrowed[max(wanted)][1]
 
     def upper(self, states: Tensor, frame_mask: Tensor, start: int) -> tuple[Tensor, ...]:
         """What `lower` gave up to layer `start`, through the layers after it.
@@ -158,7 +166,7 @@ class EncoderLayers:
         """As `upper`, of the `wanted` layers alone, by their number; layers above all of those are not run."""
         states = states.to(self.encoder.dtype)
         found = self._through(states, self.given(states, frame_mask), start, max(wanted), set(wanted), layer_drop)
-        return self._shown(found)
+        return self.shown(found)
 
     def states(
         self,
@@ -183,7 +191,7 @@ class EncoderLayers:
         found = self._through(states, self._below(states, frame_mask), 0, start, below, layer_drop)
         narrowed = {layer: self._narrowed(each, frame_mask) for layer, each in found.items()}
         states, frame_mask = narrowed[start]
-        shown = self._shown({layer: each for layer, (each, _) in narrowed.items() if layer in wanted})
+        shown = self.shown({layer: each for layer, (each, _) in narrowed.items() if layer in wanted})
         above = [layer for layer in wanted if layer > start]
         if above:
             shown |= self.states_above(states, frame_mask, start, above, layer_drop)
@@ -197,7 +205,7 @@ class EncoderLayers:
         """Without what no row has."""
         return states, frame_mask
 
-    def _shown(self, found: dict[int, Tensor]) -> dict[int, Tensor]:
+    def shown(self, found: dict[int, Tensor]) -> dict[int, Tensor]:
         """As the encoder shows its states: after the final norm, without `extra`."""
         last = self.depth
         return {

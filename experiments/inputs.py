@@ -11,6 +11,8 @@ from ..features.encoder_states import WhichStates
 from ..features.sequences import Sequences
 from ..features.sequences import Statistics
 from ..features.speech_states import SpeechStateStore
+from ..features.speech_states import Wanted
+from ..features.speech_states import WantedStates
 from ..features.text_states import TextStateStore
 from ..features.windows import Augmentation
 from ..features.windows import Windows
@@ -49,6 +51,7 @@ class Inputs:
     ):
         self.data, self.settings, self.encoder, self.fusion = data, data.settings, encoder, fusion
         self.speech = speech
+        self._wanted: WantedStates | None = None
         self._vectors: dict[str, Sequences] = {}
         self._statistics: tuple[bytes, dict[str, Statistics]] = (b"", {})
 
@@ -113,9 +116,14 @@ class Inputs:
 
     def _of_recordings(self) -> Sequences:
         """States of the frozen encoder."""
-        layers = self.settings.speech_layers
-        which = WhichStates.read(layers, self.speech.depth, "" if self._reads_frames else AUDIO.pooling)
-        return self._stored_recordings(which, self.settings.max_eval_seconds)
+        return self._stored_recordings(*self._vectors_of_recordings)
+
+    @property
+    def _vectors_of_recordings(self) -> tuple[WhichStates, float | None]:
+        which = WhichStates.read(
+            self.settings.speech_layers, self.speech.depth, "" if self._reads_frames else AUDIO.pooling
+        )
+        return which, self.settings.max_eval_seconds
 
     def _stored_words(self, which: WhichStates | None) -> Sequences:
         settings = self.settings
@@ -124,24 +132,48 @@ class Inputs:
         )
         return store.states(self.data.texts(self.may_lack))
 
-    def _stored_recordings(self, which: WhichStates, window_seconds: float | None = None) -> Sequences:
+    def _store(self, which: WhichStates, window_seconds: float | None) -> SpeechStateStore:
         settings = self.settings
-        store = SpeechStateStore(
+        return SpeechStateStore(
             settings.speech_model_name, which, settings.store_dtype, settings.store_dir, window_seconds
         )
-        return store.states(self.data.vectors(AUDIO.name), self.data.recordings)
+
+    def _stored_recordings(self, which: WhichStates, window_seconds: float | None) -> Sequences:
+        store = self._store(which, window_seconds)
+        return store.states(self.data.vectors(AUDIO.name), self.data.recordings, self._wanted)
+
+    def join(self, wanted: WantedStates) -> None:
+        """Says what runs and floors will ask of the stored states of recordings, so that they are made together with
+        what other experiments ask for."""
+        self._wanted = wanted
+        if self.speech is None or AUDIO.name not in self.settings.modalities:
+            return
+        form = self.form(AUDIO.name)
+        asked = [self._vectors_of_recordings] if form == VECTORS else [self._lower_of_recordings]
+        asked = [] if form == INPUTS else asked
+        for which, window_seconds in [*asked, *([self._mean_of_recordings] if self.settings.floors else [])]:
+            store = self._store(which, window_seconds)
+            recordings, keys = self.data.vectors(AUDIO.name), self.data.recordings
+            wanted.add(Wanted(store, recordings, keys, self.settings.name))
+
+    @property
+    def _lower_of_recordings(self) -> tuple[WhichStates, None]:
+        return WhichStates.under(self.speech.form.start), None
+
+    @property
+    def _mean_of_recordings(self) -> tuple[WhichStates, float | None]:
+        return WhichStates.read("last", self.speech.depth, "mean"), self.settings.max_eval_seconds
 
     def mean_states(self) -> Sequences:
         """The mean state of the last layer of each recording, by the encoder as it was loaded: what floors read."""
-        which = WhichStates.read("last", self.speech.depth, "mean")
-        return self._stored_recordings(which, self.settings.max_eval_seconds)
+        return self._stored_recordings(*self._mean_of_recordings)
 
     @cached_property
     def lower_states(self) -> dict[str, Sequences]:
         """By the model's input, the states that its upper layers go on from, of all rows."""
         found = {}
         if AUDIO.name in self.settings.modalities and self.form(AUDIO.name) == STATES:
-            found["speech_states"] = self._stored_recordings(WhichStates.under(self.speech.form.start))
+            found["speech_states"] = self._stored_recordings(*self._lower_of_recordings)
         if TEXT.name in self.settings.modalities and self.form(TEXT.name) == STATES:
             found["text_states"] = self._stored_words(WhichStates.under(self.encoder.form.start))
         return found

@@ -29,6 +29,7 @@ from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
+from ..features.speech_states import WantedStates
 from ..files import is_of_the_disk
 from ..files import remove_temporary
 from ..files import write_json
@@ -293,6 +294,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
     gc.freeze()
     failed: list[str] = []
     with JobProgress(recipe.name, sum(map(len, plans)), shown=state.is_main_process) as progress:
+        _join_wanted(experiments, plans)
         floors = job_floors(experiments, plans, recipe.output_dir, state)
         for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
             experiment.callbacks = [progress.callback]
@@ -316,6 +318,14 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         write_json(JobFolder(recipe.output_dir).results, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
     return Outcome("\n".join([*lines, str(JobFolder(recipe.output_dir).results)]), failed)
+
+
+def _join_wanted(experiments: list[Experiment], plans: list[list[Run]]) -> None:
+    """Lets the experiments with runs to be done fill the stores of recordings' states together."""
+    wanted = WantedStates()
+    for experiment, runs in zip(experiments, plans, strict=True):
+        if not all(planned.files.metrics.exists() for planned in runs):
+            experiment.inputs.join(wanted)
 
 
 def _shown(experiment: Experiment, planned: Run, state: PartialState, progress: JobProgress) -> dict[str, Any]:

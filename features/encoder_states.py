@@ -58,7 +58,6 @@ class WhichStates:
         return states.mean(axis=0, keepdims=True) if self.pooled else states
 
 
-@torch.no_grad()
 def states_of(
     encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None, which: WhichStates
 ) -> tuple[Tensor, Tensor | None]:
@@ -71,20 +70,34 @@ def states_of(
 
     Returns the mask (batch, frames) bool; None of an encoder of an unknown family, which runs whole by its own code.
     """
+    return several_states_of(encoder, inputs, mask, [which])[0]
+
+
+# Not in inference mode: what an encoder's code keeps from it, such as its positions, could never be trained with.
+@torch.no_grad()
+def several_states_of(
+    encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None, wanted: Sequence[WhichStates]
+) -> list[tuple[Tensor, Tensor | None]]:
+    """As `states_of`, of several kinds from one run of the encoder: each has the bits that it would have alone."""
     layers = EncoderLayers.of(encoder)
-    if which.below:
-        if layers is None:
-            raise ValueError(f"a {encoder.config.model_type} model can't be run in parts")
-        states, real = layers.lower(inputs, mask, which.layers[0])
-        return states.float(), real
     if layers is None:
-        found, real = _whole(encoder, inputs, mask), None
-    else:
-        found, real = layers.states(inputs, mask, which.layers, start=layers.depth)
+        if any(which.below for which in wanted):
+            raise ValueError(f"a {encoder.config.model_type} model can't be run in parts")
+        whole = _whole(encoder, inputs, mask)
+        return [(_joined(whole, which), None) for which in wanted]
+    lower, real = layers.lower_states(inputs, mask, sorted({layer for which in wanted for layer in which.layers}))
+    shown = layers.shown({layer: lower[layer] for which in wanted if not which.below for layer in which.layers})
+    return [
+        (lower[which.layers[0]].float(), real) if which.below else (_joined(shown, which), real[:, layers.extra :])
+        for which in wanted
+    ]
+
+
+def _joined(found: dict[int, Tensor], which: WhichStates) -> Tensor:
     states = [found[layer].float() for layer in which.layers]
     if which.side_by_side:
-        return torch.cat(states, dim=-1), real
-    return (states[0] if len(states) == 1 else torch.stack(states).mean(dim=0)), real
+        return torch.cat(states, dim=-1)
+    return states[0] if len(states) == 1 else torch.stack(states).mean(dim=0)
 
 
 def _whole(encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None) -> dict[int, Tensor]:
@@ -94,4 +107,4 @@ def _whole(encoder: PreTrainedModel, inputs: Tensor, mask: Tensor | None) -> dic
     return dict(enumerate((*outputs.hidden_states[:-1], outputs.last_hidden_state)))
 
 
-__all__ = ["WhichStates", "states_of"]
+__all__ = ["WhichStates", "several_states_of", "states_of"]

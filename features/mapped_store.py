@@ -5,6 +5,7 @@ bytes: a torn or foreign file does not match its name, is never parsed, and is r
 process at a time makes rows, under a lock that the system frees when the process ends, however it ends.
 """
 
+import contextlib
 import errno
 import logging
 import mmap
@@ -12,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +95,8 @@ class MappedStore:
         Raises:
             InputError: the disk is full, or the folder can't be written.
         """
-        wanted = {key: None for key in keys if key is not None}
-        self._scan()
-        if not wanted.keys() <= self._index.keys():
-            with self._lock():
-                self._scan(clean=True)  # another process may have made them meanwhile
-                missing = [key for key in wanted if key not in self._index]
-                if missing:
-                    self._keep(make(missing))
+        wanted = [key for key in keys if key is not None]
+        fill({self: wanted}, lambda missing: ((self, key, values) for key, values in make(list(missing))))
         if self._seen is not None and self._known:
             self._seen.save()
         nothing = (0, 0, 0)
@@ -108,7 +104,17 @@ class MappedStore:
         rows = rows.reshape(-1, 3)
         return Sequences(tuple(self._parts), rows[:, 0].astype(np.int32), rows[:, 1], rows[:, 2])
 
-    def _lock(self) -> AcquireReturnProxy:
+    def lacks(self, keys: Iterable[bytes]) -> bool:
+        """Whether some of the keys are not there yet."""
+        self._scan()
+        return not set(keys) <= self._index.keys()
+
+    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+        """The keys that are not there, each once, under the lock: what is torn is removed."""
+        self._scan(clean=True)  # another process may have made them meanwhile
+        return [key for key in dict.fromkeys(keys) if key not in self._index]
+
+    def lock(self) -> AcquireReturnProxy:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             return FileLock(self.folder / "lock").acquire()
@@ -148,20 +154,6 @@ class MappedStore:
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 
-    def _keep(self, made: Made) -> None:
-        """Writes the rows as they come, some at a time."""
-        done: list[tuple[bytes, np.ndarray]] = []
-        size, flushed = 0, time.monotonic()
-        most = _FLUSH_BYTES if self.flush_bytes is None else self.flush_bytes
-        for key, values in made:
-            done.append((key, values))
-            size += values.nbytes
-            if size > most or time.monotonic() - flushed > _FLUSH_SECONDS:
-                self.write(done)
-                done, size, flushed = [], 0, time.monotonic()
-        if done:
-            self.write(done)
-
     def write(self, done: list[tuple[bytes, np.ndarray]]) -> None:
         """A file of these rows, whole or not at all."""
         content = _file_of(done, self.words)
@@ -178,6 +170,49 @@ class MappedStore:
             size = f" ({content.size / 2**20:.1f} MB for {len(done)} of them)"
             raise self._no_place(error, size) from error
         self._scan()
+
+
+def fill(
+    wanted: Mapping[MappedStore, Sequence[bytes]],
+    make: Callable[[dict[bytes, list[MappedStore]]], Iterable[tuple[MappedStore, bytes, np.ndarray]]],
+) -> None:
+    """Makes what some stores lack, together.
+
+    Args:
+        wanted: the keys that each is to hold. No two of the same folder.
+        make: gives vectors, and the store of each, of the keys that are missing: it is told by which stores. Under
+            the locks of all of them.
+
+    Raises InputError as `MappedStore.rows` does.
+    """
+    lacking = [store for store, keys in wanted.items() if store.lacks(keys)]
+    with contextlib.ExitStack() as locks:
+        for store in sorted(lacking, key=lambda store: store.folder):  # two processes wait for none in turn
+            locks.enter_context(store.lock())
+        missing: dict[bytes, list[MappedStore]] = {}
+        for store in lacking:
+            for key in store.missing(wanted[store]):
+                missing.setdefault(key, []).append(store)
+        if missing:
+            _keep(make(missing))
+
+
+def _keep(made: Iterable[tuple[MappedStore, bytes, np.ndarray]]) -> None:
+    """Writes the rows as they come, some at a time."""
+    waiting: dict[MappedStore, list[tuple[bytes, np.ndarray]]] = {}
+    sizes: dict[MappedStore, int] = {}
+    flushed = time.monotonic()
+    for store, key, values in made:
+        waiting.setdefault(store, []).append((key, values))
+        sizes[store] = sizes.get(store, 0) + values.nbytes
+        late = time.monotonic() - flushed > _FLUSH_SECONDS
+        most = _FLUSH_BYTES if store.flush_bytes is None else store.flush_bytes
+        for each in list(waiting) if late else [store] if sizes[store] > most else []:
+            each.write(waiting.pop(each))
+            sizes[each] = 0
+        flushed = time.monotonic() if late else flushed
+    for store, done in waiting.items():
+        store.write(done)
 
 
 def _file_of(done: list[tuple[bytes, np.ndarray]], words: StoreWords) -> pa.Buffer:
@@ -233,4 +268,4 @@ def read_part(path: Path, seen: SeenFiles | None = None) -> tuple[list[bytes], n
     return listed, lengths, vectors
 
 
-__all__ = ["Made", "MappedStore", "StoreWords", "read_part", "user_store"]
+__all__ = ["Made", "MappedStore", "StoreWords", "fill", "read_part", "user_store"]

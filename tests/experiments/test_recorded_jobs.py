@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from made_recordings import encoders
@@ -17,6 +18,10 @@ from small_jobs import start
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.experiments.run import RunFailed
+from emomm.experiments.training import Experiment
+from emomm.features import mapped_store
+from emomm.features import speech_states
 from emomm.recordings import waveform_store
 from emomm.settings.recipe import load_recipe
 
@@ -74,6 +79,63 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(tmp_path, named)
     assert any("longer than max_eval_seconds (0.3 s): they are validated" in note for note in entry["notes"])
     history = json.loads((next((tmp_path / "whole").glob("out/*/seed-1/*")) / "history.json").read_text())
     assert all(0 <= entry["padding"] < 0.5 for entry in history if "padding" in entry)
+
+
+FOUR = [
+    {"name": "last"},
+    {"name": "weighted", "speech_layers": "weighted"},
+    {"name": "last-k", "speech_tuning": "last_k", "speech_tuned_layers": 2},
+    {"name": "lora", "speech_tuning": "lora", "speech_tuned_layers": 2},
+]
+
+
+def killed_encoding(recipe, number):
+    mapped_store._FLUSH_BYTES = 0
+    seen = []
+    kill_at(speech_states, "encoded", lambda *_: len(seen) == number or seen.append(1))
+    job.run(load_recipe(recipe))
+
+
+def read_only(experiment, run):
+    """In place of training: what a run reads."""
+    _ = experiment.inputs.lower_states, experiment.inputs.vectors("audio")
+    raise RunFailed("not trained")
+
+
+def stored(folder):
+    """What a folder of states holds: by store and key, the bytes."""
+    found = {}
+    for path in folder.glob("speech-*/*.arrow"):
+        keys, lengths, values = mapped_store.read_part(path)
+        parts = np.split(values, np.cumsum(lengths)[:-1])
+        found |= {(path.parent.name, key): part.tobytes() for key, part in zip(keys, parts, strict=True)}
+    return found
+
+
+def test_a_job_encodes_each_recording_once_for_all_its_experiments(tmp_path, named, monkeypatch):
+    """And their floors; killed on the way it goes on; what is stored is what each experiment alone would have."""
+    runs, original = [], speech_states.encoded
+    monkeypatch.setattr(speech_states, "encoded", lambda *args: runs.append(1) or original(*args))
+    fields = {**named, "modality": "audio", "num_epochs": 1, "floors": True}
+    (tmp_path / "four").mkdir()
+    recipe = recorded_recipe(tmp_path / "four", "out", **fields, experiments=FOUR)
+    assert finish(start(killed_encoding, str(recipe), 10)) == -9
+    monkeypatch.setattr(Experiment, "train", read_only)
+    for _ in range(2):
+        assert len(job.run(load_recipe(recipe)).failed) == 2 * len(FOUR)
+        assert len(runs) == 32 - 10
+    alone = {}
+    for each in FOUR[:3]:
+        (tmp_path / each["name"]).mkdir()
+        alone_recipe = recorded_recipe(tmp_path / each["name"], "out", **fields, experiments=[each])
+        (settings,) = load_recipe(alone_recipe).experiments
+        experiment, _ = job.plan_experiment(settings, tmp_path / each["name"] / "out")
+        experiment.inputs.mean_states()
+        _ = experiment.inputs.lower_states, experiment.inputs.vectors("audio")
+        alone |= stored(tmp_path / each["name"] / "store")
+    found = stored(tmp_path / "four" / "store")
+    assert found == alone
+    assert len(found) == 3 * 32  # the mean states of the last layer are what the floors read, too
 
 
 @pytest.mark.parametrize("tuning", ["lora", "last_k"])
