@@ -12,7 +12,21 @@ CURRICULUM_TYPES = (
     "preset_order",
 )
 PACINGS = ("linear", "sqrt", "log", "exponential")
-EVALUATION_MODES = ("loso", "cross_corpus", "both")
+EVALUATION_MODES = (
+    "loso",
+    "cross_corpus",
+    "both",
+    "leave_speaker_out",
+    "leave_corpus_out",
+    "group_folds",
+    "published",
+    "manifest",
+)
+OF_TRAINING_CORPORA = ("loso", "leave_speaker_out", "leave_corpus_out", "group_folds")
+"""Those of them that test rows of `train_dataset` alone, and don't read `test_datasets`."""
+FROM_OUTSIDE = ("published", "manifest")
+"""Those of them whose parts somebody else has drawn."""
+DISJOINT_BY = ("speaker", "transcript", "recording")
 VALIDATION_RULES = ("session", "speakers", "random", "random_unstratified")
 DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
 

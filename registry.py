@@ -33,12 +33,13 @@ class Registry:
 
     Args:
         kind: what they are, in a word.
-        home: the module whose functions nobody can replace.
+        homes: the modules whose functions nobody can replace.
         can_need: what a function may ask for.
     """
 
-    def __init__(self, kind: str, home: str, can_need: Sequence[str] = ()):
-        self.kind, self.home, self.can_need = kind, home, tuple(can_need)
+    def __init__(self, kind: str, homes: str | tuple[str, ...], can_need: Sequence[str] = ()):
+        self.kind, self.can_need = kind, tuple(can_need)
+        self.homes = (homes,) if isinstance(homes, str) else homes
         self._entries: dict[str | None, dict[str, Entry]] = {None: {}}  # by file; None: of the running program
         _REGISTRIES.append(self)
 
@@ -57,7 +58,7 @@ class Registry:
             if taken is not None and taken.file is None:
                 raise ValueError(f"the {self.kind} {name!r} is EmoMM's own: choose another name")
             module = getattr(function, "__module__", "") or ""
-            file = None if module == self.home else getattr(sys.modules.get(module), "__file__", None) or module
+            file = None if module in self.homes else getattr(sys.modules.get(module), "__file__", None) or module
             of_file = self._entries.setdefault(file if module.startswith(_OWN) else None, {})
             of_file[name] = Entry(function, tuple(needs), file)
             return function

@@ -37,6 +37,9 @@ class Corpus:
         audio: voice features, or of a corpus of recordings their samples (dim 1); length 0 where the voice is missing.
         own: vectors of modalities of the user's own, by name, of those that were asked for.
         notes: what was dropped or filled in, in words.
+        splits: (n,) strings, the part that the corpus itself puts each row into, as it calls it, "" where it says
+            none; None where it has no such column.
+        left_out: ids of the rows of the data that are not here: of other labels, or left out by the recipe.
         recordings: (n, 16) uint8, a hash of the content of each row's recording, zeros where there is none; None
             where `audio` holds features.
     """
@@ -55,6 +58,8 @@ class Corpus:
     own: dict[str, Sequences] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     recordings: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    left_out: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -94,7 +99,8 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the content: every value of every row, whatever kind of file and float width it came in."""
+        """Hash of the content: every value of every row, whatever kind of file and float width it came in. Without the
+        corpus' own split, which trains nothing: a run that follows one is known by the rows of its fold."""
         digest = hashlib.sha256()
         for names in (self.labels, self.speakers, self.sessions, self.utterance_ids, self.transcripts):
             text = pa.array(names, pa.large_string())
@@ -157,6 +163,7 @@ class Corpus:
             audio=self.audio.take(indices),
             own={name: vectors.take(indices) for name, vectors in self.own.items()},
             recordings=None if self.recordings is None else self.recordings[indices],
+            splits=None if self.splits is None else self.splits[indices],
         )
 
 

@@ -81,6 +81,8 @@ def corpus_of(spec: CorpusSpec, raw: RawCorpus, modalities: Iterable[str], voice
         own=own,
         notes=columns.notes,
         recordings=recordings,
+        splits=columns.splits(),
+        left_out=frozenset(columns.ids.filter(pa.array(~columns.kept)).drop_null().to_pylist()),
         **extra,
     )
     corpus = whole if columns.kept.all() else whole.select(np.flatnonzero(columns.kept))

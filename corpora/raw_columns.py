@@ -116,6 +116,21 @@ class RawColumns:
             return pa.array([UNKNOWN] * self.rows)
         return self._ruled_sessions(rule)
 
+    def splits(self) -> np.ndarray | None:
+        """(n,) strings, the part that the data put each row into, "" where they say none; None where they have no
+        such column, or one that holds no names and that nobody asked for."""
+        if "split" not in self.raw.names:
+            return None
+        try:
+            told = self._names("split")
+        except InputError as error:
+            if "split" in self.spec.columns:
+                raise
+            self.notes.append(f"passed over: {error}")
+            return None
+        told = pc.fill_null(told, "").to_numpy(zero_copy_only=False).astype(str)
+        return told if np.any(told != "") else None
+
     def voices(self) -> Sequences:
         """The voice features, length 0 where there are none; where the recipe leaves such rows out, they don't stay
         from here on."""

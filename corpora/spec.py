@@ -42,6 +42,7 @@ DEFAULT_COLUMNS: dict[str, list[str]] = {
     "arousal": ["arousal", "EmoAct"],
     "dominance": ["dominance", "domination", "consensus_dominance", "EmoDom"],
     "session": ["session"],
+    "split": ["split", "Split_Set", "split_set", "partition"],
     "difficulty": ["difficulty"],
     "curriculum_order": ["curriculum_order"],
     "audio": ["audio"],

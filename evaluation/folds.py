@@ -8,24 +8,41 @@ training corpora.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 
 import numpy as np
 
+from ..choices import FROM_OUTSIDE
+from ..choices import OF_TRAINING_CORPORA
 from ..choices import VALIDATION_RULES
 from ..errors import InputError
 from ..registry import Entry
 from ..registry import read_only
+from . import given_protocols as given_protocols  # registers its protocols
+from . import speaker_protocols as speaker_protocols
+from .fold_checks import FoldChecks
+from .overlap import Overlap
+from .overlap import drop
+from .overlap import dropped_in_words
+from .overlap import overlap_in_words
 from .own_protocol import as_mask
 from .own_protocol import asked
 from .protocols import PROTOCOLS
 from .protocols import SHARED_SPEAKERS
-from .protocols import UNKNOWN_SESSIONS
+from .protocols import ProtocolOptions
 from .protocols import ProtocolRows
 from .protocols import Split
 from .protocols import about
+from .test_parts import tested_name
 from .validation_rows import ValidationRule
+
+OF_ITS_USER = ", a protocol of its user's own"
+UNNAMED = ("loso", "cross_corpus", "both")
+"""Protocols that results say in words of their own, not by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,27 +52,36 @@ class Part:
     Args:
         corpus: its name.
         rows: sorted int64 row indices into it.
+        test: which of several test parts of the corpus it is, as `test1`; "" where there is one.
     """
 
     corpus: str
     rows: np.ndarray
+    test: str = ""
+
+    @property
+    def name(self) -> str:
+        """What scores on it stand under: the corpus, or `MSPP:test1`."""
+        return tested_name(self.corpus, self.test)
 
 
 @dataclass(frozen=True)
-class OwnProtocol:
-    """A protocol of a user's own, as results say it.
+class NamedProtocol:
+    """A protocol, as results say it by its own words.
 
     Args:
         name: `evaluation_mode`.
         about: what it does, in a line: of its docstring.
         names_validation: whether it names the validation rows itself.
         shares_speakers: whether tested speakers may be trained on.
+        own: whether it is a user's own.
     """
 
     name: str
     about: str
     names_validation: bool
     shares_speakers: bool
+    own: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +91,12 @@ class Fold:
     Args:
         name: unique within a plan: `session-3`, `IEMO-session-3` where there are several training corpora, or
             `cross-corpus`.
-        train, validation, test: the rows of each, at most one part a corpus, none empty.
+        train, validation, test: the rows of each, none empty; at most one part a corpus, but for several tests.
         description: the protocol in words.
-        own: the protocol, where it is a user's own.
-        speakers_trained_on: how many tested speakers have training or validation rows, which only a protocol of a
-            user's own can allow; None where that is not known.
+        protocol: None of `UNNAMED`, which results say in words of their own.
+        overlap: what of the test rows is known from training and validation rows.
+        dropped: training and validation rows that `disjoint_by` has dropped, by what they share with a test row; {}
+            where it asks nothing.
     """
 
     name: str
@@ -77,8 +104,9 @@ class Fold:
     validation: tuple[Part, ...]
     test: tuple[Part, ...]
     description: str
-    own: OwnProtocol | None = None
-    speakers_trained_on: int | None = 0
+    protocol: NamedProtocol | None = None
+    overlap: Overlap = field(default_factory=Overlap)
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +121,8 @@ class Table:
         label_names: class names in the order of the class numbers.
         test_only: whether it must not be trained on.
         utterance_ids, transcripts: (n,), for users' own protocols.
+        splits, sentences, recordings: (n,), as in `ProtocolRows`; the latter two are numbered over all corpora.
+        left_out: ids of rows of the data that are left out.
     """
 
     name: str
@@ -103,6 +133,10 @@ class Table:
     test_only: bool = False
     utterance_ids: np.ndarray | None = None
     transcripts: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    sentences: np.ndarray | None = None
+    recordings: np.ndarray | None = None
+    left_out: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,22 +150,25 @@ def plan_folds(
     validation_fraction: float = 0.2,
     seed: int = 0,
     module: str | None = None,
+    options: ProtocolOptions | None = None,
 ) -> list[Fold]:
     """The folds of an experiment, the same for the same arguments.
 
     Args:
         train: the training corpora.
-        test: the other corpora that are tested on; `loso` does not read them.
+        test: the other corpora that are tested on; those of `OF_TRAINING_CORPORA` do not read them.
         evaluation_mode: a name in `protocols`.
         validation: one of `VALIDATION_RULES`, for folds whose protocol doesn't name their validation rows.
         validation_fraction: share of speakers or rows that validates, strictly between 0 and 1.
         seed: draws validation speakers and rows.
         module: path of the Python file that registers the protocol, where it is a user's own; it has been run.
+        options: what else settings say of the folds.
 
     Raises:
-        InputError: an unknown choice, a corpus that cannot be used so, sessions or speakers that are too few, a row or
-            a speaker on two sides, a row that is tested twice, a part without rows, a class without training rows; a
-            user's own protocol that fails, or gives what are no folds.
+        InputError: an unknown choice, a corpus that cannot be used so, sessions or speakers that are too few; a row, a
+            speaker or (of parts that somebody else has drawn) a recording on two sides; a row that is tested twice, a
+            part without rows, a class without training rows; a user's own protocol that fails, or gives what are no
+            folds.
     """
     known = (*PROTOCOLS.names(), *PROTOCOLS.names(module))
     given = (("evaluation_mode", evaluation_mode, known), ("validation", validation, VALIDATION_RULES))
@@ -140,9 +177,9 @@ def plan_folds(
             raise InputError(f"{key} is {value!r}: choose one of {', '.join(dict.fromkeys(choices))}")
     if not 0 < validation_fraction < 1:
         raise InputError(f"validation_fraction is {validation_fraction}: it must lie between 0 and 1")
-    test = [] if evaluation_mode == "loso" else test
+    test = [] if evaluation_mode in OF_TRAINING_CORPORA else test
     _check_tables(train, test)
-    rows = _side_by_side(train, test, seed, validation)
+    rows = _side_by_side(train, test, seed, validation, options or ProtocolOptions())
     plan = _Plan(rows, ValidationRule(validation, validation_fraction, seed), evaluation_mode, module)
     return plan.folds()
 
@@ -176,7 +213,9 @@ def _check_tables(train: Sequence[Table], test: Sequence[Table]) -> None:
             )
 
 
-def _side_by_side(train: Sequence[Table], test: Sequence[Table], seed: int, validation: str) -> ProtocolRows:
+def _side_by_side(
+    train: Sequence[Table], test: Sequence[Table], seed: int, validation: str, options: ProtocolOptions
+) -> ProtocolRows:
     tables = [*train, *test]
     sizes = [len(table) for table in tables]
 
@@ -197,7 +236,20 @@ def _side_by_side(train: Sequence[Table], test: Sequence[Table], seed: int, vali
         validation,
         column("utterance_ids", str),
         column("transcripts"),
+        _splits(tables),
+        column("sentences"),
+        column("recordings"),
+        {table.name: table.left_out for table in tables},
+        options,
     )
+
+
+def _splits(tables: Sequence[Table]) -> np.ndarray | None:
+    """(n,) those of all rows, "" in corpora without; None where no corpus has any."""
+    if all(table.splits is None for table in tables):
+        return None
+    told = [np.full(len(table), "") if table.splits is None else np.asarray(table.splits, str) for table in tables]
+    return read_only(np.concatenate(told))
 
 
 class _Plan:
@@ -210,148 +262,128 @@ class _Plan:
     """
 
     def __init__(self, rows: ProtocolRows, rule: ValidationRule, mode: str, module: str | None):
-        self.rows, self.rule, self.mode = rows, rule, mode
+        self.rows, self.rule, self.mode, self.options = rows, rule, mode, rows.options
         self.entry: Entry = PROTOCOLS.get(mode, module)
         self.is_own = self.entry.file is not None
         self.shares_speakers = SHARED_SPEAKERS in self.entry.needs
         self.where = f"protocol {mode!r} ({self.entry.file})"
-        # Strings sorted once for all folds.
-        self.speaker_names, self.speakers = rows.coded_speakers
+        self.checks = FoldChecks(rows, self.is_own, mode in FROM_OUTSIDE, self.shares_speakers)
 
     def folds(self) -> list[Fold]:
         splits = asked(self.entry, self.rows, self.mode) if self.is_own else list(self.entry.function(self.rows))
+        if self.mode in FROM_OUTSIDE:
+            _check_validation(splits)
+        all_tests = [self._tests(split) for split in splits]
+        several = _several_tests(self.rows, all_tests)
         folds, tested = [], np.full(len(self.rows), -1)
-        for number, split in enumerate(splits):
-            name = as_folder(split.name)
-            where = f"{self.where}, fold {split.name!r}" if self.is_own else f"fold {name}"
+        for number, (split, tests) in enumerate(zip(splits, all_tests, strict=True)):
+            name, where = as_folder(split.name), self._where(split)
+            test = np.logical_or.reduce(list(tests.values())) if tests else np.zeros(len(self.rows), dtype=bool)
             train = as_mask(where, "training", split.train, len(self.rows))
-            test = as_mask(where, "test", split.test, len(self.rows))
-            if split.validation is None:
+            named = None if split.validation is None else as_mask(where, "validation", split.validation, len(test))
+            self.checks.check_rows(where, {"training": train, "test": test})
+            gone, dropped = self._dropped(train if named is None else train | named, test)
+            train = train & ~gone
+            if named is None:
                 validation, chosen_on = self.rule.take(self.rows, train, name)
                 train = train & ~validation
             else:
-                validation = as_mask(where, "validation", split.validation, len(self.rows))
+                validation = named & ~gone
                 chosen_on = split.chosen_on or f"{int(validation.sum())} rows that the protocol names"
             parts = {"training": train, "validation": validation, "test": test}
-            self._check_parts(where, parts)
+            self.checks.check_parts(where, parts, f"; disjoint_by drops {int(gone.sum())}" if gone.any() else "")
             again = np.flatnonzero(test & (tested >= 0))
             if len(again):
                 raise InputError(
-                    f"{where} tests {self._row(again[0])} again, which fold {splits[tested[again[0]]].name!r} tests, "
-                    f"{len(again)} such rows in all: a row counts once in the scores of a seed"
+                    f"{where} tests {self.checks.row(again[0])} again, which fold {splits[tested[again[0]]].name!r} "
+                    f"tests, {len(again)} such rows in all: a row counts once in the scores of a seed"
                 )
             tested[test] = number
-            self._check_all_speakers(where, parts, split.validation is None and self.rule.shares_speakers)
-            sides = [self._parts(mask) for mask in (train, validation, test)]
-            shared = self._shared_speakers(parts)
-            said = self._description(split, sides, chosen_on, shared)
-            folds.append(Fold(name, *sides, said, self._own(split), shared))
+            self.checks.check_overlap(where, parts, split.validation is None and self.rule.shares_speakers)
+            overlap = self.checks.overlap(parts)
+            sides = [self._parts(train), self._parts(validation), self._test_parts(tests, several)]
+            said = self._description(split, sides, chosen_on, overlap)
+            said += f"; {dropped_in_words(dropped, int(gone.sum()))}" if dropped else ""
+            folds.append(Fold(name, *sides, said, self._protocol(split), overlap, dropped))
         return folds
+
+    def _where(self, split: Split) -> str:
+        return f"{self.where}, fold {split.name!r}" if self.is_own else f"fold {as_folder(split.name)}"
+
+    def _tests(self, split: Split) -> dict[str, np.ndarray]:
+        """The test rows by part; none of them in two."""
+        where = self._where(split)
+        given = split.test if isinstance(split.test, Mapping) else {"": split.test}
+        found = {str(name): as_mask(where, "test", rows, len(self.rows)) for name, rows in given.items()}
+        twice = np.flatnonzero(np.sum(list(found.values()), axis=0) > 1) if found else []
+        if len(twice):
+            raise InputError(
+                f"{where}: {self.checks.row(twice[0])} is in two test parts, {len(twice)} such rows in all: a row "
+                "must be in one part"
+            )
+        return found
+
+    def _dropped(self, other: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+        if not self.options.disjoint_by:
+            return np.zeros(len(self.rows), dtype=bool), {}
+        return drop(self.rows, self.options.disjoint_by, test, other)
 
     # ---- in words ---------------------------------------------------------------------------------------------------
 
-    def _own(self, split: Split) -> OwnProtocol | None:
-        if not self.is_own:
+    def _protocol(self, split: Split) -> NamedProtocol | None:
+        if not self.is_own and self.mode in UNNAMED:
             return None
-        return OwnProtocol(self.mode, about(self.entry.function), split.validation is not None, self.shares_speakers)
+        shares = self.shares_speakers or self.options.allow_overlap
+        return NamedProtocol(self.mode, about(self.entry.function), split.validation is not None, shares, self.is_own)
 
-    def _description(self, split: Split, sides: Sequence[tuple[Part, ...]], chosen_on: str, shared: int | None) -> str:
-        if not self.is_own:
-            return f"{split.description}; the epoch is chosen on a validation part of the training rows ({chosen_on})"
+    def _description(self, split: Split, sides: Sequence[tuple[Part, ...]], chosen_on: str, overlap: Overlap) -> str:
+        if not self.is_own and self.mode in UNNAMED:
+            said = f"{split.description}; the epoch is chosen on a validation part of the training rows ({chosen_on})"
+            return "; ".join([said, *overlap_in_words(overlap)])
         counts = [f"{sum(len(part.rows) for part in side)} rows of {_corpora(side)}" for side in sides]
         said = (
-            f"{self.mode}, a protocol of its user's own ({about(self.entry.function)}), fold {split.name}"
+            f"{self.mode}{OF_ITS_USER if self.is_own else ''} ({about(self.entry.function)}), fold {split.name}"
             f"{f' ({split.description})' if split.description else ''}: trained on {counts[0]}; {counts[2]} are "
             f"tested once, after training; the epoch is chosen on {counts[1]} ({chosen_on})"
         )
         unused = len(self.rows) - sum(len(part.rows) for side in sides for part in side)
         said += f"; {unused} rows are in none of these" if unused else ""
-        if shared is None:
-            return f"{said}; it is not known whether tested speakers are trained on"
-        return f"{said}; tested speakers that are trained on too: {shared}" if shared else said
+        return "; ".join([said, *overlap_in_words(overlap)])
 
-    def _shared_speakers(self, parts: dict[str, np.ndarray]) -> int | None:
-        """How many tested speakers are trained on or validate; None where not all speakers are known."""
-        if not self.shares_speakers:
-            return 0
-        trained, tested = (
-            np.unique(self.speakers[mask]) for mask in (parts["training"] | parts["validation"], parts["test"])
-        )
-        if any(name.endswith(f"/{UNKNOWN_SESSIONS[-1]}") for name in self.speaker_names[np.union1d(trained, tested)]):
-            return None
-        return len(np.intersect1d(trained, tested))
-
-    # ---- what must hold for any -------------------------------------------------------------------------------------
-
-    def _check_parts(self, where: str, parts: dict[str, np.ndarray]) -> None:
-        advice = {
-            "test": "name at least one corpus to test on",
-            "validation": "raise validation_fraction",
-            "training": "lower validation_fraction",
-        }
-        for part, hint in advice.items():
-            if not parts[part].any():
-                raise InputError(f"{where} has no {part} rows: {hint if not self.is_own else 'each part needs some'}")
-        for first, second in (("training", "test"), ("validation", "test"), ("training", "validation")):
-            both = np.flatnonzero(parts[first] & parts[second])
-            if len(both):
-                raise InputError(
-                    f"{where}: {self._row(both[0])} is in both {first} and {second}, {len(both)} such rows in all: a "
-                    "row must be in one part"
-                )
-        for part in ("training", "validation"):
-            outside = np.flatnonzero(parts[part] & ~self.rows.may_train)
-            if len(outside):
-                raise InputError(
-                    f"{where}: {self._row(outside[0])} is among the {part} rows, but that corpus is in test_datasets, "
-                    "not in train_dataset"
-                )
-        names = self.rows.label_names
-        missing = np.flatnonzero(np.bincount(self.rows.labels[parts["training"]], minlength=len(names)) == 0)
-        if len(missing):
-            raise InputError(
-                f"{where} has no training row of class {', '.join(repr(names[i]) for i in missing)}: choose another "
-                "validation rule, or leave the class out of the corpus' labels"
-            )
-
-    def _check_all_speakers(self, where: str, parts: dict[str, np.ndarray], may_validate: bool) -> None:
-        if not self.shares_speakers:
-            self._check_speakers(where, parts, "training", "test")
-            self._check_speakers(where, parts, "validation", "test")
-        if not may_validate and not self.is_own:  # else it is said how many there are
-            self._check_speakers(where, parts, "training", "validation")
-
-    def _check_speakers(self, where: str, parts: dict[str, np.ndarray], first: str, second: str) -> None:
-        both = np.intersect1d(*(np.unique(self.speakers[parts[side]]) for side in (first, second)))
-        if len(both) == 0:
-            return
-        theirs = self.speakers == both[0]
-        places = dict.fromkeys(
-            f"session {str(self.rows.sessions[row])!r} of {self.rows.corpora[row]}"
-            for side in (first, second)
-            for row in np.flatnonzero(theirs & parts[side])
-        )
-        hint = "sessions must not share speakers; check the speaker and session columns or the session_rule"
-        if self.is_own:
-            hint = (
-                "scores would be of known speakers. Leave theirs out of one part; or, where the protocol is meant so, "
-                "register it with shares_speakers=True, and every result says it"
-            )
-        raise InputError(
-            f"{where}: speaker {str(self.speaker_names[both[0]])!r} is in both {first} and {second} "
-            f"({', '.join(places)}), {len(both)} such speakers in all: {hint}"
-        )
-
-    def _row(self, row: int) -> str:
-        rows = self.rows
-        name = "" if rows.utterance_ids is None else f" ({str(rows.utterance_ids[row])!r} of {rows.corpora[row]})"
-        return f"row {row}{name}"
+    # ---- as parts ---------------------------------------------------------------------------------------------------
 
     def _parts(self, mask: np.ndarray) -> tuple[Part, ...]:
         """The rows as parts, in the order of the corpora; none of a corpus without rows."""
         corpora = (*self.rows.training_corpora, *self.rows.tested_corpora)
         chosen = ((name, np.flatnonzero(mask[self.rows.places[name]]).astype(np.int64)) for name in corpora)
         return tuple(Part(name, rows) for name, rows in chosen if len(rows))
+
+    def _test_parts(self, tests: Mapping[str, np.ndarray], several: set[str]) -> tuple[Part, ...]:
+        """The test rows as parts, in the order of the corpora and of the tests; those of a corpus that has several
+        tests by their names."""
+        parts = [replace(part, test=name) for name, mask in tests.items() for part in self._parts(mask)]
+        order = [*self.rows.training_corpora, *self.rows.tested_corpora]
+        parts.sort(key=lambda part: order.index(part.corpus))
+        return tuple(part if part.corpus in several else replace(part, test="") for part in parts)
+
+
+def _several_tests(rows: ProtocolRows, all_tests: Sequence[dict[str, np.ndarray]]) -> set[str]:
+    """The corpora that have rows in test parts of different names."""
+    named: dict[str, set[str]] = {}
+    for tests in all_tests:
+        for name, mask in tests.items():
+            for corpus in np.unique(rows.corpora[mask]).tolist():
+                named.setdefault(corpus, set()).add(name)
+    return {corpus for corpus, names in named.items() if len(names) > 1}
+
+
+def _check_validation(splits: Sequence[Split]) -> None:
+    """Either all folds have validation rows of their own, or none."""
+    without = [split.name for split in splits if split.validation is None]
+    if 0 < len(without) < len(splits):
+        raise InputError(
+            f"fold {without[0]} has no validation rows, and others have: give some in every fold, or in none"
+        )
 
 
 def as_folder(name: str) -> str:
@@ -367,13 +399,13 @@ def fold_rows(fold: Fold) -> str:
     digest = hashlib.sha256()
     for side in (fold.train, fold.validation, fold.test):
         for part in side:
-            digest.update(f"|{part.corpus}|".encode() + part.rows.tobytes())
+            digest.update(f"|{part.name}|".encode() + part.rows.tobytes())
         digest.update(b"||")
     return digest.hexdigest()
 
 
 def _corpora(side: Sequence[Part]) -> str:
-    return " + ".join(part.corpus for part in side)
+    return " + ".join(part.name for part in side)
 
 
-__all__ = ["Fold", "OwnProtocol", "Part", "Table", "as_folder", "fold_rows", "plan_folds", "speakers_in_both"]
+__all__ = ["Fold", "NamedProtocol", "Part", "Table", "as_folder", "fold_rows", "plan_folds", "speakers_in_both"]

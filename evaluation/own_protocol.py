@@ -1,6 +1,7 @@
 """What a user's own protocol answers: asked twice, and refused where it is no list of folds."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,10 @@ def _answer(entry: Entry, rows: ProtocolRows, name: str, where: str) -> list[Spl
 
 def _sign(split: Split) -> tuple:
     """What must be the same when the protocol is asked again."""
-    parts = [_array(part) for part in (split.train, split.test, split.validation)]
+    tests = split.test if isinstance(split.test, Mapping) else {"": split.test}
+    parts = [_array(part) for part in (split.train, split.validation, *tests.values())]
     return (
+        *tests,
         split.name,
         split.description,
         split.chosen_on,

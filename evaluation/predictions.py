@@ -21,6 +21,7 @@ from .metrics import RATINGS
 
 _LABELS = b"labels"
 _ALWAYS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")
+_SENTENCE = "sentence_trained_on"
 _PREDICTED = tuple(f"predicted_{name}" for name in RATINGS)
 
 
@@ -50,16 +51,19 @@ class Predictions:
         difficulty: np.ndarray | None = None,
         ratings: np.ndarray | None = None,
         predicted_ratings: np.ndarray | None = None,
+        sentence_trained_on: np.ndarray | None = None,
     ) -> "Predictions":
         """From arrays; those that are None have no column.
 
         Args:
             labels: the C class names of the model.
-            utterance_id, corpus, speaker, session: (n,) text.
+            utterance_id, corpus, speaker, session: (n,) text; of several test parts of a corpus, `corpus` names both.
             label: (n,) true classes by name, as the corpus has them.
             probabilities: (n, C); the most probable class is the prediction.
             difficulty: (n,) from 0 to 1, NaN where unknown.
             ratings, predicted_ratings: (n, 3) V/A/D from 1 to 5, NaN where unrated.
+            sentence_trained_on: (n,) bool, whether the same words were trained on or chose the epoch; False where a
+                row has none.
         """
         flat = pa.array(probabilities.astype(np.float32).reshape(-1))
         columns = {
@@ -73,6 +77,8 @@ class Predictions:
         }
         if difficulty is not None:
             columns["difficulty"] = difficulty.astype(np.float32)
+        if sentence_trained_on is not None:
+            columns[_SENTENCE] = sentence_trained_on
         for names, values in ((RATINGS, ratings), (_PREDICTED, predicted_ratings)):
             if values is not None:
                 columns |= {name: values[:, i].astype(np.float32) for i, name in enumerate(names)}
@@ -137,8 +143,15 @@ class Predictions:
         """(n, 3) V/A/D; None where the model gives none."""
         return self._ratings(_PREDICTED)
 
+    @cached_property
+    def sentence_trained_on(self) -> np.ndarray | None:
+        """(n,) bool, whether the same words were trained on or chose the epoch; None where that isn't known."""
+        if _SENTENCE not in self.table.column_names:
+            return None
+        return self.table[_SENTENCE].to_numpy()
+
     def by_corpus(self) -> dict[str, "Predictions"]:
-        """The rows of each corpus, by its name."""
+        """The rows of each corpus, or test part of one, by its name."""
         names = np.unique(self.corpora).tolist()
         if len(names) == 1:
             return {names[0]: self}
@@ -238,6 +251,8 @@ class PooledRows:
         folds: (K, n) name of the fold that tested it, "" where none did.
         ratings: (n, 3) V/A/D, NaN where unrated; None where the models give none.
         predicted_ratings: (K, n, 3), NaN where the seed has not tested the row.
+        sentence_trained_on: (K, n) bool, whether the seed's models were trained on the row's words; None where that
+            isn't known of all runs.
     """
 
     labels: tuple[str, ...]
@@ -251,6 +266,7 @@ class PooledRows:
     folds: np.ndarray
     ratings: np.ndarray | None = None
     predicted_ratings: np.ndarray | None = None
+    sentence_trained_on: np.ndarray | None = None
 
     @property
     def complete(self) -> np.ndarray:
@@ -287,6 +303,8 @@ def _pool(corpus: str, runs: list[RunPredictions]) -> PooledRows:
     folds = np.full((len(seeds), len(ids)), "", dtype=object)
     rated = runs[0].predictions.ratings is not None
     predicted_ratings = np.full((len(seeds), len(ids), 3), np.nan, np.float32) if rated else None
+    told = all(run.predictions.sentence_trained_on is not None for run in runs)
+    sentences = np.zeros((len(seeds), len(ids)), bool) if told else None
     start = 0
     for run in runs:
         seed, rows = seeds.index(run.seed), place[start : start + len(run.predictions)]
@@ -296,6 +314,8 @@ def _pool(corpus: str, runs: list[RunPredictions]) -> PooledRows:
         predicted[seed, rows] = run.predictions.predictions
         probabilities[seed, rows] = run.predictions.probabilities
         folds[seed, rows] = run.fold
+        if told:
+            sentences[seed, rows] = run.predictions.sentence_trained_on
         if rated:
             predicted_ratings[seed, rows] = run.predictions.predicted_ratings
     return PooledRows(
@@ -310,6 +330,7 @@ def _pool(corpus: str, runs: list[RunPredictions]) -> PooledRows:
         folds=folds,
         ratings=_joined(runs, "ratings")[first] if rated else None,
         predicted_ratings=predicted_ratings,
+        sentence_trained_on=sentences,
     )
 
 

@@ -8,10 +8,13 @@ after a resume. What it gives is checked by `folds.plan_folds`.
 import re
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from functools import cached_property
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +24,47 @@ from ..registry import Registry
 UNKNOWN_SESSIONS = ("", "unknown")
 SHARED_SPEAKERS = "shared speakers"
 
-PROTOCOLS = Registry("protocol", __name__, (SHARED_SPEAKERS,))
+_OTHER_HOMES = tuple(f"{__package__}.{name}" for name in ("speaker_protocols", "given_protocols"))
+PROTOCOLS = Registry("protocol", (__name__, *_OTHER_HOMES), (SHARED_SPEAKERS,))
 
 Rows = np.ndarray | Sequence[int] | Sequence[bool]
 """Row numbers, or a mask of all rows."""
+
+
+class ManifestRow(NamedTuple):
+    """What a manifest says of an utterance.
+
+    Args:
+        names: what the utterance's id may be, the likeliest first.
+        corpus: its corpus; "" where the manifest says none.
+        fold: its fold, as the manifest calls it.
+        part: its part of that fold, likewise.
+        where: the file and line, for messages.
+    """
+
+    names: tuple[str, ...]
+    corpus: str
+    fold: str
+    part: str
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class ProtocolOptions:
+    """What settings say of the folds, besides the protocol's name.
+
+    Args:
+        folds, fold_seed: of `group_folds`: how many, and what draws them.
+        manifest: of `manifest`: what it says of each utterance.
+        disjoint_by: what no training or validation row shares with a test row: of `choices.DISJOINT_BY`.
+        allow_overlap: whether tested speakers and recordings may be trained on.
+    """
+
+    folds: int = 5
+    fold_seed: int = 0
+    manifest: Sequence[ManifestRow] = ()
+    disjoint_by: Sequence[str] = ()
+    allow_overlap: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +83,11 @@ class ProtocolRows:
         validation: the recipe's rule, which takes validation rows where a `Split` names none.
         utterance_ids: (n,) unique within a corpus.
         transcripts: (n,) the words.
+        splits: (n,) the part that a row's corpus puts it into, as the corpus calls it; "" where it says none.
+        sentences: (n,) rows with the same number have the same words, whatever their case and marks; -1: none.
+        recordings: (n,) rows with the same number have the same recording; -1: none.
+        left_out: {corpus: ids of the rows of its data that are left out}.
+        options: what settings say of the folds.
     """
 
     corpora: np.ndarray
@@ -55,6 +100,11 @@ class ProtocolRows:
     validation: str
     utterance_ids: np.ndarray | None = None
     transcripts: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    sentences: np.ndarray | None = None
+    recordings: np.ndarray | None = None
+    left_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    options: ProtocolOptions = field(default_factory=ProtocolOptions)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,6 +124,12 @@ class ProtocolRows:
         """Names of all speakers, sorted; and (n,) the number of each row's."""
         names, codes = np.unique(np.asarray(self.speakers, dtype=str), return_inverse=True)
         return names, codes.reshape(-1)
+
+    @cached_property
+    def unknown_speaker(self) -> np.ndarray:
+        """(n,) bool: rows of which it isn't known who speaks."""
+        names, codes = self.coded_speakers
+        return np.char.endswith(names, f"/{UNKNOWN_SESSIONS[-1]}")[codes]
 
     @cached_property
     def places(self) -> dict[str, slice]:
@@ -108,7 +164,8 @@ class Split:
     Args:
         name: unique among the protocol's; it names the runs' folder, and stands in every table.
         train: rows that are trained on.
-        test: rows that are tested, once, after training. No row is in two folds' test rows.
+        test: rows that are tested, once, after training. No row is in two folds' test rows. {name: rows} of several
+            test parts, which are kept apart: each is `CORPUS:name` in every table.
         validation: rows that choose the epoch, none of them in `train`; None takes them out of `train` by the recipe's
             `validation` rule. Every fold of a protocol names them, or none.
         description: what is trained on and tested here, in words; "" says the corpora and numbers of rows.
@@ -117,7 +174,7 @@ class Split:
 
     name: str
     train: Rows
-    test: Rows
+    test: Rows | Mapping[str, Rows]
     validation: Rows | None = None
     description: str = ""
     chosen_on: str = ""
@@ -230,6 +287,6 @@ def sessions_and_corpora(rows: ProtocolRows) -> Iterator[Split]:
 
 
 __all__ = [
-    "PROTOCOLS", "SHARED_SPEAKERS", "UNKNOWN_SESSIONS", "ProtocolRows", "Rows", "Split", "about", "check_sessions",
-    "natural_key", "register_protocol",
+    "PROTOCOLS", "SHARED_SPEAKERS", "UNKNOWN_SESSIONS", "ManifestRow", "ProtocolOptions", "ProtocolRows", "Rows",
+    "Split", "about", "check_sessions", "natural_key", "register_protocol",
 ]  # fmt: skip

@@ -33,16 +33,18 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
         {corpus: {metric: {"mean", "std", "std_over_folds", "std_over_seeds", "pooled", "ci95", "ci_method",
         "ci_units"}, ..., "recall": {class: {"pooled", "ci95", "ci_method", "ci_units"} or None}, "ece", "ece_ci95",
         "brier", "brier_ci95", "rows", "seeds", "speakers", "by_speaker", "by_session", "folds_lacking_classes",
-        "decisions"}}, for each metric of `SCALARS`.
+        "decisions", "unseen_sentences"}}, for each metric of `SCALARS`.
 
         `mean` and `std` are over runs (seeds × folds), `pooled` over the rows of all folds, averaged over the seeds,
         all as in `summarise`. `ci95` is [low, high] around `pooled` (not `mean`), from `intervals`; None where that
         has none. `ece` and `brier` are pooled like `pooled`. `by_speaker` and `by_session` are {name: {"n", metric:
         score averaged over seeds}}, in natural order. `folds_lacking_classes` is {fold: [class, ...]} of the folds
         without a row of a class that the corpus has: their UAR averages fewer recalls, so that `mean` mixes UARs of
-        different meaning; `pooled` does not. `decisions` is of `decisions`: {} where the corpus has all classes. Where
-        the models give V/A/D and the corpus is rated, "vad" is {"valence": {"n", "ccc": {as a metric}, "rmse":
-        {"mean", "std", "std_over_folds", "pooled"}}, ...}.
+        different meaning; `pooled` does not. `unseen_sentences` is there where transcripts repeat: {"rows": test rows
+        whose words were neither trained on nor chose an epoch, averaged over seeds, "of": all, "classes": how many
+        classes they have, "uar": {"pooled", "ci95", ...} on them, or None where there are none}. `decisions` is of
+        `decisions`: {} where the corpus has all classes. Where the models give V/A/D and the corpus is rated, "vad" is
+        {"valence": {"n", "ccc": {as a metric}, "rmse": {"mean", "std", "std_over_folds", "pooled"}}, ...}.
     """
     return {corpus: _corpus_statistics(corpus, rows) for corpus, rows in pooled.items()}
 
@@ -78,6 +80,7 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         "decisions": decisions(
             rows.labels, rows.references, rows.predictions, rows.probabilities, rows.speakers, rows.seeds, rows.folds
         ),
+        **({} if (unseen := _unseen_sentences(rows)) is None else {"unseen_sentences": unseen}),
         **({} if rows.ratings is None or np.isnan(rows.ratings).all() else {"vad": _vad_statistics(rows)}),
     }
 
@@ -90,6 +93,27 @@ def _folds_lacking_classes(rows: PooledRows) -> dict[str, list[str]]:
         if lacking:
             found[str(fold)] = [rows.labels[i] for i in sorted(lacking)]
     return found
+
+
+def _unseen_sentences(rows: PooledRows) -> dict[str, Any] | None:
+    """UAR on the rows whose words no model that tested them was trained on; None where no words were, or it isn't
+    known which."""
+    known, tested = rows.sentence_trained_on, rows.predictions >= 0
+    if known is None or not known.any():
+        return None
+    unseen = tested & ~known
+    found: dict[str, Any] = {"rows": float(unseen.sum(axis=1).mean()), "of": len(rows.references)}
+    chosen = unseen.any(axis=0)
+    found["classes"] = len(np.unique(rows.references[chosen]))
+    if not unseen.any(axis=1).all():  # a seed without any such row has no score
+        return {**found, "uar": None}
+    predictions = np.where(unseen, rows.predictions, -1)[:, chosen]
+    bounds = intervals(rows.references[chosen], predictions, rows.speakers[chosen], len(rows.labels))["uar"]
+    pooled = [
+        emotion_scores(rows.references[chosen][of_seed >= 0], of_seed[of_seed >= 0], rows.labels)["uar"]
+        for of_seed in predictions
+    ]
+    return {**found, "uar": {"pooled": float(np.mean(pooled)), **ci_figures(bounds)}}
 
 
 def _vad_statistics(rows: PooledRows) -> dict[str, dict[str, Any]]:

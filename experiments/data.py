@@ -1,16 +1,15 @@
 """The corpora of an experiment side by side, as arrays: what its runs take their rows from."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
+from ..choices import FROM_OUTSIDE
 from ..corpora.corpus import Corpus
 from ..corpora.names import look_alikes
-from ..corpora.raw_columns import UNKNOWN
 from ..curriculum.curricula import CURRICULA
 from ..curriculum.difficulty import fill_unrated
 from ..curriculum.difficulty import fit_prototypes
@@ -21,7 +20,6 @@ from ..evaluation.folds import Part
 from ..evaluation.folds import Table
 from ..features.sequences import Sequences
 from ..modalities import AUDIO
-from ..modalities import TEXT
 from ..modalities import Modality
 from ..modalities import modalities_in
 from ..processing_emomm import is_missing
@@ -29,9 +27,9 @@ from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
 from ..speech_features import WrongEncoder
 from ..waveforms import SAMPLING_RATE
-from .leakage import Content
-from .leakage import shared_in_words
-from .leakage import shared_rows
+from .leakage import numbered_recordings
+from .leakage import numbered_words
+from .leakage import shared_lines
 
 logger = logging.getLogger(__name__)
 
@@ -215,19 +213,41 @@ class ExperimentData:
     def tables(self, corpora: list[Corpus]) -> list[Table]:
         """What the protocol needs to know of some of the corpora."""
         found = {corpus.name: corpus for corpus in self.corpora}
-        return [
-            Table(
-                corpus.name,
-                self._label_ids(found[corpus.name]),
-                found[corpus.name].speakers,
-                found[corpus.name].sessions,
-                tuple(self.labels),
-                corpus.spec.test_only,
-                found[corpus.name].utterance_ids,
-                np.array(found[corpus.name].transcripts, dtype=object),
+        settings = self.settings
+        # Of the others, what test rows share is said, and changes no fold: it need not be known yet.
+        asked = settings.evaluation_mode in FROM_OUTSIDE or settings.allow_overlap or settings.disjoint_by
+        recordings = self.same_recordings if asked else None
+        tables = []
+        for whole in corpora:
+            corpus = found[whole.name]
+            rows = slice(self._offset[corpus.name], self._offset[corpus.name] + len(corpus))
+            tables.append(
+                Table(
+                    corpus.name,
+                    self._label_ids(corpus),
+                    corpus.speakers,
+                    corpus.sessions,
+                    tuple(self.labels),
+                    whole.spec.test_only,
+                    corpus.utterance_ids,
+                    np.array(corpus.transcripts, dtype=object),
+                    corpus.splits,
+                    self.sentences[rows],
+                    None if recordings is None else recordings[rows],
+                    whole.left_out | frozenset(np.setdiff1d(whole.utterance_ids, corpus.utterance_ids).tolist()),
+                )
             )
-            for corpus in corpora
-        ]
+        return tables
+
+    @cached_property
+    def sentences(self) -> np.ndarray:
+        """(n,) the same number for the same words, -1 for none."""
+        return numbered_words(self.transcripts(), is_missing)
+
+    @property
+    def same_recordings(self) -> np.ndarray:
+        """(n,) the same number for the same voice features, or samples; -1 for none."""
+        return _same_recordings(tuple(self.corpora))
 
     @property
     def words(self) -> list[str]:
@@ -239,31 +259,13 @@ class ExperimentData:
         rows = [part.rows + self._offset[part.corpus] for part in parts]
         return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
+    def tested_names(self, parts: tuple[Part, ...]) -> np.ndarray:
+        """(n,) what scores on each row of these parts stand under."""
+        return np.concatenate([np.full(len(part.rows), part.name, dtype=object) for part in parts])
+
     def class_counts(self, rows: np.ndarray) -> np.ndarray:
         """(C,) how many of the rows have each label."""
         return np.bincount(self.label_ids[rows], minlength=len(self.labels))
-
-    def part_cards(self, fold: Fold) -> dict[str, dict[str, Any]]:
-        """What is in each part. `speakers_trained_on`: of the validation speakers, those that are trained on too, and
-        of a user's own protocol the tested ones; None where not all are known."""
-        cards = {part: self._part_card(getattr(fold, part)) for part in ("train", "validation", "test")}
-        trained, validated = (set(self.speakers[self.rows(part)]) for part in (fold.train, fold.validation))
-        known = not any(name.endswith(f"/{UNKNOWN}") for name in trained | validated)
-        cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
-        if fold.own is not None:
-            cards["test"]["speakers_trained_on"] = fold.speakers_trained_on
-        return cards
-
-    def _part_card(self, parts: tuple[Part, ...]) -> dict[str, Any]:
-        rows = self.rows(parts)
-        counts = self.class_counts(rows).tolist()
-        return {
-            "rows": len(rows),
-            "corpora": [part.corpus for part in parts],
-            "speakers": sorted(set(self.speakers[rows].tolist()))[:50],
-            "speaker_count": len(set(self.speakers[rows].tolist())),
-            "classes": dict(zip(self.labels, counts, strict=True)),
-        }
 
     def transcripts(self) -> list[str]:
         """All transcripts, in row order."""
@@ -332,28 +334,9 @@ class ExperimentData:
         Args:
             folds: of all seeds; those with the same test rows and the same others count once.
         """
-        folds = list({self._sides(fold): fold for fold in reversed(folds)}.values())[::-1]
-        content = _content(tuple(self.corpora))
-        asked = {"their words": content.words} if TEXT.name in self.settings.modalities else {}
-        if any(corpus.has_audio for corpus in self.corpora):
-            same = "features" if self.recordings is None else "samples"
-            asked = {f"their recording (the same {same})": content.recordings, **asked}
-        for name in dict.fromkeys(part.corpus for fold in folds for part in fold.test):
-            pairs = [
-                (self.rows((*fold.train, *fold.validation)), self.rows((part,)))
-                for fold in folds
-                for part in fold.test
-                if part.corpus == name
-            ]
-            shared = {what: shared_rows(numbers, pairs) for what, numbers in asked.items()}
-            line = f"{name}: {shared_in_words(pairs, shared)}"
-            self.shared_rows.append(line)
-            self.notes += [line] if any(map(any, shared.values())) else []
-
-    def _sides(self, fold: Fold) -> tuple[bytes, ...]:
-        """What tells folds apart by their test rows and the other ones."""
-        sides = np.sort(self.rows((*fold.train, *fold.validation))), self.rows(fold.test)
-        return tuple(hashlib.sha256(rows.tobytes()).digest() for rows in sides)
+        lines, found = shared_lines(self, folds)
+        self.shared_rows += lines
+        self.notes += found
 
     def texts(self, may_be_missing: bool) -> list[str | None]:
         """Transcripts as the model reads them: None for missing words where the fusion deals with that."""
@@ -429,10 +412,9 @@ class ExperimentData:
 
 
 @lru_cache(maxsize=1)
-def _content(corpora: tuple[Corpus, ...]) -> Content:
+def _same_recordings(corpora: tuple[Corpus, ...]) -> np.ndarray:
     """Found once for the experiments of a recipe, which mostly have the same corpora."""
-    audio = Sequences.concatenate([corpus.audio for corpus in corpora])
-    return Content.of(audio, [text for corpus in corpora for text in corpus.transcripts], is_missing)
+    return numbered_recordings(Sequences.concatenate([corpus.audio for corpus in corpora]))
 
 
 def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:

@@ -108,10 +108,10 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
         for outcome, steps in zip(finished_runs(runs), _epoch_steps(experiment, runs), strict=True)
     ]
     total, epochs, epoch_steps = statistics.median_low(chosen)
-    train, own = _all_rows(experiment, runs), runs[0].fold.own
+    train, protocol = _all_rows(experiment, runs), runs[0].fold.protocol
     names = " + ".join(part.corpus for part in train)
     place = JobFolder(experiment.job_folder).experiment(settings.name).final.path
-    what = "all sessions" if own is None else f"all rows that the protocol {own.name} uses"
+    what = "all sessions" if protocol is None else f"all rows that the protocol {protocol.name} uses"
     description = (
         f"trained on {what} of {names} for {total} steps, the median of those that validation chose in "
         f"{len(chosen)} runs: {epochs} of {settings.num_epochs} epochs of {epoch_steps} steps; no rows held out, "
@@ -129,9 +129,9 @@ def _plan(experiment: Experiment, runs: list[Run]) -> Run:
 
 
 def _all_rows(experiment: Experiment, runs: list[Run]) -> tuple[Part, ...]:
-    """All rows of the training corpora; of a user's own protocol, those that any of its folds uses."""
+    """All rows of the training corpora; where the protocol goes by its name, those that any of its folds uses."""
     sizes = {corpus.name: len(corpus) for corpus in experiment.data.corpora}
-    if runs[0].fold.own is None:
+    if runs[0].fold.protocol is None:
         return tuple(Part(corpus.name, np.arange(sizes[corpus.name])) for corpus in experiment.data.train)
     found = []
     for corpus in experiment.data.train:

@@ -27,6 +27,7 @@ from ..errors import nearest
 from ..evaluation.folds import plan_folds
 from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
+from ..evaluation.protocols import ProtocolOptions
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
 from ..features.speech_states import WantedStates
@@ -50,11 +51,12 @@ from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
 from .data import ExperimentData
 from .job_floors import job_floors
+from .manifests import read_manifest
 from .own_fusion import load_modalities
 from .own_modules import check_agreement
 from .own_modules import load_own_modules
 from .own_modules import own_inputs
-from .own_modules import with_own_protocol
+from .own_modules import with_protocol
 from .progress import JobProgress
 from .run import Run
 from .run import RunFailed
@@ -205,6 +207,13 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
     if experiment.speech is not None and experiment.speech.config is not None:
         inputs["settings"]["speech_model_name"] = experiment.speech.hash
+    options = ProtocolOptions(
+        settings.folds,
+        settings.fold_seed,
+        read_manifest(settings.manifest) if settings.evaluation_mode == "manifest" else (),
+        settings.disjoint_by,
+        settings.allow_overlap,
+    )
     runs, every = [], []
     for seed in settings.seeds:
         folds = plan_folds(
@@ -215,6 +224,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             settings.validation_fraction,
             seed,
             settings.protocol_module,
+            options,
         )
         every += folds
         for fold in folds:
@@ -269,7 +279,7 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
         for planned in runs:
             fold = planned.fold
             sizes = [str(sum(len(part.rows) for part in parts)) for parts in (fold.train, fold.validation)]
-            tested = " ".join(f"{part.corpus}:{len(part.rows)}" for part in fold.test)
+            tested = " ".join(f"{part.name}:{len(part.rows)}" for part in fold.test)
             steps = str(experiment.steps(planned, world_size))
             rows.append([planned.settings.name, str(planned.seed), fold.name, *sizes, tested, steps])
     return f"{format_table(rows)}\n\n{len(rows) - 1} runs; nothing was trained or written."
@@ -280,7 +290,7 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
 
 def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
     entries = [
-        {**with_own_protocol(experiment.card(), runs), "runs": [], "summary": {}}
+        {**with_protocol(experiment.card(), runs), "runs": [], "summary": {}}
         for experiment, runs in zip(experiments, plans, strict=True)
     ]
     results = {

@@ -139,7 +139,7 @@ def _key(experiment: Experiment, fold: Fold, features: str, modalities: Sequence
         "labels": data.labels,
         "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora if corpus.name in named},
         "rows": {
-            name: [[part.corpus, hashlib.sha256(part.rows.tobytes()).hexdigest()] for part in of_part]
+            name: [[part.name, hashlib.sha256(part.rows.tobytes()).hexdigest()] for part in of_part]
             for name, of_part in parts.items()
         },
     }
@@ -272,7 +272,8 @@ def _fit(unit: _Unit, vectors: Sequence[np.ndarray]) -> FoldFloor:
         for modality, of_modality in zip(unit.modalities, vectors, strict=True)
     }
     choice = {**floor.choice, "rows_without": {name: count for name, count in lacking.items() if count}}
-    predictions = predictions_of(unit.experiment.data, test, *floor.predict(features[test]))
+    names = data.tested_names(unit.fold.test)
+    predictions = predictions_of(data, test, *floor.predict(features[test]), tested_on=names)
     return FoldFloor(unit.features, unit.fold.name, unit.key, choice, predictions)
 
 
@@ -299,7 +300,8 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     data = experiment.data
     counts = np.bincount(data.label_ids[data.rows(fold.train)], minlength=len(data.labels))
     test = data.rows(fold.test)
-    predictions = predictions_of(data, test, np.tile(counts / counts.sum(), (len(test), 1)))
+    guesses = np.tile(counts / counts.sum(), (len(test), 1))
+    predictions = predictions_of(data, test, guesses, tested_on=data.tested_names(fold.test))
     choice = {"class": data.labels[int(counts.argmax())], "rows": {"train": int(counts.sum())}}
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 

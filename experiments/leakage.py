@@ -16,10 +16,16 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..evaluation.folds import Fold as PlannedFold
 from ..features.sequences import Sequences
+from ..modalities import TEXT
+
+if TYPE_CHECKING:
+    from .data import ExperimentData
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -42,8 +48,13 @@ class Content:
     @classmethod
     def of(cls, audio: Sequences, transcripts: Sequence[str], is_missing: Callable[[str], bool]) -> "Content":
         """The content of rows with these features and transcripts."""
-        texts = [None if is_missing(text) else plain_words(text) for text in transcripts]
-        return cls(_numbered_features(audio), _numbered(text or None for text in texts))
+        return cls(numbered_recordings(audio), numbered_words(transcripts, is_missing))
+
+
+def numbered_words(transcripts: Sequence[str], is_missing: Callable[[str], bool]) -> np.ndarray:
+    """(n,) the same number for the same words (see `plain_words`), -1 for none."""
+    texts = [None if is_missing(text) else plain_words(text) for text in transcripts]
+    return _numbered(text or None for text in texts)
 
 
 def plain_words(text: str) -> str:
@@ -83,15 +94,50 @@ def shared_in_words(folds: Sequence[Fold], shared: dict[str, list[int]]) -> str:
     return f"of {sum(sizes)} test rows {' and '.join(parts)} with a training or validation row"
 
 
+def shared_lines(data: "ExperimentData", folds: Sequence[PlannedFold]) -> tuple[list[str], list[str]]:
+    """What test rows of an experiment share with training and validation rows, in words: recordings, and for models
+    that read them, words; a line for what is tested, and those lines that say that there is any.
+
+    Args:
+        folds: of all seeds; those with the same test rows and the same others count once.
+    """
+    folds = list({_sides(data, fold): fold for fold in reversed(folds)}.values())[::-1]
+    asked = {"their words": data.sentences} if TEXT.name in data.settings.modalities else {}
+    if any(corpus.has_audio for corpus in data.corpora):
+        same = "features" if data.recordings is None else "samples"
+        asked = {f"their recording (the same {same})": data.same_recordings, **asked}
+    lines, found = [], []
+    for name in dict.fromkeys(part.name for fold in folds for part in fold.test):
+        pairs = [
+            (data.rows((*fold.train, *fold.validation)), data.rows((part,)))
+            for fold in folds
+            for part in fold.test
+            if part.name == name
+        ]
+        shared = {what: shared_rows(numbers, pairs) for what, numbers in asked.items()}
+        lines.append(f"{name}: {shared_in_words(pairs, shared)}")
+        found += [lines[-1]] if any(map(any, shared.values())) else []
+    return lines, found
+
+
+def _sides(data: "ExperimentData", fold: PlannedFold) -> tuple[bytes, ...]:
+    """What tells folds apart by their test rows and the other ones."""
+    sides = np.sort(data.rows((*fold.train, *fold.validation))), data.rows(fold.test)
+    return tuple(hashlib.sha256(rows.tobytes()).digest() for rows in sides)
+
+
 def _numbered(values: Iterable[object | None]) -> np.ndarray:
     """(n,) the same number for the same value, -1 for None."""
     known: dict[object, int] = {}
     return np.array([_NONE if each is None else known.setdefault(each, len(known)) for each in values], np.int64)
 
 
-def _numbered_features(audio: Sequences) -> np.ndarray:
-    """Rows are told apart by their length and two of their vectors where that is enough, so that of a large corpus
-    little is read; those that agree in these are compared whole."""
+def numbered_recordings(audio: Sequences) -> np.ndarray:
+    """(n,) the same number for the same features or samples, -1 for none.
+
+    Rows are told apart by their length and two of their vectors where that is enough, so that of a large corpus little
+    is read; those that agree in these are compared whole.
+    """
     there = np.flatnonzero(audio.length)
     signs = np.zeros((len(there), 3), np.uint64)
     signs[:, 0] = audio.length[there]
@@ -129,4 +175,7 @@ def _half(vectors: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(vectors, dtype=np.float16)
 
 
-__all__ = ["Content", "plain_words", "shared_in_words", "shared_rows"]
+__all__ = [
+    "Content", "numbered_recordings", "numbered_words", "plain_words", "shared_in_words", "shared_lines",
+    "shared_rows",
+]  # fmt: skip

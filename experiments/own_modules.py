@@ -50,21 +50,25 @@ def load_own_modules(settings: Settings) -> None:
 
 
 def own_inputs(experiment: Experiment, run: Run) -> dict[str, Any]:
-    """What a user's own curriculum and protocol give to a run, as what else can change its result: hashes of the rows.
-    So a file that they read counts, too.
+    """What a user's own curriculum and protocol, a split or a manifest give to a run, as what else can change its
+    result: hashes of the rows. So a file that they read counts, too.
 
     Raises InputError where a curriculum fails, gives what are no rows, or gives others when asked again.
     """
     found = {}
     settings = experiment.settings
-    if run.fold.own is not None:
+    protocol = run.fold.protocol
+    if protocol is not None and protocol.own:
         found["rows of protocol_module"] = fold_rows(run.fold)
     if settings.use_curriculum_learning and settings.curriculum_type not in CURRICULA.names():
         try:
             found["rows of curriculum_module"] = _pools(experiment, run)
         except InputError as error:
             raise InputError(f"experiment {settings.name!r}, fold {run.fold.name}: {error}") from error
-    return {"own": found} if found else {}
+    given = {"own": found} if found else {}
+    # What a split, a manifest or the rows that are dropped come from is no part of the settings' identity.
+    by_rows = protocol is not None and not protocol.own or bool(settings.disjoint_by)
+    return {**given, "rows of the fold": fold_rows(run.fold)} if by_rows else given
 
 
 def _pools(experiment: Experiment, run: Run) -> str:
@@ -100,15 +104,15 @@ def check_agreement(runs: list[Run], state: PartialState) -> None:
                 )
 
 
-def with_own_protocol(card: dict[str, Any], runs: list[Run]) -> dict[str, Any]:
-    """What results.json says of an experiment, with what it says of a user's own protocol, if it has one."""
-    own = runs[0].fold.own
-    if own is None:
+def with_protocol(card: dict[str, Any], runs: list[Run]) -> dict[str, Any]:
+    """What results.json says of an experiment, with what it says of a protocol that goes by its name."""
+    protocol = runs[0].fold.protocol
+    if protocol is None:
         return card
     selection = card["selection"]
-    if own.names_validation:
-        selection = {**selection, "validation": f"protocol {own.name}", "fraction": None}
-    return {**card, "selection": selection, "protocol": dataclasses.asdict(own)}
+    if protocol.names_validation:
+        selection = {**selection, "validation": f"protocol {protocol.name}", "fraction": None}
+    return {**card, "selection": selection, "protocol": dataclasses.asdict(protocol)}
 
 
 def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
@@ -118,4 +122,4 @@ def _not_the_same(curriculum: Curriculum, epoch: int) -> str:
     )
 
 
-__all__ = ["check_agreement", "load_own_modules", "own_inputs", "with_own_protocol"]
+__all__ = ["check_agreement", "load_own_modules", "own_inputs", "with_protocol"]

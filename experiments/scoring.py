@@ -52,6 +52,8 @@ def predictions_of(
     probabilities: np.ndarray,
     vad: np.ndarray | None = None,
     difficulty: np.ndarray | None = None,
+    tested_on: np.ndarray | None = None,
+    trained_on: np.ndarray | None = None,
 ) -> Predictions:
     """What is known of some rows, and what was made of them.
 
@@ -61,11 +63,16 @@ def predictions_of(
         probabilities: (n, classes); the most probable class is the prediction.
         vad: (n, 3) predicted ratings, of what gives them.
         difficulty: of *all* rows.
+        tested_on: (n,) what their scores stand under; None: their corpora.
+        trained_on: where the rows are that were trained on or chose the epoch, of which it is noted whether they have
+            the same words.
     """
+    sentences = data.sentences if trained_on is not None else np.full(1, -1)
+    known = np.isin(sentences, sentences[trained_on]) & (sentences >= 0) if (sentences >= 0).any() else None
     return Predictions.of(
         data.labels,
         utterance_id=data.utterance_ids[rows],
-        corpus=data.corpus_names[rows],
+        corpus=data.corpus_names[rows] if tested_on is None else tested_on,
         speaker=data.speakers[rows],
         session=data.sessions[rows],
         label=np.array(data.labels, dtype=object)[data.label_ids[rows]],
@@ -73,6 +80,7 @@ def predictions_of(
         difficulty=np.full(len(rows), np.nan) if difficulty is None else difficulty[rows],
         ratings=None if vad is None else data.vad[rows],
         predicted_ratings=vad,
+        sentence_trained_on=None if known is None else known[rows],
     )
 
 

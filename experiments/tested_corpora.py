@@ -4,6 +4,8 @@ from collections.abc import Callable
 from collections.abc import Mapping
 
 from ..choices import EVALUATION_MODES
+from ..choices import FROM_OUTSIDE
+from ..choices import OF_TRAINING_CORPORA
 from ..corpora.builtin import BUILTIN
 from ..corpora.corpus import Corpus
 from ..corpora.places import NotThere
@@ -19,8 +21,8 @@ def tested_corpora(
 
     `test_datasets` where it names any. Where it is null, the other corpora that the recipe (or `--corpus`) names;
     where those are none, and only corpora of the Hub that are built in are trained on, the others of them. Of these,
-    what can't be reached is left out, and said: the licensed ones are not everybody's. A user's own protocol gets
-    those that `test_datasets` names alone.
+    what can't be reached is left out, and said: the licensed ones are not everybody's. A user's own protocol, a
+    published split and a manifest get those that `test_datasets` names alone.
 
     Args:
         settings: the experiment.
@@ -30,8 +32,9 @@ def tested_corpora(
     Raises:
         InputError: of a corpus that is there and can't be used; none is named, or none can be reached.
     """
-    is_own = settings.evaluation_mode not in EVALUATION_MODES  # such a protocol may well do without
-    if settings.evaluation_mode == "loso" or (is_own and settings.test_datasets is None):
+    mode = settings.evaluation_mode
+    alone = mode in FROM_OUTSIDE or mode not in EVALUATION_MODES  # such a protocol may well do without
+    if mode in OF_TRAINING_CORPORA or (alone and settings.test_datasets is None):
         return [], []
     if settings.test_datasets is not None:
         return [load(name) for name in settings.test_datasets], []

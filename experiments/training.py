@@ -45,6 +45,7 @@ from .own_fusion import checked
 from .own_fusion import load_fusion
 from .own_fusion import note_own_dropout
 from .own_fusion import try_fusion
+from .part_cards import part_cards
 from .run import Run
 from .run import RunFailed
 from .scoring import predict
@@ -244,7 +245,7 @@ class Experiment:
             "status": "done",
             "identity": run.identity,
             "protocol": run.fold.description,
-            "parts": self.data.part_cards(run.fold),
+            "parts": part_cards(self.data, run.fold),
             "rows_without_rating": unrated,
             "steps": trainer.state.global_step,
             "best_epoch": trainer.best_epoch,
@@ -261,10 +262,12 @@ class Experiment:
     ) -> list[Predictions]:
         """Adds the scores of each tested corpus to the result, and gives its predictions."""
         predictions = []
+        trained_on = self.data.rows((*run.fold.train, *run.fold.validation))
         for part in run.fold.test:  # the test rows are read here for the first time
             rows = self.data.rows((part,))
-            result["test"][part.corpus], probabilities, vad = predict(trainer, self.inputs, rows)
-            predictions.append(predictions_of(self.data, rows, probabilities, vad, difficulty))
+            result["test"][part.name], probabilities, vad = predict(trainer, self.inputs, rows)
+            named = self.data.tested_names((part,))
+            predictions.append(predictions_of(self.data, rows, probabilities, vad, difficulty, named, trained_on))
         return predictions
 
     def _write(self, run: Run, trainer: CurriculumTrainer, predictions: list[Predictions]) -> None:

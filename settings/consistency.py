@@ -70,6 +70,7 @@ def check_consistent(settings: "Settings") -> None:
         raise InputError(
             f"name is {show(settings.name)}, but needs a letter or a digit (a-z, 0-9): it names a folder."
         )
+    _check_protocol(settings)
     for key in ("train_dataset", "test_datasets", "seeds", "class_order", "modality"):
         listed = {"train_dataset": settings.training_corpora, "modality": settings.modalities}
         value = listed[key] if key in listed else getattr(settings, key)
@@ -94,6 +95,22 @@ def check_consistent(settings: "Settings") -> None:
     check_encoders(settings)
     _check_curriculum(settings)
     _check_scheduler(settings)
+
+
+def _check_protocol(settings: "Settings") -> None:
+    """The part of `check_consistent` about what a protocol needs."""
+    if settings.evaluation_mode == "manifest" and settings.manifest is None:
+        raise InputError(
+            "evaluation_mode is manifest, but manifest is null: give the file that says fold and part of each "
+            "utterance, or a folder of EmoBox's fold files (its data/emodb, say)."
+        )
+    if settings.evaluation_mode == "leave_corpus_out" and len(settings.training_corpora) < 2:
+        raise InputError(
+            f"evaluation_mode is leave_corpus_out, but train_dataset is {show(settings.train_dataset)}: name two "
+            "corpora or more, each of which is tested in turn."
+        )
+    if len(set(settings.disjoint_by)) < len(settings.disjoint_by):
+        raise InputError(f"disjoint_by is {show(settings.disjoint_by)}, but must hold each entry once.")
 
 
 def _check_own(settings: "Settings", key: str, names: tuple[str, ...], module: str) -> None:

@@ -240,7 +240,7 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
             names = {*FIELDS, *ALIASES, *others} - {"training_arguments", key}
             extra = checked.setdefault("training_arguments", {})
             extra[key] = training_argument(key, value, where, names)
-    for _, _, module in OWN:
+    for module in ("manifest", *(module for _, _, module in OWN)):
         if checked.get(module):
             checked[module] = _absolute(checked[module], folder)
     for name in ("text_model_name", "speech_model_name"):

@@ -11,6 +11,7 @@ from typing import Any
 from ..choices import BOTH
 from ..choices import CURRICULUM_TYPES
 from ..choices import DIFFICULTY_METHODS
+from ..choices import DISJOINT_BY
 from ..choices import EVALUATION_MODES
 from ..choices import MODALITIES
 from ..choices import PACINGS
@@ -69,8 +70,21 @@ class Settings:
     corpus: dict[str, str] = _data({}, "Local copies of corpora: path by name.")
     evaluation_mode: str = _data(
         "loso",
-        "Leave one session out, test on other corpora, or both; or a name that protocol_module registers.",
+        "What is trained on and what is tested, by one of these names or one that protocol_module registers.",
         names=EVALUATION_MODES,
+    )
+    folds: int = _data(5, "Folds of group_folds.", min=2)
+    fold_seed: int = _data(0, "Draws the folds of group_folds, the same for all seeds.", min=0, below=2**32)
+    manifest: str | None = _data(
+        None, "File (or folder of EmoBox's fold files) that says fold and part of each utterance, for manifest."
+    )
+    disjoint_by: list[str] = _data(
+        [],
+        "Training and validation rows that share this with a test row of the fold are dropped.",
+        choices=DISJOINT_BY,
+    )
+    allow_overlap: bool = _data(
+        False, "Train although speakers or recordings are on both sides; all that shows the scores then says so."
     )
     protocol_module: str | None = _data(None, "Python file with an own protocol.")
     validation: str = _data(
@@ -338,10 +352,11 @@ def _shortest(modality: str | list[str]) -> str | list[str]:
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 # They can't change what a run computes: not its place, its name, its trackers, nor where a corpus happens to lie (its
-# content is part of a run's identity by itself).
+# content is part of a run's identity by itself), nor what shapes its fold, whose rows are part of it where they don't
+# follow from corpus and protocol alone.
 _NO_IDENTITY = {
     "name", "description", "seeds", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds",
-    "floors",
+    "floors", "folds", "fold_seed", "manifest", "disjoint_by", "allow_overlap",
 }  # fmt: skip
 _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metrics|dataloader_.*")
 

@@ -66,7 +66,11 @@ def test_numbers_masks_and_generators_are_the_same_folds(planned):
         "mine, a protocol of its user's own (A split for a test), fold a: trained on 8 rows of IEMO; 8 rows of IEMO "
         "are tested once, after training; the epoch is chosen on 8 rows of IEMO (8 rows that the protocol names)"
     )
-    assert (fold.own.about, fold.own.names_validation, fold.speakers_trained_on) == ("A split for a test", True, 0)
+    assert (fold.protocol.about, fold.protocol.names_validation, fold.overlap.speakers) == (
+        "A split for a test",
+        True,
+        0,
+    )
 
 
 @pytest.mark.parametrize("validation", ["session", "speakers", "random"])
@@ -81,7 +85,7 @@ def test_validation_rows_that_are_not_named_are_taken_by_the_recipes_rule(planne
         assert [fold_rows(fold) for fold in found] == [fold_rows(fold) for fold in ours]
     for fold in found:
         sides = [rows_of(side, "IEMO") for side in (fold.train, fold.validation, fold.test)]
-        assert np.array_equal(np.sort(np.concatenate(sides)), np.arange(200)) and not fold.own.names_validation
+        assert np.array_equal(np.sort(np.concatenate(sides)), np.arange(200)) and not fold.protocol.names_validation
     if validation == "session":  # the last one that is trained on
         assert [set(big.sessions[fold.validation[0].rows]) for fold in found] == [*[{"5"}] * 4, {"4"}]
 
@@ -113,12 +117,12 @@ def test_known_speakers_are_refused_or_counted(planned):
     more = "yield Split('b', range(12), range(12, 20), range(20, 24))"
     first, second = planned(known + more, shares_speakers=True)
     assert "; 7 rows are in none of these; " in first.description
-    assert (first.speakers_trained_on, second.speakers_trained_on) == (1, 0)
+    assert (first.overlap.speakers, second.overlap.speakers) == (1, 0)
     assert first.description.endswith("; tested speakers that are trained on too: 1")
     assert "speakers" not in second.description
     unknown = replace(small(), speakers=np.full(24, "IEMO/unknown"))
     (fold,) = planned(BY_SESSION, [unknown], shares_speakers=True)
-    assert fold.speakers_trained_on is None and "not known whether tested speakers" in fold.description
+    assert fold.overlap.speakers is None and "not known whether tested speakers" in fold.description
     with pytest.raises(InputError, match="IEMO/unknown"):
         planned(BY_SESSION, [unknown])
 

@@ -18,6 +18,7 @@ from emomm.errors import InputError
 from emomm.evaluation.metrics import RATINGS
 from emomm.evaluation.metrics import vad_scores
 from emomm.experiments import job
+from emomm.experiments.part_cards import part_cards
 from emomm.inference.predicting import predict
 from emomm.settings.recipe import load_recipe
 
@@ -207,7 +208,7 @@ def test_validation_says_whether_it_shares_speakers_with_training(tmp_path, rule
     """A score on speakers who are trained on is higher: the results say how many are."""
     recipe = load_recipe(write_recipe(tmp_path, modality="audio", validation=rule, validation_fraction=0.4))
     experiment, (run, _) = job.plan_experiment(recipe.experiments[0], tmp_path / "job")
-    part = experiment.data.part_cards(run.fold)["validation"]
+    part = part_cards(experiment.data, run.fold)["validation"]
     assert part["speakers_trained_on"] == shared and part["speaker_count"] == max(shared, 1)
     assert experiment.card()["selection"] == {"metric": "uar", "validation": rule, "fraction": 0.4}
     experiment.data.speakers = np.full(len(experiment.data.speakers), "synthetic/unknown")
