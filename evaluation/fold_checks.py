@@ -46,10 +46,14 @@ class FoldChecks:
                     "row must be in one part"
                 )
 
-    def check_parts(self, where: str, parts: dict[str, np.ndarray], dropped: str) -> None:
+    def check_parts(self, where: str, parts: dict[str, np.ndarray], named: bool, dropped: str) -> None:
         """Raises InputError for a part without rows, a row in two, a row that may not be trained on, a class without
-        training rows; `dropped` says what was taken out of them."""
-        given = self.is_own or self.from_outside
+        training rows.
+
+        Args:
+            named: whether the protocol names the validation rows.
+            dropped: what was taken out of them, in words.
+        """
         advice = {
             "test": "name at least one corpus to test on",
             "validation": "raise validation_fraction",
@@ -57,7 +61,8 @@ class FoldChecks:
         }
         for part, hint in advice.items():
             if not parts[part].any():
-                hint = "each part needs some" if given or dropped else hint
+                given = self.is_own or dropped or (self.from_outside and (named or part != "validation"))
+                hint = "each part needs some" if given else hint
                 raise InputError(f"{where} has no {part} rows: {hint}{dropped}")
         self.check_rows(where, parts)
         for part in ("training", "validation"):

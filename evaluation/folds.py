@@ -291,7 +291,8 @@ class _Plan:
                 validation = named & ~gone
                 chosen_on = split.chosen_on or f"{int(validation.sum())} rows that the protocol names"
             parts = {"training": train, "validation": validation, "test": test}
-            self.checks.check_parts(where, parts, f"; disjoint_by drops {int(gone.sum())}" if gone.any() else "")
+            out = f"; disjoint_by drops {int(gone.sum())}" if gone.any() else ""
+            self.checks.check_parts(where, parts, named is not None, out)
             again = np.flatnonzero(test & (tested >= 0))
             if len(again):
                 raise InputError(

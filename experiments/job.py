@@ -40,6 +40,7 @@ from ..modalities import AUDIO
 from ..modalities import TEXT
 from ..processes import process_state
 from ..recordings.recorded_corpus import load_recorded_corpus
+from ..reporting.protocol_words import overlaps
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
 from ..reporting.results_table import results_notes
@@ -324,6 +325,7 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
             said = floors_entry(experiment.data.words, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
+            entry.update({"overlap": leaks} if (leaks := overlaps(entry)) else {})
         summarise_job(results, [experiment.settings for experiment in experiments], recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)
     lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]

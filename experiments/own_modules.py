@@ -65,10 +65,10 @@ def own_inputs(experiment: Experiment, run: Run) -> dict[str, Any]:
             found["rows of curriculum_module"] = _pools(experiment, run)
         except InputError as error:
             raise InputError(f"experiment {settings.name!r}, fold {run.fold.name}: {error}") from error
-    given = {"own": found} if found else {}
     # What a split, a manifest or the rows that are dropped come from is no part of the settings' identity.
-    by_rows = protocol is not None and not protocol.own or bool(settings.disjoint_by)
-    return {**given, "rows of the fold": fold_rows(run.fold)} if by_rows else given
+    if (protocol is not None and not protocol.own) or settings.disjoint_by:
+        found["rows of the fold"] = fold_rows(run.fold)
+    return {"own": found} if found else {}
 
 
 def _pools(experiment: Experiment, run: Run) -> str:
@@ -96,7 +96,8 @@ def check_agreement(runs: list[Run], state: PartialState) -> None:
     for number, own in enumerate(of_each):
         for run, one, other in zip_longest(runs, of_each[0], own, fillvalue=runs[-1]):
             if one != other and "own" in run.inputs:
-                files = ", ".join(file for _, module, _ in _TABLES if (file := getattr(run.settings, module)))
+                given = [getattr(run.settings, module) for _, module, _ in _TABLES] + [run.settings.manifest]
+                files = ", ".join(filter(None, given)) or f"the protocol {run.settings.evaluation_mode}"
                 raise InputError(
                     f"{run}: what {files} gives is not the same in process 0 and process {number}: it must follow "
                     "from what it is given alone (the order of a set of texts, hash() of a text, the time and "

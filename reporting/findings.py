@@ -16,7 +16,9 @@ from ..evaluation.protocols import natural_key
 from ..evaluation.tallies import mean_over_seeds
 from ..evaluation.tallies import scores_of_tallies
 from ..evaluation.tallies import tally
+from ..evaluation.test_parts import tested_corpus
 from .report_data import ReportData
+from .report_data import ReportedExperiment
 from .report_data import Tested
 
 BUCKETS = 20
@@ -174,16 +176,21 @@ class CrossCorpus:
 
 def cross_corpus(data: ReportData) -> CrossCorpus | None:
     """The matrix, None where no experiment was tested on a corpus that it did not train on."""
-    if not any(corpus not in experiment.trained_on for experiment in data.experiments for corpus in experiment.tested):
+    if all(_trains_on(data, experiment, corpus) for experiment in data.experiments for corpus in experiment.tested):
         return None
-    trained_on = [" + ".join(experiment.trained_on) for experiment in data.experiments]
+    trained_on = [
+        "the others of " * (experiment.settings.get("evaluation_mode") == "leave_corpus_out")
+        + " + ".join(experiment.trained_on)
+        for experiment in data.experiments
+    ]
     twice = len(set(trained_on)) < len(trained_on)
     names = [
         f"{name} ({each.name})" if twice else name for name, each in zip(trained_on, data.experiments, strict=True)
     ]
     order = sorted(range(len(names)), key=lambda i: (natural_key(trained_on[i]), i))
     first = dict.fromkeys(name for i in order for name in data.experiments[i].trained_on)
-    columns = [name for name in dict.fromkeys([*first, *data.tested_corpora]) if name in data.tested_corpora]
+    tested = sorted(data.tested_corpora, key=lambda name: _place(tested_corpus(name, first), first))
+    columns = list(dict.fromkeys(tested))
     uar, within = np.full((len(names), len(columns)), np.nan), np.zeros((len(names), len(columns)), bool)
     shared = uar.copy()
     for row, i in enumerate(order):
@@ -193,9 +200,20 @@ def cross_corpus(data: ReportData) -> CrossCorpus | None:
                 found = each.tested[corpus].statistics
                 uar[row, column] = found["uar"]["pooled"]
                 shared[row, column] = found.get("decisions", {}).get("shared", found)["uar"]["pooled"]
-                within[row, column] = corpus in each.trained_on
+                within[row, column] = _trains_on(data, each, corpus)
     differs = not np.array_equal(uar, shared, equal_nan=True)
     return CrossCorpus([names[i] for i in order], columns, uar, within, shared if differs else None)
+
+
+def _place(corpus: str, first: dict[str, None]) -> int:
+    """Corpora that are trained on come first, in their order."""
+    return list(first).index(corpus) if corpus in first else len(first)
+
+
+def _trains_on(data: ReportData, each: ReportedExperiment, tested: str) -> bool:
+    """Whether a run that tests it is trained on other rows of the same corpus."""
+    corpus = tested_corpus(tested, {name for experiment in data.experiments for name in experiment.trained_on})
+    return any(corpus in run["parts"]["train"]["corpora"] for run in each.runs if tested in run["test"])
 
 
 __all__ = [

@@ -10,8 +10,12 @@ from ..floors.words import below_mark
 from ..floors.words import floor_lines
 from ..floors.words import own_floor
 from .encoder_words import encoder_lines
-from .protocol_words import known_speakers
-from .protocol_words import own_protocol
+from .protocol_words import OVERLAP
+from .protocol_words import dropped
+from .protocol_words import named_protocol
+from .protocol_words import overlap_mark
+from .protocol_words import overlaps
+from .protocol_words import unseen_sentences
 from .score_words import ONE_SEED
 from .score_words import choice_note
 from .score_words import decisions_note
@@ -48,6 +52,7 @@ def results_table(results: dict[str, Any]) -> str:
                 uar = f"{figures['uar']['pooled']:.3f}{bounds}"
                 spread = mean_and_std(figures["uar"]) + mixed
                 floor = _floor_cell(experiment, corpus, decision)
+                tested_on += overlap_mark(experiment)
                 rows.append([name, tested_on, str(tested), uar, floor, *scores, spread])
     if all(row[4] == "-" for row in rows[1:]):
         rows = [[*row[:4], *row[5:]] for row in rows]
@@ -72,8 +77,13 @@ def results_notes(results: dict[str, Any]) -> list[str]:
     told = ((experiment["name"], experiment_line(experiment["runs"])) for experiment in results["experiments"])
     notes += [f"{_WARNED} {name}: {line}" for name, line in told if line]
     for experiment in results["experiments"]:
-        lines_of = *encoder_lines(experiment), own_protocol(experiment), known_speakers(experiment)
+        marked = f"{OVERLAP} " if overlap_mark(experiment) else ""
+        notes += [f"{marked}{experiment['name']}: {line}." for line in overlaps(experiment)]
+        lines_of = *encoder_lines(experiment), named_protocol(experiment), dropped(experiment)
         notes += [f"{experiment['name']}: {line}." for line in lines_of if line]
+        for corpus, statistics in experiment.get("statistics", {}).items():
+            unseen = unseen_sentences(corpus, statistics)
+            notes += [f"{experiment['name']}: {unseen}."] if unseen else []
     lines = [line for corpus in _tested_corpora(results) for line in floor_lines(results["experiments"], corpus)]
     notes += [NOTE, *lines] if lines else []
     for experiment in results["experiments"]:

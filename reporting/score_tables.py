@@ -14,8 +14,10 @@ from .floor_tables import NOTE as FLOOR_NOTE
 from .floor_tables import PLAIN_COLUMNS as FLOOR_PLAIN_COLUMNS
 from .floor_tables import floor_cells
 from .floor_tables import has_floors
-from .protocol_words import known_speakers
-from .protocol_words import own_protocol
+from .protocol_words import OVERLAP
+from .protocol_words import named_protocol
+from .protocol_words import overlap_mark
+from .protocol_words import overlaps
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .report_data import Tested
@@ -31,6 +33,10 @@ from .table import with_interval
 
 SIGNIFICANT = 0.05
 MIXED = "‡"
+UNSEEN_COLUMN = "UAR, unseen sentences"
+_UNSEEN_PLAIN_COLUMNS = [
+    "uar_unseen_sentences", "uar_unseen_sentences_low", "uar_unseen_sentences_high", "rows_unseen_sentences",
+]  # fmt: skip
 
 
 def letters(data: ReportData) -> dict[str, str]:
@@ -61,7 +67,7 @@ def results_table(data: ReportData) -> Table:
                 plain.append(plain_row)
     uar, *others = METRIC_NAMES.values()
     columns = ["experiment", "tested on", "rows", "seeds × folds", uar, FLOOR_COLUMN, *others]
-    columns += ["UAR of runs ± std", "ECE", "Brier"]
+    columns += [UNSEEN_COLUMN, "UAR of runs ± std", "ECE", "Brier"]
     parts = (
         "",
         "_low",
@@ -75,9 +81,26 @@ def results_table(data: ReportData) -> Table:
     plain_columns = ["mark", "experiment", "tested_on", "decision", "chance", "rows", "speakers", "seeds"]
     plain_columns += [metric + part for metric in METRIC_NAMES for part in parts]
     plain_columns += ["ci_method", "ci_units", "folds_lacking_classes", "ece", "ece_low", "ece_high"]
-    plain_columns += ["brier", "brier_low", "brier_high", "warnings", *FLOOR_PLAIN_COLUMNS]
+    plain_columns += ["brier", "brier_low", "brier_high", "warnings", *_UNSEEN_PLAIN_COLUMNS, *FLOOR_PLAIN_COLUMNS]
     table = Table("results", "Results", columns, rows, _results_note(data), (plain_columns, plain))
+    table = table if _has_unseen(data) else table.without(UNSEEN_COLUMN)
     return table if has_floors(data) else table.without(FLOOR_COLUMN)
+
+
+def _has_unseen(data: ReportData) -> bool:
+    return any("unseen_sentences" in t.statistics for each in data.experiments for t in each.tested.values())
+
+
+def _unseen_cells(found: dict[str, Any]) -> tuple[str, list[Any]]:
+    """UAR on unseen sentences with its interval and rows, as it is shown and as the CSV has it."""
+    unseen = found.get("unseen_sentences")
+    if unseen is None:
+        return "–", [None, None, None, None]
+    if unseen["uar"] is None:
+        return "no such rows", [None, None, None, unseen["rows"]]
+    score = unseen["uar"]
+    text = f"{with_interval(score['pooled'], score['ci95']).text}, {unseen['rows']:g} rows"
+    return text, [score["pooled"], *(score["ci95"] or (None, None)), unseen["rows"]]
 
 
 def _result_row(
@@ -106,7 +129,9 @@ def _result_row(
     name = f"{mark}  {each.name}{' !' if warnings else ''}"
     floor, plain_floor = floor_cells(each, tested.corpus, row.decision)
     cells.insert(1, floor)
-    shown_row = [name, row.tested_on, found["rows"], averaged, *cells, spread, *errors]
+    unseen, plain_unseen = _unseen_cells(found) if row.decision != "shared" else _unseen_cells({})
+    tested_on = row.tested_on + overlap_mark(each.entry)
+    shown_row = [name, tested_on, found["rows"], averaged, *cells, unseen, spread, *errors]
     classes = row.figures["classes"] if row.decision else tested.rows.labels
     head = [mark, each.name, tested.corpus, row.decision, 1 / len(classes)]
     head += [found["rows"], found["speakers"], found["seeds"]]
@@ -116,7 +141,7 @@ def _result_row(
         of_all = (found[name], *(found[f"{name}_ci95"] or (None, None)))
         calibration += (None, None, None) if row.decision == "shared" else of_all
     kinds = "; ".join(f"{warning['kind']} {warning['runs']}/{warning['of']}" for warning in warnings)
-    return shown_row, [*head, *numbers, *method, *calibration, kinds, *plain_floor]
+    return shown_row, [*head, *numbers, *method, *calibration, kinds, *plain_unseen, *plain_floor]
 
 
 def _results_note(data: ReportData) -> str:
@@ -129,10 +154,12 @@ def _results_note(data: ReportData) -> str:
         note += f" No difference between experiments is significant (p < {SIGNIFICANT:g} after Holm's correction)."
     if any(experiment_warnings(experiment.entry["runs"]) for experiment in data.experiments):
         note += " !: some or all of its runs learned nothing, or not every class; see the top of the report."
-    for words in (own_protocol, known_speakers):
-        note += "".join(
-            f" {experiment.name}: {line}." for experiment in data.experiments if (line := words(experiment.entry))
-        )
+    note += "".join(f" {each.name}: {line}." for each in data.experiments if (line := named_protocol(each.entry)))
+    for each in data.experiments:
+        marked = f"{OVERLAP} " if overlap_mark(each.entry) else ""
+        note += "".join(f" {marked}{each.name}: {line}." for line in overlaps(each.entry))
+    if _has_unseen(data):
+        note += f" {UNSEEN_COLUMN}: on test rows whose words were neither trained on nor chose an epoch."
     said = [(t.corpus, t.statistics) for experiment in data.experiments for t in experiment.tested.values()]
     if any(found["uar"]["ci_units"] == "rows" for _, found in said):
         note += " With fewer than five speakers the interval is over rows: it ignores dependence and is too narrow."

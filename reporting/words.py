@@ -12,8 +12,9 @@ from ..floors.words import below_mark
 from .findings import BUCKETS
 from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
-from .protocol_words import known_speakers
-from .protocol_words import own_protocol
+from .protocol_words import dropped
+from .protocol_words import named_protocol
+from .protocol_words import overlaps
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .score_words import METRIC_NAMES
@@ -90,9 +91,7 @@ def caveats(data: ReportData) -> list[str]:
         for experiment in data.experiments
         if (line := experiment_line(experiment.entry["runs"]))
     ]
-    found += [
-        f"{experiment.name}: {line}." for experiment in data.experiments if (line := known_speakers(experiment.entry))
-    ]
+    found += [f"{experiment.name}: {line}." for experiment in data.experiments for line in overlaps(experiment.entry)]
     for experiment in data.experiments:  # those of which it is clear; the others are marked in the table
         below = (corpus for corpus in experiment.tested if below_mark(experiment.entry, corpus) == "below")
         found += [f"{experiment.name} is {below_line(experiment.entry, corpus)}." for corpus in below]
@@ -143,10 +142,11 @@ def protocol_text(data: ReportData) -> list[str]:
     text = []
     modes: dict[tuple, list[ReportedExperiment]] = {}
     for experiment in data.experiments:
-        modes.setdefault((experiment.settings.get("evaluation_mode"), own_protocol(experiment.entry)), []).append(
+        modes.setdefault((experiment.settings.get("evaluation_mode"), named_protocol(experiment.entry)), []).append(
             experiment
         )
     text += [_mode_words(mode, of_mode) for (mode, _), of_mode in modes.items()]
+    text += [f"{each.name}: {line}." for each in data.experiments if (line := dropped(each.entry))]
     text += _selection_text(data)
     text.append(
         "Scores are computed over the rows of all folds together (pooled) for each seed, then averaged over seeds; "
@@ -200,9 +200,9 @@ def _mode_words(mode: str | None, experiments: list[ReportedExperiment]) -> str:
     if mode == "loso":
         return f"Leave one session out, {trained}: a model tests the one session that it has not seen. {size}."
     tested = ", ".join(dict.fromkeys(corpus for experiment in experiments for corpus in experiment.tested))
-    own = own_protocol(experiments[0].entry)
-    if own:
-        return f"By {own}. Trained on {trained}; tested on {tested}. {size}."
+    named = named_protocol(experiments[0].entry)
+    if named:
+        return f"By {named}. Trained on {trained}; tested on {tested}. {size}."
     both = "Leave one session out, and cross-corpus" if mode == "both" else "Cross-corpus"
     return (
         f"{both}: trained on {trained}; tested on {tested}, whose rows of classes that were not trained are left out. "

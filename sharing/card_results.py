@@ -14,14 +14,20 @@ from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import mean_and_std
 from ..evaluation.predictions import PooledRows
 from ..evaluation.selection import scored_by
+from ..evaluation.test_parts import tested_corpus
 from ..floors.words import below_line
 from ..floors.words import below_mark
 from ..floors.words import comparison
 from ..floors.words import floors_of
 from ..floors.words import in_order
 from ..floors.words import short_name
+from ..reporting.protocol_words import dropped
+from ..reporting.protocol_words import known_recordings
 from ..reporting.protocol_words import known_speakers
-from ..reporting.protocol_words import own_protocol
+from ..reporting.protocol_words import named_protocol
+from ..reporting.protocol_words import overlap_mark
+from ..reporting.protocol_words import overlaps
+from ..reporting.protocol_words import unseen_sentences
 from ..reporting.score_words import METRIC_NAMES
 from ..reporting.score_words import ONE_SEED
 from ..reporting.score_words import decisions_note
@@ -88,8 +94,17 @@ class CardFacts:
 
     @property
     def tested(self) -> list[str]:
-        """The test corpora."""
+        """The test corpora; of several test parts of one, each: `MSPP:test1`."""
         return list(self.entry["statistics"])
+
+    @property
+    def tested_corpora(self) -> list[str]:
+        """The corpora that they are of."""
+        return list(dict.fromkeys(map(self.corpus_of, self.tested)))
+
+    def corpus_of(self, tested: str) -> str:
+        """The corpus of what was tested."""
+        return tested_corpus(tested, self.corpora)
 
     @property
     def corpora(self) -> dict[str, dict[str, Any]]:
@@ -104,20 +119,20 @@ def count(number: int, what: str) -> str:
 
 def protocol_of(facts: CardFacts, corpus: str) -> str:
     """How a corpus was tested, in words."""
-    own = facts.entry.get("protocol")
-    if own:
-        return f"own protocol {own['name']}"
+    named = facts.entry.get("protocol")
+    if named:
+        return f"own protocol {named['name']}" if named.get("own", True) else f"protocol {named['name']}"
     return "leave one session out" if corpus in facts.settings.training_corpora else "cross-corpus"
 
 
 def protocol(facts: CardFacts) -> list[str]:
     """How the numbers came about, in words: a line each."""
-    settings, lines, own = facts.settings, [], own_protocol(facts.entry)
+    settings, lines, named = facts.settings, [], named_protocol(facts.entry)
     trained = in_words(settings.training_corpora)
-    if own:
+    if named:
         folds = count(len({run["fold"] for run in facts.entry["runs"]}), "fold")
         lines.append(
-            f"By {own}. Trained on rows of {trained}, tested on rows of {in_words(facts.tested)}: {folds}, with "
+            f"By {named}. Trained on rows of {trained}, tested on rows of {in_words(facts.tested)}: {folds}, with "
             f"{count(len(settings.seeds), 'seed')}."
         )
     if settings.evaluation_mode in ("loso", "both"):
@@ -133,14 +148,15 @@ def protocol(facts: CardFacts) -> list[str]:
             f"{count(len(settings.seeds), 'seed')}."
         )
     held_out = _VALIDATION[settings.validation].format(settings.validation_fraction)
-    if own and facts.entry["protocol"]["names_validation"]:
+    if named and facts.entry["protocol"]["names_validation"]:
         held_out = "validation rows that the protocol names"
     known = all(_knows_speakers(said) for said in facts.entry["statistics"].values())
     metric = {"uar": "UAR", "loss": "loss"}.get(settings.metric_for_best_model, settings.metric_for_best_model)
     lines.append(
         f"The epoch is chosen by {metric} on {held_out}; test rows are read once, after training"
-        + (", and no tested speaker is trained on." if known and not known_speakers(facts.entry) else ".")
+        + (", and no tested speaker is trained on." if known and not overlaps(facts.entry) else ".")
     )
+    lines += [f"{said[:1].upper()}{said[1:]}."] if (said := dropped(facts.entry)) else []
     lines += [said for _, said in speaker_warnings(facts)]
     return lines + [f"{line}." for line in facts.entry.get("shared_rows", [])]
 
@@ -148,8 +164,8 @@ def protocol(facts: CardFacts) -> list[str]:
 def all_rows(facts: CardFacts) -> str:
     """What the final model is trained on."""
     corpora = in_words(facts.settings.training_corpora)
-    own = facts.entry.get("protocol")
-    return f"all rows of {corpora} that the protocol uses" if own else f"all sessions of {corpora}"
+    named = facts.entry.get("protocol")
+    return f"all rows of {corpora} that the protocol uses" if named else f"all sessions of {corpora}"
 
 
 def whose_numbers(facts: CardFacts) -> str:
@@ -187,7 +203,7 @@ def result_rows(facts: CardFacts, corpus: str) -> list[dict[str, Any]]:
         calibrated = row.decision != "shared"
         found.append(
             {
-                "corpus": row.tested_on,
+                "corpus": row.tested_on + overlap_mark(facts.entry),
                 "rows": said["rows"],
                 "speakers": said["speakers"] if _knows_speakers(said) else "not known",
                 **{metric: _with_interval(row.figures[metric]) for metric in SCALARS},
@@ -229,9 +245,11 @@ def floor_warnings(facts: CardFacts) -> list[tuple[str, str]]:
 
 
 def speaker_warnings(facts: CardFacts) -> list[tuple[str, str]]:
-    """Of a protocol that trains on tested speakers, or may."""
-    said = known_speakers(facts.entry)
-    return [("Known speakers.", f"{said[:1].upper()}{said[1:]}.")] if said else []
+    """Of a protocol that trains on tested speakers or recordings, or may."""
+    titles = {known_speakers(facts.entry): "Known speakers.", known_recordings(facts.entry): "Known recordings."}
+    return [
+        (titles.get(said, "Unknown speakers."), f"{said[:1].upper()}{said[1:]}.") for said in overlaps(facts.entry)
+    ]
 
 
 def score_notes(facts: CardFacts) -> list[str]:
@@ -246,6 +264,8 @@ def score_notes(facts: CardFacts) -> list[str]:
             + in_words([f"{std:.3f} ({corpus})" for corpus, std in spread.items()])
             + "."
         ]
+    unseen = (unseen_sentences(corpus, statistics[corpus]) for corpus in facts.tested)
+    notes += [f"{said[:1].upper()}{said[1:]}." for said in unseen if said]
     notes += [note for corpus in facts.tested if (note := decisions_note(corpus, statistics[corpus]))]
     notes += [f"{MIXED} {note}" for corpus in facts.tested if (note := lacking_note(corpus, statistics[corpus]))]
     return notes
@@ -308,7 +328,7 @@ def by_gender(facts: CardFacts) -> list[list[str]]:
     """UAR and accuracy by gender, where it is known, averaged over the seeds."""
     table = []
     for corpus in facts.tested:
-        rows, known = facts.pooled[corpus], facts.genders.get(corpus, {})
+        rows, known = facts.pooled[corpus], facts.genders.get(facts.corpus_of(corpus), {})
         genders = np.array([known.get(speaker, "") for speaker in rows.speakers])
         for gender in sorted(set(genders.tolist()) - {""}):
             chosen = genders == gender

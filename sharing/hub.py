@@ -43,7 +43,7 @@ from ..job_folder import check_finished
 from ..job_folder import find_experiment
 from ..job_folder import slug_of
 from ..processes import process_state
-from ..reporting.protocol_words import own_protocol
+from ..reporting.protocol_words import named_protocol
 from ..reporting.report_data import file_stem
 from ..settings.consistency import OWN
 from ..settings.settings import Settings
@@ -72,7 +72,7 @@ _FIGURES = {
     "session": None,
 }
 _TEXT = (".json", ".md", ".py", ".txt", ".svg")
-_ENTRY_KEYS = ("name", "labels", "text_encoder", "speech_encoder", "selection", "protocol")
+_ENTRY_KEYS = ("name", "labels", "text_encoder", "speech_encoder", "selection", "protocol", "overlap")
 _RUN_KEYS = (
     "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "best_epoch_ties",
     "train_seconds", "validation", "test", "parameters", "layer_weights",
@@ -322,7 +322,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
     corpora, folds = entry["corpora"], numbered_folds(entry, alone)
     for run in runs if folds else ():
         run["fold"] = folds[run["fold"]]
-        run["protocol"] = f"{run['fold']}: {own_protocol(entry) or 'one session left out'}"
+        run["protocol"] = f"{run['fold']}: {named_protocol(entry) or 'one session left out'}"
     if alone:
         corpora = [{**corpus, "sessions": len(corpus["sessions"])} for corpus in corpora]
     for run in runs:

@@ -66,7 +66,7 @@ _METRICS = {"uar": ("UAR", "recall"), "accuracy": ("Accuracy", "accuracy")}
 _METRICS |= {"f1_macro": ("F1 macro", "f1"), "f1_weighted": ("F1 weighted", "f1")}
 _OF_THIS_MACHINE = (
     "description", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds", "name", "floors",
-    "training_arguments",
+    "training_arguments", "manifest",
 )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def _eval_results(facts: CardFacts, corpus: str) -> list[EvalResult]:
         EvalResult(
             task_type=_task(facts),
             task_name="Emotion recognition",
-            dataset_type=facts.specs[corpus].hub_id or corpus,
+            dataset_type=facts.specs[facts.corpus_of(corpus)].hub_id or facts.corpus_of(corpus),
             dataset_name=corpus,
             dataset_config=f"{how}{_decision(row)}",
             dataset_args={"protocol": " ".join(protocol(facts))},
@@ -219,7 +219,7 @@ def _metric_args(metric: str, figures: dict[str, Any]) -> dict[str, Any]:
 def _warnings(facts: CardFacts) -> list[tuple[str, str]]:
     if not _hears(facts):
         return []
-    said = [facts.corpora[corpus] for corpus in facts.tested]
+    said = [facts.corpora[corpus] for corpus in facts.tested_corpora]
     found = [contamination_of(each, facts.entry.get("speech_encoder")) for each in said]
     return [("Contaminated features.", warning) for warning in found if warning is not None]
 
@@ -373,7 +373,7 @@ def _terms_note(facts: CardFacts) -> Markdown:
 
 def _limits(facts: CardFacts) -> list[str]:
     settings, labels = facts.settings, facts.entry["labels"]
-    names = dict.fromkeys([*settings.training_corpora, *facts.tested])
+    names = dict.fromkeys([*settings.training_corpora, *facts.tested_corpora])
     limits = [facts.corpora[name]["caveat"] for name in names if facts.corpora[name]["caveat"]]
     if _languages(facts):
         stated = list(dict.fromkeys(facts.corpora[name]["language"] for name in settings.training_corpora))
@@ -406,7 +406,7 @@ def _what_was_not_learned(facts: CardFacts) -> list[str]:
 
 
 def _cite_also(facts: CardFacts) -> Markdown:
-    names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested])
+    names = dict.fromkeys([*facts.settings.training_corpora, *facts.tested_corpora])
     cited = list(dict.fromkeys(facts.corpora[name]["citation"] or f"the corpus {name}" for name in names))
     cited += (
         [] if not _reads(facts) else [Markdown(f"the text encoder, {shown_name(facts.entry['text_encoder']['name'])}")]

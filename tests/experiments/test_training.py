@@ -212,4 +212,4 @@ def test_validation_says_whether_it_shares_speakers_with_training(tmp_path, rule
     assert part["speakers_trained_on"] == shared and part["speaker_count"] == max(shared, 1)
     assert experiment.card()["selection"] == {"metric": "uar", "validation": rule, "fraction": 0.4}
     experiment.data.speakers = np.full(len(experiment.data.speakers), "synthetic/unknown")
-    assert experiment.data.part_cards(run.fold)["validation"]["speakers_trained_on"] is None
+    assert part_cards(experiment.data, run.fold)["validation"]["speakers_trained_on"] is None

@@ -104,7 +104,7 @@ def test_rows_that_a_seed_has_not_tested_do_not_count():
 
 def test_cross_corpus_matrix():
     def experiment(name, trained, on):
-        runs = [{"parts": {"train": {"corpora": trained}}}]
+        runs = [{"parts": {"train": {"corpora": trained}}, "test": dict.fromkeys(on)}]
         each = {corpus: rows_in(np.ones(4, bool), np.zeros(4), corpus) for corpus in on}
         for place, corpus in enumerate(on):
             each[corpus].statistics["uar"]["pooled"] = 0.1 * (place + 1)
