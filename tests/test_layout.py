@@ -43,12 +43,13 @@ MAY_IMPORT = {
     "exporting": {"features", "travels", "tuning"},
     "recordings": {"features", "corpora", "travels"},
     "extraction": {"corpora", "recordings", "travels"},
-    "reporting": {"evaluation", "floors", "corpora"},
+    "audit": {"evaluation", "corpora", "features"},
+    "reporting": {"evaluation", "floors", "corpora", "audit"},
     "tracking": {"settings", "features", "evaluation", "reporting"},
     "inference": {"corpora", "evaluation", "features", "recordings", "travels"},
     "experiments": {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
-        "exporting", "reporting", "tracking", "recordings", "travels", "tuning",
+        "exporting", "reporting", "tracking", "recordings", "travels", "tuning", "audit",
     },
     "sharing": {
         "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "recordings",
@@ -56,7 +57,7 @@ MAY_IMPORT = {
     },
     "cli": {
         "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "recordings",
-        "extraction", "demo", "emotion2vec", "sharing", "travels",
+        "extraction", "demo", "emotion2vec", "sharing", "travels", "audit",
     },
 }  # fmt: skip
 BESIDE = {"recipes", "sample_data", "docs", "benchmarks", "scripts", "tests", "build", "dist"}

@@ -1,0 +1,1 @@
+"""Audits: what a corpus or a split gives away, before anything is trained on it."""
