@@ -25,7 +25,11 @@ def speaker_counts(rows: AuditedRows) -> list[dict[str, Any]]:
     table = np.zeros((len(names), len(rows.label_names)), np.int64)
     np.add.at(table, (codes.reshape(-1), rows.labels), 1)
     return [
-        {"speaker": name, "rows": int(counts.sum()), "classes": dict(zip(rows.label_names, counts.tolist(), strict=True))}
+        {
+            "speaker": name,
+            "rows": int(counts.sum()),
+            "classes": dict(zip(rows.label_names, counts.tolist(), strict=True)),
+        }
         for name, counts in zip(names.tolist(), table, strict=True)
     ]
 
@@ -93,7 +97,9 @@ def _under_two(
     if not differ.any():
         return None
     names = np.asarray(rows.speakers, str) if what == "speakers" else np.array(rows.label_names)[rows.labels]
-    pairs = sorted({tuple(sorted((str(names[a]), str(names[b])))) for a, b in zip(one[differ], other[differ], strict=True)})
+    pairs = sorted(
+        {tuple(sorted((str(names[a]), str(names[b])))) for a, b in zip(one[differ], other[differ], strict=True)}
+    )
     shown = "; ".join(f"{a} and {b}" for a, b in pairs[:_MOST_NAMED]) + "; ..." * (len(pairs) > _MOST_NAMED)
     first = f"{rows.row(one[differ][0])} and {rows.row(other[differ][0])}"
     meaning = ": one speaker may have two names" if what == "speakers" else ""
@@ -125,12 +131,13 @@ def _ratings(rows: AuditedRows) -> Finding | None:
     if not off.any():
         return None
     row = int(off.any(axis=1).argmax())
-    told = ", ".join(f"{name} {count}" for name, count in zip(_RATINGS, off.sum(axis=0).tolist(), strict=True) if count)
+    counts, rated = dict(zip(_RATINGS, off.sum(axis=0).tolist(), strict=True)), off.any(axis=1)
+    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     return Finding(
         "ratings",
-        f"{int(off.any(axis=1).sum())} rows have ratings off the scale 1-5 ({told}), the first of them {rows.row(row)}",
-        problem=bool(off.any(axis=1).mean() > 0.01),
-        numbers=dict(zip(_RATINGS, off.sum(axis=0).tolist(), strict=True)),
+        f"{int(rated.sum())} rows have ratings off the scale 1-5 ({told}), the first of them {rows.row(row)}",
+        problem=bool(rated.mean() > 0.01),
+        numbers=counts,
     )
 
 

@@ -39,8 +39,8 @@ class SameContent:
 
 def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameContent) -> list[dict[str, Any]]:
     """Of each fold and pair of parts, what rows of the second share with the first: `speakers` (names, of both),
-    `of_speakers` (in the second), and how many `rows`, those with the same `recordings`, only all but the same (`close`),
-    the same `sentences`, and `ids` that are written alike."""
+    `of_speakers` (in the second), and how many `rows`, those with the same `recordings`, with such as are all but the
+    same (`close`), with the same `sentences`, and `ids` that are written alike."""
     speakers = _codes(rows.speakers)
     speakers = np.where(rows.unknown_speaker, NONE, speakers)
     alike = _codes(np.array([_plain_id(name) for name in np.asarray(rows.utterance_ids, str).tolist()]))
@@ -177,14 +177,21 @@ def _alike_speakers(rows: AuditedRows, folds: Sequence[AuditedFold]) -> list[Fin
         return []
     pairs: set[tuple[str, str]] = set()
     for fold in folds:
-        sides = [set(names[side].tolist()) & groups.keys() for side in (fold.rows(TRAIN, VALIDATION),
-                                                                       fold.rows(*fold.tests))]
+        sides = [
+            set(names[side].tolist()) & groups.keys()
+            for side in (fold.rows(TRAIN, VALIDATION), fold.rows(*fold.tests))
+        ]
         pairs |= {(a, b) for a in sides[0] for b in sides[1] if a != b and groups[a] == groups[b]}
     if not pairs:
         return []
     shown = "; ".join(f"{a!r} trains, {b!r} is tested" for a, b in sorted(pairs)[:_MOST_NAMED])
-    return [Finding("speaker names", f"speakers on two sides whose names are written alike, which may be one: {shown}",
-                    numbers={"pairs": len(pairs)})]
+    return [
+        Finding(
+            "speaker names",
+            f"speakers on two sides whose names are written alike, which may be one: {shown}",
+            numbers={"pairs": len(pairs)},
+        )
+    ]
 
 
 def _rows_shared(

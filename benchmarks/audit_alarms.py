@@ -2,8 +2,8 @@
 
     python benchmarks/audit_alarms.py [--json] [--seeds 50] [--rows 1000]
 
-For each seed a clean synthetic corpus, left session by session: each problem that is found there is a false alarm. Then
-the same corpus with one leak of each kind planted: found is the check that must see it.
+For each seed a clean synthetic corpus, left session by session: each problem that is found there is a false alarm.
+Then the same corpus with one leak of each kind planted: found is the check that must see it.
 """
 
 import argparse
@@ -42,7 +42,9 @@ def renamed_speaker(corpus: Corpus, rng: np.random.Generator) -> Corpus:
     names, sessions = np.unique(corpus.speakers), np.unique(corpus.sessions)
     theirs = np.flatnonzero(corpus.speakers == names[0])
     joined = corpus.select(np.concatenate([np.arange(len(corpus)), theirs]))
-    ids, speakers, places = (getattr(joined, name).astype(object) for name in ("utterance_ids", "speakers", "sessions"))
+    ids, speakers, places = (
+        getattr(joined, name).astype(object) for name in ("utterance_ids", "speakers", "sessions")
+    )
     ids[len(corpus) :] = [f"again-{name}" for name in corpus.utterance_ids[theirs]]
     speakers[len(corpus) :] = f"{corpus.name}/somebody"
     places[len(corpus) :] = sessions[sessions != corpus.sessions[theirs[0]]][0]
@@ -72,7 +74,9 @@ def noisy_duplicate(corpus: Corpus, rng: np.random.Generator) -> Corpus:
     signal = corpus.audio[row].astype(np.float32)
     noise = rng.standard_normal(signal.shape) * np.sqrt(np.mean(signal**2)) * 10 ** (-40 / 20)
     joined = corpus.select(np.append(np.arange(len(corpus)), row))
-    ids, speakers, places = (getattr(joined, name).astype(object) for name in ("utterance_ids", "speakers", "sessions"))
+    ids, speakers, places = (
+        getattr(joined, name).astype(object) for name in ("utterance_ids", "speakers", "sessions")
+    )
     ids[-1], speakers[-1], places[-1] = "again", corpus.speakers[other], corpus.sessions[other]
     copy = Sequences.from_arrays((signal + noise).astype(np.float32), [len(signal)])
     audio = Sequences.concatenate([corpus.audio, copy])

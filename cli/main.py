@@ -24,6 +24,7 @@ COMMANDS = {
     "recipes": "list the packaged recipes",
     "space": "write the folder of a Hugging Face Space: a model in the browser",
     "live": "say the emotion of a recording, a pipe or the microphone as it comes",
+    "audit": "say what a corpus or a split gives away: shared speakers, sentences, copies, shortcuts",
     "describe": "say what a corpus is: a page of numbers, figures and some recordings",
 }
 """What each does; a command is the function `command` of the module of its name."""

@@ -17,17 +17,10 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 from filelock import Timeout
 
-from ..corpora.builtin import resolve_specs
 from ..corpora.corpus import Corpus
-from ..corpora.loading import load_corpus
-from ..corpora.places import NotThere
-from ..corpora.spec import CorpusSpec
 from ..errors import InputError
-from ..errors import nearest
-from ..evaluation.folds import plan_folds
 from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
-from ..evaluation.protocols import ProtocolOptions
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
 from ..features.speech_states import WantedStates
@@ -36,10 +29,7 @@ from ..files import remove_temporary
 from ..files import write_json
 from ..floors.results import floors_entry
 from ..job_folder import JobFolder
-from ..modalities import AUDIO
-from ..modalities import TEXT
 from ..processes import process_state
-from ..recordings.recorded_corpus import load_recorded_corpus
 from ..reporting.protocol_words import overlaps
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
@@ -50,14 +40,16 @@ from ..settings.recipe import leaving_out
 from ..settings.settings import Settings
 from ..settings.settings import settings_identity
 from ..tracking.tracker import summarise_job
-from .data import ExperimentData
+from .auditing import audit_entry
+from .auditing import audit_experiment
+from .auditing import audit_notes
 from .job_floors import job_floors
-from .manifests import read_manifest
-from .own_fusion import load_modalities
 from .own_modules import check_agreement
-from .own_modules import load_own_modules
 from .own_modules import own_inputs
 from .own_modules import with_protocol
+from .planning import Loaded
+from .planning import folds_by_seed
+from .planning import load_data
 from .progress import JobProgress
 from .run import Run
 from .run import RunFailed
@@ -67,17 +59,12 @@ from .run_folder import keep_run
 from .run_folder import outcome_of
 from .run_folder import remove_run
 from .run_folder import tidy
-from .tested_corpora import tested_corpora
 from .text_encoder import Encoders
 from .training import Experiment
 
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("transformers", "datasets", "accelerate", "evaluate", "torch", "scikit-learn", "huggingface_hub", "numpy")
-
-
-Loaded = dict[str, Corpus | NotThere]
-"""Corpora by name and spec, or why they can't be had."""
 
 
 @dataclass
@@ -162,37 +149,7 @@ def plan_experiment(
 
 
 def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
-    load_own_modules(settings)
-    own = [modality.name for modality in load_modalities(settings) if modality not in (AUDIO, TEXT)]
-    specs = resolve_specs(settings.corpora, settings.corpus)
-
-    def corpus(name: str, setting: str) -> Corpus:
-        if name not in specs:
-            raise InputError(
-                f"experiment {settings.name!r}: {setting} holds {name!r}, which is no corpus.{nearest(name, specs)} "
-                f"Known are {', '.join(sorted(specs))}, and a recipe can bring its own in corpora"
-            )
-        key = f"{name} {specs[name]!r} {own} {settings.voice_input} {settings.recording_dtype}"
-        if key not in loaded:
-            try:
-                loaded[key] = _load(settings, specs[name], own)
-            except NotThere as error:  # not looked for again by the next experiment
-                loaded[key] = error
-        if isinstance(loaded[key], NotThere):
-            raise loaded[key]
-        return loaded[key]
-
-    train = [corpus(name, "train_dataset") for name in settings.training_corpora]
-    test, notes = tested_corpora(settings, specs, lambda name: corpus(name, "test_datasets"))
-    data = ExperimentData(settings, train, test)
-    data.notes += notes
-    return Experiment(data, folder, dry_run, encoders)
-
-
-def _load(settings: Settings, spec: CorpusSpec, own: list[str]) -> Corpus:
-    if settings.voice_input == "recording":
-        return load_recorded_corpus(spec, own, settings.store_dir, settings.recording_dtype)
-    return load_corpus(spec, modalities=own)
+    return Experiment(load_data(settings, loaded), folder, dry_run, encoders)
 
 
 def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
@@ -208,25 +165,9 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
     if experiment.speech is not None and experiment.speech.config is not None:
         inputs["settings"]["speech_model_name"] = experiment.speech.hash
-    options = ProtocolOptions(
-        settings.folds,
-        settings.fold_seed,
-        read_manifest(settings.manifest) if settings.evaluation_mode == "manifest" else (),
-        settings.disjoint_by,
-        settings.allow_overlap,
-    )
     runs, every = [], []
-    for seed in settings.seeds:
-        folds = plan_folds(
-            data.tables(data.train),
-            data.tables(data.test),
-            settings.evaluation_mode,
-            settings.validation,
-            settings.validation_fraction,
-            seed,
-            settings.protocol_module,
-            options,
-        )
+    by_seed = folds_by_seed(data)
+    for seed, folds in by_seed.items():
         every += folds
         for fold in folds:
             place = JobFolder(folder).experiment(settings.name).run(seed, fold.name).path
@@ -234,6 +175,8 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             experiment.check(planned)
             runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
     data.note_shared(every)
+    experiment.audit = audit_experiment(data, by_seed[settings.seeds[0]], settings.name, brief=True)
+    data.notes += audit_notes(experiment.audit)
     return runs
 
 
@@ -291,7 +234,7 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
 
 def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
     entries = [
-        {**with_protocol(experiment.card(), runs), "runs": [], "summary": {}}
+        {**with_protocol(experiment.card(), runs), **audit_entry(experiment.audit), "runs": [], "summary": {}}
         for experiment, runs in zip(experiments, plans, strict=True)
     ]
     results = {

@@ -13,6 +13,7 @@ import torch
 from transformers import TrainerCallback
 from transformers import set_seed
 
+from ..audit.audited import Audit
 from ..configuration_emomm import EmoMMConfig
 from ..curriculum.order import epoch_batches
 from ..curriculum.row_weights import difficulty_weights
@@ -76,6 +77,7 @@ class Experiment:
         self, data: ExperimentData, job_folder: Path, offline_ok: bool = False, encoders: Encoders | None = None
     ):
         self.data, self.settings, self.job_folder = data, data.settings, job_folder
+        self.audit: Audit | None = None  # of its rows and folds, once these are planned
         self.callbacks: list[TrainerCallback] = []  # of each run's trainer, besides its trackers
         self._optimizer_checked = False
         self.notes = curriculum_notes(self.settings) + encoder_notes(self.settings)

@@ -14,6 +14,7 @@ from ..job_folder import JobFolder
 from ..job_folder import ReportFolder
 
 if TYPE_CHECKING:
+    from ..audit.audited import Audit
     from ..corpora.corpus import Corpus
     from .page import Page
 
@@ -68,6 +69,19 @@ def write_description(corpus: "Corpus", output: str | Path, players: int = 2) ->
     from .corpus_summary import summarise
 
     return _written(output, lambda figures: corpus_page(corpus, summarise(corpus), figures, players))
+
+
+def write_audit(found: "Audit", output: str | Path) -> Path:
+    """Writes the page of an audit, in the folder and form of a report; gives the path of the page.
+
+    Raises:
+        InputError: an output folder that holds other files or can't be written, matplotlib or jinja2 missing.
+    """
+    _check_packages()
+    output = _free(Path(output))
+    from .audit_page import audit_page
+
+    return _written(output, lambda figures: audit_page(found))
 
 
 def _check_packages() -> None:
@@ -130,4 +144,4 @@ def _ours(folder: Path) -> bool:
     return set(folder.iterdir()) <= set(_parts(ReportFolder(folder)))
 
 
-__all__ = ["render", "write_description", "write_report"]
+__all__ = ["render", "write_audit", "write_description", "write_report"]

@@ -9,6 +9,7 @@ from ..evaluation.selection import Candidate
 from ..evaluation.selection import choose
 from ..floors.words import below_line
 from ..floors.words import below_mark
+from .audit_words import audit_lines
 from .findings import BUCKETS
 from .findings import ROWS_A_BUCKET
 from .findings import difficulty_curve
@@ -92,6 +93,9 @@ def caveats(data: ReportData) -> list[str]:
         if (line := experiment_line(experiment.entry["runs"]))
     ]
     found += [f"{experiment.name}: {line}." for experiment in data.experiments for line in overlaps(experiment.entry)]
+    found += [
+        f"{experiment.name}: {line}." for experiment in data.experiments for line in audit_lines(experiment.entry)
+    ]
     for experiment in data.experiments:  # those of which it is clear; the others are marked in the table
         below = (corpus for corpus in experiment.tested if below_mark(experiment.entry, corpus) == "below")
         found += [f"{experiment.name} is {below_line(experiment.entry, corpus)}." for corpus in below]

@@ -21,6 +21,7 @@ from ..floors.words import comparison
 from ..floors.words import floors_of
 from ..floors.words import in_order
 from ..floors.words import short_name
+from ..reporting.audit_words import audit_lines
 from ..reporting.protocol_words import dropped
 from ..reporting.protocol_words import known_recordings
 from ..reporting.protocol_words import known_speakers
@@ -252,6 +253,11 @@ def speaker_warnings(facts: CardFacts) -> list[tuple[str, str]]:
     ]
 
 
+def audit_warnings(facts: CardFacts) -> list[tuple[str, str]]:
+    """What the audit before the job has found in its data and split."""
+    return [("Found by the audit.", f"{said[:1].upper()}{said[1:]}.") for said in audit_lines(facts.entry)]
+
+
 def score_notes(facts: CardFacts) -> list[str]:
     """What must be known to read the scores, besides what holds for any: of whom they speak, and what they mix."""
     statistics = facts.entry["statistics"]
@@ -342,6 +348,7 @@ def by_gender(facts: CardFacts) -> list[list[str]]:
 __all__ = [
     "CardFacts",
     "all_rows",
+    "audit_warnings",
     "by_gender",
     "by_speaker",
     "count",

@@ -72,7 +72,7 @@ _FIGURES = {
     "session": None,
 }
 _TEXT = (".json", ".md", ".py", ".txt", ".svg")
-_ENTRY_KEYS = ("name", "labels", "text_encoder", "speech_encoder", "selection", "protocol", "overlap")
+_ENTRY_KEYS = ("name", "labels", "text_encoder", "speech_encoder", "selection", "protocol", "overlap", "audit")
 _RUN_KEYS = (
     "seed", "fold", "protocol", "parts", "rows_without_rating", "steps", "best_epoch", "best_epoch_ties",
     "train_seconds", "validation", "test", "parameters", "layer_weights",

@@ -43,6 +43,7 @@ from .card_encoders import speech_encoder
 from .card_encoders import use_notes
 from .card_encoders import whole_code
 from .card_results import CardFacts
+from .card_results import audit_warnings
 from .card_results import by_gender
 from .card_results import by_speaker
 from .card_results import count
@@ -84,7 +85,12 @@ def model_card(facts: CardFacts) -> ModelCard:
         reads=words_in(modalities) if len(modalities) > 1 else f"the {modalities[0].word}",
         input=_input(facts),
         labels=facts.entry["labels"],
-        warnings=[*speaker_warnings(facts), *_warnings(facts), *floor_warnings(facts)],
+        warnings=[
+            *speaker_warnings(facts),
+            *audit_warnings(facts),
+            *_warnings(facts),
+            *floor_warnings(facts),
+        ],
         protocol=list(filter(None, [*protocol(facts), ties_note(facts.entry["runs"])])),
         whose_numbers=whose_numbers(facts),
         compared=compared(facts.entry["name"], facts.choices),
