@@ -165,6 +165,11 @@ class JobFolder:
         return self.path / "floors"
 
     @property
+    def disjoint(self) -> Path:
+        """Manifests of disjoint folds, a folder; of jobs that price a leak."""
+        return self.path / "disjoint"
+
+    @property
     def encoders(self) -> Path:
         """Weights of frozen encoders, which the exports share, a folder."""
         return self.path / "encoders"

@@ -293,7 +293,7 @@ def _few(parts: list[dict[str, Any]]) -> Finding | None:
     shown = "; ".join(f"{count} of {name} in {part['part']} of {part['fold']}" for count, name, part in few[:3])
     return Finding(
         "class counts",
-        f"fewer than {FEWEST} rows of a class: {shown}{'; ...' * (len(few) > 3)}; recalls of such say little",
+        f"fewer than {FEWEST} rows of a class: {shown}{'; ...' * (len(few) > 3)}: recalls of such say little",
         problem=True,
         numbers={"parts": len(few)},
     )

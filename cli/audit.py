@@ -121,7 +121,7 @@ def _of_corpus(settings: "Settings", name: str, kind: str) -> "Settings":
             )
         name, paths = known, {**paths, known: name}
     return replace(
-        settings, name=name, train_dataset=name, test_datasets=[], corpus=paths, evaluation_mode="published",
+        settings, name=name, train_dataset=name, test_datasets=None, corpus=paths, evaluation_mode="published",
         manifest=None, protocol_module=None, allow_overlap=True,
     )  # fmt: skip
 

@@ -61,7 +61,12 @@ def command(argv: list[str]) -> int:
     speak()
     from ..experiments.job import run
 
-    outcome = run(recipe, dry_run=options["dry_run"], overwrite=options["overwrite"])
+    outcome = run(
+        recipe,
+        dry_run=options["dry_run"],
+        overwrite=options["overwrite"],
+        **({"price": True} if options["price"] else {}),
+    )
     show(outcome.text)
     for failed in outcome.failed:
         show(f"failed: {failed}", error=True)
@@ -136,6 +141,11 @@ def _parser() -> Parser:
     add_corpus(parser)
     parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
+    parser.add_argument(
+        "--price",
+        action="store_true",
+        help="run experiments whose folds leak once more, on the nearest disjoint folds, and say the difference",
+    )
     parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
     sharing = parser.add_argument_group("sharing")
     sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")

@@ -21,6 +21,7 @@ from ..corpora.corpus import Corpus
 from ..errors import InputError
 from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
+from ..evaluation.price import prices
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
 from ..features.speech_states import WantedStates
@@ -30,6 +31,7 @@ from ..files import write_json
 from ..floors.results import floors_entry
 from ..job_folder import JobFolder
 from ..processes import process_state
+from ..reporting.price_words import price_lines
 from ..reporting.protocol_words import overlaps
 from ..reporting.results_table import comparison_lines
 from ..reporting.results_table import format_table
@@ -43,6 +45,7 @@ from ..tracking.tracker import summarise_job
 from .auditing import audit_entry
 from .auditing import audit_experiment
 from .auditing import audit_notes
+from .disjoint_twins import with_twins
 from .job_floors import job_floors
 from .own_modules import check_agreement
 from .own_modules import own_inputs
@@ -80,13 +83,14 @@ class Outcome:
     failed: list[str]
 
 
-def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outcome:
+def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: bool = False) -> Outcome:
     """Plans and checks every run of a recipe, then trains and tests those that are not done yet.
 
     Args:
         recipe: from `load_recipe`.
         dry_run: plan and check alone: the runs, rows in each part and steps; nothing is trained or written.
         overwrite: runs whose settings or data have changed replace those in the folder; without it they are refused.
+        price: experiments whose folds leak are run once more, on the nearest folds that don't (see `disjoint_twins`).
 
     Raises InputError for wrong input, before any training and with the output folder as it was.
     """
@@ -94,6 +98,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
     folder = recipe.output_dir
     loaded: Loaded = {}
     encoders: Encoders = {}
+    recipe, twins = with_twins(recipe, loaded, state, dry_run) if price else (recipe, {})
     experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
     check_agreement([run for runs in plans for run in runs], state)
     changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
@@ -118,7 +123,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False) -> Outco
         raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
     try:
         state.wait_for_everyone()
-        outcome = _run_all(recipe, experiments, plans, state)
+        outcome = _run_all(recipe, experiments, plans, state, twins)
         return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
     except Exception as error:
         if not is_of_the_disk(error):
@@ -232,7 +237,9 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
-def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState) -> Outcome:
+def _run_all(
+    recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState, twins: dict[str, str]
+) -> Outcome:
     entries = [
         {**with_protocol(experiment.card(), runs), **audit_entry(experiment.audit), "runs": [], "summary": {}}
         for experiment, runs in zip(experiments, plans, strict=True)
@@ -269,9 +276,18 @@ def _run_all(recipe: Recipe, experiments: list[Experiment], plans: list[list[Run
             said = floors_entry(experiment.data.words, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
             entry.update({"overlap": leaks} if (leaks := overlaps(entry)) else {})
+        if twins:
+            results["price"] = prices(twins, pooled, results["comparisons"])
         summarise_job(results, [experiment.settings for experiment in experiments], recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)
-    lines = [results_table(results), "", *results_notes(results), "", *comparison_lines(results)]
+    lines = [
+        results_table(results),
+        "",
+        *results_notes(results),
+        "",
+        *comparison_lines(results),
+        *price_lines(results),
+    ]
     return Outcome("\n".join([*lines, str(JobFolder(recipe.output_dir).results)]), failed)
 
 

@@ -31,6 +31,7 @@ from .findings import cross_corpus
 from .findings import difficulty_curve
 from .findings import reliability_of
 from .floor_tables import floors_table
+from .price_words import price_table
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .report_data import Tested
@@ -211,6 +212,8 @@ def _protocol(data: ReportData) -> Section:
 
 def _results(data: ReportData, artist: Artist) -> Section:
     section = Section("results", "Results", tables=[score_tables.results_table(data)])
+    priced = price_table(list(data.jobs.values()))
+    section.tables += [priced] if priced.rows else []
     for corpus in data.tested_corpora:
         found = {
             experiment.name: experiment.tested[corpus].statistics
