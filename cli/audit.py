@@ -31,7 +31,7 @@ def command(argv: list[str]) -> int:
     from ..experiments.auditing import audit_settings
 
     wanted, loaded = _wanted(options), {}
-    bare = _kind(options.name) != "recipe" and not options.recipe
+    bare = _kind(options.name, bool(options.recipe)) != "recipe" and not options.recipe
     found = [audit_settings(settings, loaded, options.brief, bare) for settings in wanted]
     if options.json:
         show(json.dumps([each.to_dict() for each in found], indent=2, ensure_ascii=False))
@@ -63,7 +63,7 @@ def _wanted(options: argparse.Namespace) -> "list[Settings]":
     from ..settings.recipe import load_recipe
 
     name, paths = options.name, corpus_paths(options.corpora_paths)
-    kind = _kind(name)
+    kind = _kind(name, bool(options.recipe))
     if kind == "recipe":
         if options.recipe:
             raise InputError(f"--recipe goes with a corpus or a manifest, and {name} is a recipe itself")
@@ -77,11 +77,11 @@ def _wanted(options: argparse.Namespace) -> "list[Settings]":
     else:
         settings = _bare(name, kind, paths)
     if kind == "manifest":
-        return [replace(settings, name=name, evaluation_mode="manifest", manifest=name, allow_overlap=True)]
+        return [replace(settings, name=_called(name), evaluation_mode="manifest", manifest=name, allow_overlap=True)]
     return [_of_corpus(settings, name, kind)]
 
 
-def _kind(name: str) -> str:
+def _kind(name: str, of_recipe: bool) -> str:
     """manifest, release (a folder), corpus or recipe."""
     from ..corpora.builtin import BUILTIN
     from ..settings.recipe import RECIPES
@@ -91,8 +91,10 @@ def _kind(name: str) -> str:
         return "manifest" if any(path.glob("[Ff]old*")) else "release"
     if path.suffix.lower() in _TABLES:
         return "manifest"
-    is_recipe = path.suffix.lower() in (".json", ".yaml", ".yml") or (RECIPES / f"{name}.json").exists()
-    return "recipe" if is_recipe or name not in BUILTIN else "corpus"
+    if path.suffix.lower() in (".json", ".yaml", ".yml"):
+        return "recipe"
+    is_corpus = of_recipe or (name in BUILTIN and not (RECIPES / f"{name}.json").exists())
+    return "corpus" if is_corpus else "recipe"
 
 
 def _bare(name: str, kind: str, paths: dict[str, str]) -> "Settings":
@@ -105,7 +107,12 @@ def _bare(name: str, kind: str, paths: dict[str, str]) -> "Settings":
             "whose corpora and settings count"
         )
     corpus = next(iter(paths)) if kind == "manifest" else name
-    return Settings(name=name, train_dataset=corpus, corpus=paths)
+    return Settings(name=_called(name), train_dataset=corpus, corpus=paths)
+
+
+def _called(name: str) -> str:
+    """The last part of a path, with which results go by."""
+    return Path(name).resolve().name or "root"
 
 
 def _of_corpus(settings: "Settings", name: str, kind: str) -> "Settings":

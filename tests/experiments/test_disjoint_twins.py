@@ -1,0 +1,71 @@
+"""`--price`: a leaky experiment's twin on disjoint folds, and what the leak comes to."""
+
+import csv
+import json
+import random
+
+import pytest
+from small_jobs import write_recipe
+
+from emomm.errors import InputError
+from emomm.experiments import job
+from emomm.settings.recipe import load_recipe
+
+VOICE = {
+    "modality": "audio", "use_curriculum_learning": False, "use_difficulty_scaling": False,
+    "use_speaker_disentanglement": False, "floors": False, "num_epochs": 1,
+    "corpora": {"synthetic": {"generator": {"rows": 96, "speakers": 6, "sessions": 3, "audio_dim": 16}}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory):
+    """A finished job on two folds that share all speakers, with its price."""
+    folder = tmp_path_factory.mktemp("priced")
+    places = [number % 2 for number in range(96)]
+    random.Random(0).shuffle(places)
+    with (folder / "folds.csv").open("w") as file:
+        file.write("utterance_id,fold,part\n")
+        for number, place in enumerate(places):
+            for fold in (0, 1):
+                file.write(f"row-{number},{fold},{'test' if place == fold else 'train'}\n")
+    path = write_recipe(folder, **VOICE, evaluation_mode="manifest", manifest="folds.csv")
+    recipe = load_recipe(path)
+    plan = job.run(recipe, dry_run=True, price=True)
+    assert not recipe.output_dir.exists() and "small (disjoint)" in plan.text
+    return recipe, job.run(recipe, price=True)
+
+
+def test_the_difference_has_an_interval(priced):
+    recipe, outcome = priced
+    results = json.loads((recipe.output_dir / "results.json").read_text())
+    (found,) = results["price"]
+    assert (found["experiment"], found["disjoint"], found["paired"]) == ("small", "small (disjoint)", True)
+    scores = [entry["summary"]["synthetic"]["uar"]["pooled"] for entry in results["experiments"]]
+    assert found["uar"] == pytest.approx(scores) and found["difference"] == pytest.approx(scores[0] - scores[1])
+    assert found["ci95"][0] <= found["difference"] <= found["ci95"][1] and found["units"] == "speakers"
+    assert f"the price of the leak: small on synthetic: UAR {scores[0]:.3f} as given" in outcome.text
+
+
+def test_the_twin_leaks_nothing(priced):
+    recipe, _ = priced
+    results = json.loads((recipe.output_dir / "results.json").read_text())
+    leaky, disjoint = ([each["check"] for each in entry.get("audit", [])] for entry in results["experiments"])
+    assert "speakers" in leaky and "speakers" not in disjoint
+    rows = list(csv.DictReader((recipe.output_dir / "disjoint/small.csv").open()))
+    assert len(rows) == 192 and sum(row["part"] == "test" for row in rows) == 96
+
+
+def test_it_is_in_the_report(priced):
+    from emomm.reporting.report import write_report
+
+    recipe, _ = priced
+    page = write_report([recipe.output_dir]).read_text(encoding="utf-8")
+    assert "The price of the leak" in page
+
+
+def test_what_does_not_leak_has_no_price(tmp_path):
+    recipe = load_recipe(write_recipe(tmp_path, **VOICE))
+    with pytest.raises(InputError, match="there is no leak to price"):
+        job.run(recipe, price=True)
+    assert not recipe.output_dir.exists()
