@@ -1,7 +1,9 @@
 """`--price`: of each experiment whose folds leak, a twin on the nearest folds that don't."""
 
+import atexit
 import csv
 import logging
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,13 +40,13 @@ def with_twins(recipe: Recipe, loaded: Loaded, state: PartialState, dry_run: boo
     Raises:
         InputError: no experiment's folds leak; speakers that are unknown, or too few; a test part of another corpus.
     """
-    folder = Path(tempfile.mkdtemp()) if dry_run else JobFolder(recipe.output_dir).disjoint
+    folder = _passing_folder() if dry_run else JobFolder(recipe.output_dir).disjoint
     experiments: list[Settings] = []
     twins: dict[str, str] = {}
     for settings in recipe.experiments:
         settings = replace(settings, allow_overlap=True)
-        data = load_data(settings, loaded)
-        folds = folds_by_seed(replace_seeds(data))[settings.seeds[0]]
+        data = load_data(replace(settings, seeds=settings.seeds[:1]), loaded)
+        folds = folds_by_seed(data)[settings.seeds[0]]
         people, copies = _leaks(data, folds)
         experiments.append(settings)
         if not people and not copies:
@@ -75,10 +77,11 @@ def with_twins(recipe: Recipe, loaded: Loaded, state: PartialState, dry_run: boo
     return replace(recipe, experiments=experiments), twins
 
 
-def replace_seeds(data: ExperimentData) -> ExperimentData:
-    """The same data of the first seed alone."""
-    data.settings = replace(data.settings, seeds=data.settings.seeds[:1])
-    return data
+def _passing_folder() -> Path:
+    """A folder that is there until this process ends."""
+    folder = tempfile.mkdtemp(prefix="emomm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _leaks(data: ExperimentData, folds: Sequence[Fold]) -> tuple[int, int]:
