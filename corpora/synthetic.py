@@ -22,6 +22,8 @@ from .tones import MOST_CLASSES
 from .tones import recorded
 
 KINDS = ("independent", "interaction", "tones")
+_PARTS = ("train",) * 6 + ("validation",) + ("test",) * 3
+"""Which part the speakers of `tones` belong to, tenth by tenth: for `"evaluation_mode": "published"`."""
 
 # One cue a class, in the order of the classes: ordinary nouns far apart in meaning, so that any encoder tells them.
 CUE_WORDS = (
@@ -214,8 +216,8 @@ def ceilings(generator: Generator) -> dict[str, float]:
 
 def generate(generator: Generator) -> pa.Table:
     """The corpus, as a raw table: utterance_id, speaker, session, label (class names), transcript (null where
-    missing), audio_features (frames, dim) float32 (null where missing; of `tones` audio, see `tones.recorded`),
-    valence, arousal, dominance (null where missing). The same generator gives the same table.
+    missing), audio_features (frames, dim) float32 (null where missing; of `tones` audio, see `tones.recorded`, and
+    split, by speaker), valence, arousal, dominance (null where missing). The same generator gives the same table.
     """
     rng = np.random.default_rng(generator.seed)
     rows = generator.rows
@@ -235,6 +237,7 @@ def generate(generator: Generator) -> pa.Table:
     }
     if generator.kind == "tones":
         columns["audio"] = recorded(voiced, speaker, no_audio, rng)
+        columns["split"] = pa.array(np.array(_PARTS)[speaker * len(_PARTS) // generator.speakers])
     else:
         columns["audio_features"] = _features(generator, voiced, speaker, no_audio, rng)
     for name, ratings in zip(("valence", "arousal", "dominance"), _ratings(generator, label, rng).T, strict=True):

@@ -42,7 +42,7 @@ def folders(tmp_path_factory):
         ("weighted_layers", "IEMO", 6, 3, 3),
         ("msp_podcast", "MSPP", 2, 2, 3),
         ("emodb_recordings", "emodb", 6, 5, 3),
-        ("tones", None, 2, 6, 1),
+        ("tones", None, 1, 6, 1),
     ],
 )
 def test_each_plans_its_runs(recipe, corpus, folds, experiments, seeds, folders, tmp_path, monkeypatch, capsys):
