@@ -502,8 +502,8 @@ def test_batched_as_the_reference_alone(ours, expected, numbers):
         torch.testing.assert_close(output.pooler_output[place], expected[number].mean(dim=0), atol=1e-4, rtol=0)
 
 
-def test_the_reference_uses_every_weight_as_we_do(reference, ours):
-    """A change of any one weight changes both by the same."""
+def test_gradients_are_the_references(reference, ours):
+    """Every weight's, in training, where nothing is dropped: what fine-tuning by one does, by the other would be."""
     from emomm.emotion2vec.conversion import _translate
 
     (row,) = waveforms([4000])
@@ -512,9 +512,11 @@ def test_the_reference_uses_every_weight_as_we_do(reference, ours):
     names = {name: _translate(name, prenet_depth=4) for name in theirs}
     own = dict(ours.named_parameters())
     reference.proj(reference.extract_features(normalized)["x"].mean(1)).square().sum().backward()
-    ours(row[None]).logits.square().sum().backward()
+    ours.zero_grad()
+    ours.train()(row[None]).logits.square().sum().backward()
+    ours.eval()
     for name, value in theirs.items():
         other = own[names[name] if names[name].startswith("proj.") else f"emotion2vec.{names[name]}"].grad
         assert other is not None and other.any(), name
         error = (other.reshape(value.shape) - value.grad).norm() / value.grad.norm()
-        assert error < 1e-3, f"{name}: {error}"
+        assert error < 1e-4, f"{name}: {error}"
