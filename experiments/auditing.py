@@ -23,6 +23,7 @@ from ..recordings.recorded_corpus import holds_recordings
 from ..reporting.audit_words import SAID_ELSEWHERE
 from ..settings.settings import Settings
 from .data import ExperimentData
+from .own_fusion import load_modalities
 from .planning import Loaded
 from .planning import folds_by_seed
 from .planning import load_data
@@ -64,6 +65,7 @@ def audit_settings(settings: Settings, loaded: Loaded, brief: bool = False, bare
 
 def _all_there_is(settings: Settings, loaded: Loaded) -> Settings:
     """The settings with the modalities that the corpus has, and recordings where it is one of these."""
+    load_modalities(settings)
     specs, name = resolve_specs(settings.corpora, settings.corpus), settings.training_corpora[0]
     recorded = name in specs and holds_recordings(specs[name])
     settings = replace(settings, modality="audio", voice_input="recording" if recorded else "features")

@@ -102,8 +102,8 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: b
     experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
     check_agreement([run for runs in plans for run in runs], state)
     changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
-    _say_notes(recipe, loaded, experiments)
     if dry_run:
+        _say_notes(recipe, loaded, experiments)
         return Outcome(_with_left_out(_plan_table(experiments, plans, state.num_processes), without), [])
     lock = FileLock(JobFolder(folder).lock)
     try:
@@ -123,6 +123,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: b
         raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
     try:
         state.wait_for_everyone()
+        _say_notes(recipe, loaded, experiments)
         outcome = _run_all(recipe, experiments, plans, state, twins)
         return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
     except Exception as error:

@@ -33,6 +33,7 @@ def load_data(settings: Settings, loaded: Loaded) -> ExperimentData:
         loaded: what experiments before have read, used and added to.
     """
     load_own_modules(settings)
+    load_modalities(settings)  # which the corpora's columns name
     specs = resolve_specs(settings.corpora, settings.corpus)
 
     def corpus(name: str, setting: str) -> Corpus:

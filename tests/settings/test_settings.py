@@ -418,6 +418,12 @@ def test_identity_of_an_own_fusion_is_its_text(tmp_path):
 
 
 PACKAGED = {
+    "finetune": 5,
+    "finetune_emotion2vec": 4,
+    "weighted_layers": 3,
+    "msp_podcast": 2,
+    "emodb_recordings": 5,
+    "tones": 6,
     "quickstart": 3,
     "emodb": 3,
     "synthetic": 12,
