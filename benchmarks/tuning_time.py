@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import PreTrainedConfig
+from transformers import PreTrainedModel
 from transformers import TrainerCallback
 from transformers import Wav2Vec2Config
 from transformers import Wav2Vec2FeatureExtractor
@@ -107,16 +108,22 @@ def encoder_config(family: str, size: str, **values: Any) -> PreTrainedConfig:
     return FAMILIES[family][1](**SIZES[size], **values)
 
 
-def model_of(config: PreTrainedConfig, family: str, tuning: str, last: int | None = None, **head: Any):
-    """A model of the voice alone that holds an encoder, the same weights at each call.
+def model_of(
+    config: PreTrainedConfig, family: str, tuning: str, last: int | None = None, **head: Any
+) -> EmoMMForEmotionClassification:
+    """A model that holds an encoder of this configuration: the same weights at each call. The rest as in `held`."""
+    torch.manual_seed(0)
+    return held(FAMILIES[family][0](config), tuning, last, **head)
+
+
+def held(encoder: PreTrainedModel, tuning: str, last: int | None = None, **head: Any) -> EmoMMForEmotionClassification:
+    """A model of the voice alone that holds and tunes an encoder.
 
     Args:
-        config: of the encoder.
         last: how many layers are tuned; None, as the tuning has it.
         head: of `EmoMMConfig`.
     """
-    torch.manual_seed(0)
-    encoder = FAMILIES[family][0](config)
+    config = encoder.config
     apply_tuning(encoder, tuning, last)
     labels = {i: str(i) for i in range(CLASSES)}
     own = EmoMMConfig(
