@@ -28,6 +28,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+from emomm.corpora.corpus import Corpus  # noqa: E402
 from emomm.corpora.spec import CorpusSpec  # noqa: E402
 from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
 from emomm.features.random_encoders import random_encoder  # noqa: E402
@@ -67,7 +68,7 @@ def tune(folder: Path, size: str, checkpointed: bool) -> dict[str, int]:
     return {"loaded": loaded, "peak": resident(peak=True)}
 
 
-def corpus_of(folder: Path):
+def corpus_of(folder: Path) -> Corpus:
     """The recordings of a folder, decoded into a store beside them."""
     spec = CorpusSpec(name="made", path=str(folder / "recordings"), labels=list(LABELS))
     return load_recorded_corpus(spec, store_dir=folder / "store")

@@ -1,8 +1,11 @@
-"""The benchmarks name functions of the package: they are there."""
+"""The benchmarks name functions of the package: they are there. Those of fine-tuning run, at a small size."""
 
 import importlib
 import sys
 from pathlib import Path
+
+import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -17,3 +20,52 @@ def test_parts_of_killed_commands_are_functions_of_the_package(monkeypatch):
     assert len(parts) > 5
     for module, function in parts:
         assert callable(getattr(importlib.import_module(module), function, None)), f"{module}.{function}"
+
+
+@pytest.fixture
+def benchmark_of(monkeypatch):
+    """A benchmark, by its name."""
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_a_tuning_step_is_timed_against_the_loop(benchmark_of, tuning):
+    found = benchmark_of("tuning_time").against_loop(tuning, "wavlm", "small", rounds=1, steps=2, batch=1)
+    assert found["trainer"] > 0 and found["loop"] > 0
+    assert found["ratio"] == pytest.approx(found["trainer"] / found["loop"])
+
+
+def test_steps_on_stored_states_learn_what_whole_ones_do(benchmark_of):
+    found = benchmark_of("tuning_time").frozen_below("small", rounds=1, steps=3, batch=2)
+    assert found["losses float32"] < 1e-5 and found["losses float16"] < 1e-3 < found["losses move"]
+    assert found["ratio"] == found["all"] / found["float16"]
+
+
+def test_memory_is_counted_with_and_without_checkpointing(benchmark_of, monkeypatch):
+    memory = benchmark_of("finetune_memory")
+    monkeypatch.setattr(memory, "in_own_process", memory.task)
+    found = memory.checkpointing("small")
+    assert found["share"] == found["checkpointed"] / found["plain"] > 0
+
+
+def test_memory_is_counted_as_a_corpus_grows(benchmark_of, monkeypatch):
+    memory = benchmark_of("finetune_memory")
+    monkeypatch.setattr(memory, "in_own_process", memory.task)
+    found = memory.growth([8, 16])
+    assert 8 * 16000 <= found["8, stored"] < found["16, stored"] <= 16 * 32000
+    assert found["ratio"] >= 1  # of one process, whose peak never falls
+
+
+def test_speed_on_a_gpu_is_measured_or_said_to_be_not(benchmark_of, monkeypatch, capsys):
+    speed = benchmark_of("finetune_gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["finetune_gpu.py"])
+    speed.main()
+    assert capsys.readouterr().out.startswith("no GPU here: nothing was measured")
+    found = speed.compared("lora", "small", rounds=1, steps=2, device=torch.device("cpu"))
+    assert (
+        found["trainer"] > 0
+        and found["loop"] > 0
+        and found["ratio"] == pytest.approx(found["trainer"] / found["loop"])
+    )
