@@ -27,8 +27,8 @@ from .files import link_or_copy
 from .files import write_whole
 from .losses import emotion_loss
 from .losses import weights_of
+from .optimizer_groups import encoders_of
 from .optimizer_groups import gradient_norm
-from .optimizer_groups import held_encoders
 from .optimizer_groups import refuse_missing
 from .optimizer_groups import regroup
 from .optimizer_groups import trained_state
@@ -275,7 +275,7 @@ class CurriculumTrainer(ResumableTrainer):
             every = self.sampler.batches // (self.args.world_size * self.args.gradient_accumulation_steps)
         if step % max(1, round(every)):
             return
-        for name, encoder in held_encoders(self.accelerator.unwrap_model(self.model)).items():
+        for name, encoder in encoders_of(self.accelerator.unwrap_model(self.model)).items():
             norm = gradient_norm(encoder.parameters())
             if norm is not None:
                 self._gradient_norms[name] = norm

@@ -15,7 +15,7 @@ ENCODERS = ("speech", "text")
 """A model holds each as `speech_encoder` or `text_encoder`; its settings are `speech_learning_rate` and so on."""
 
 
-def held_encoders(model: nn.Module) -> dict[str, nn.Module]:
+def encoders_of(model: nn.Module) -> dict[str, nn.Module]:
     """The encoders that a model holds, by the name that their settings begin with."""
     found = {name: getattr(model, f"{name}_encoder", None) for name in ENCODERS}
     return {name: encoder for name, encoder in found.items() if encoder is not None}
@@ -32,7 +32,7 @@ def regroup(optimizer: torch.optim.Optimizer, model: nn.Module, args: Curriculum
     """
     places = {
         id(parameter): (name, height)
-        for name, encoder in held_encoders(model).items()
+        for name, encoder in encoders_of(model).items()
         for parameter, height in heights(encoder).items()
     }
     in_head = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in places]
@@ -106,7 +106,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor | None:
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights and buffers of a model without those of its encoders that training leaves as they were loaded."""
-    prefixes = tuple(f"{name}_encoder." for name in held_encoders(model))
+    prefixes = tuple(f"{name}_encoder." for name in encoders_of(model))
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     state = model.state_dict()
     return {name: value for name, value in state.items() if not name.startswith(prefixes or "\0") or name in trained}
@@ -125,5 +125,5 @@ def refuse_missing(model: nn.Module, loaded: Any) -> None:
 
 
 __all__ = [
-    "ENCODERS", "gradient_norm", "head_rate", "heights", "held_encoders", "refuse_missing", "regroup", "trained_state",
+    "ENCODERS", "encoders_of", "gradient_norm", "head_rate", "heights", "refuse_missing", "regroup", "trained_state",
 ]  # fmt: skip

@@ -5,8 +5,8 @@
 WavLM of base size (12 layers, 768 wide) with random weights, bf16, by LoRA and as a whole, batch 32 of 6 s. The two
 take turns, on the first card alone, and who begins changes; the figures are medians over the rounds, without the first
 step of each side. The loop has the same model, optimiser and batches, on the card before it begins; the Trainer reads
-its own from mapped samples, extracts, pads and sends them. Used memory is the most that tensors took on the card, the
-batches of the loop left out.
+its own from mapped samples, extracts, pads and sends them, in two processes beside it, as a job does. Used memory is
+the most that tensors took on the card, the batches of the loop left out.
 
 Without a GPU it says so and ends; `--cpu --small` shows that it runs.
 """
@@ -28,7 +28,8 @@ from tuning_time import rows_of
 from tuning_time import trained
 from tuning_time import trainer_of
 
-from emomm.experiments.emotion_rows import EmotionRows  # after tuning_time, which makes `emomm`
+from emomm.experiments.configuring import loading_arguments  # after tuning_time, which makes `emomm`
+from emomm.experiments.emotion_rows import EmotionRows
 
 SIZES = {"base": (32, 6.0), "small": (4, 1.0)}  # batch, seconds of each recording
 
@@ -54,7 +55,9 @@ def by_trainer(
     """Seconds a step, and GiB."""
     began = begin(device)
     model = model_of(encoder_config("wavlm", size), "wavlm", tuning)
-    trainer, clock = trainer_of(model, rows, folder, SIZES[size][0], steps, bf16=True, use_cpu=device.type == "cpu")
+    batch, cpu = SIZES[size][0], device.type == "cpu"
+    loading = loading_arguments(reads_recordings=True, gpu=not cpu)
+    trainer, clock = trainer_of(model, rows, folder, batch, steps, bf16=True, use_cpu=cpu, **loading)
     return trained(trainer, clock), most_used(device, began)
 
 

@@ -163,6 +163,7 @@ def trainer_of(
     model: EmoMMForEmotionClassification, rows: EmotionRows, folder: Path, batch: int, steps: int, **arguments: Any
 ) -> tuple[Trainer, Clock]:
     clock = Clock()
+    given = {"dataloader_pin_memory": False, **arguments}
     args = CurriculumTrainingArguments(
         output_dir=str(folder / "run"),
         max_steps=steps,
@@ -171,9 +172,8 @@ def trainer_of(
         eval_strategy="no",
         disable_tqdm=True,
         report_to=[],
-        dataloader_pin_memory=False,
         save_seconds=3600,
-        **arguments,
+        **given,
     )
     collator = EmoMMDataCollator(feature_extractor=extractor())
     return Trainer(model=model, args=args, train_dataset=rows, data_collator=collator, callbacks=[clock]), clock

@@ -33,6 +33,7 @@ _HF_SCHEDULERS = {
     "none": "constant",
     "plateau": "reduce_lr_on_plateau",
 }
+_LOADERS = 2  # processes that make batches of recordings beside a GPU
 
 
 # ---- the model ------------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def feature_noise(settings: Settings, rows: int, dims: dict[str, int], text_dim:
 
 
 def trainer_arguments(
-    settings: Settings, run: Run, labels: list[str], may_lack: bool, runs_encoders: bool
+    settings: Settings, run: Run, labels: list[str], may_lack: bool, runs_encoders: bool, reads_recordings: bool
 ) -> CurriculumTrainingArguments:
     """The Trainer's arguments.
 
@@ -160,6 +161,7 @@ def trainer_arguments(
         labels: class names.
         may_lack: whether a row may lack a modality.
         runs_encoders: whether the model runs an encoder at each step.
+        reads_recordings: whether a step takes samples of recordings, and not stored features or states.
     """
     curriculum = settings.curriculum_type if settings.use_curriculum_learning else "none"
     own_schedule = settings.lr_scheduler in SCHEDULES
@@ -199,11 +201,19 @@ def trainer_arguments(
         "save_seconds": settings.save_seconds,
         "report_to": "none",  # see tracking.Tracker, which is added as a callback
         "disable_tqdm": True,
-        "dataloader_pin_memory": torch.cuda.is_available(),
         "ddp_find_unused_parameters": may_lack or (runs_encoders and settings.layer_drop > 0),
     }
-    given |= _encoder_rates(settings)
+    given |= _encoder_rates(settings) | loading_arguments(reads_recordings, torch.cuda.is_available())
     return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
+
+
+def loading_arguments(reads_recordings: bool, gpu: bool) -> dict[str, Any]:
+    """How batches are made: beside a GPU, recordings are read and extracted while it computes.
+
+    The processes that do so end with their epoch: then the loader draws as many random numbers as one without them,
+    and a resumed run as many as one that wasn't interrupted.
+    """
+    return {"dataloader_pin_memory": gpu, "dataloader_num_workers": _LOADERS if reads_recordings and gpu else 0}
 
 
 def _hf_scheduler(settings: Settings) -> str:
@@ -267,4 +277,11 @@ def _took(optimizer: torch.optim.Optimizer, name: str, value: str) -> bool:
     return isinstance(kept, int | float) and kept == float(value)
 
 
-__all__ = ["check_optimizer", "class_weights", "feature_noise", "model_config", "trainer_arguments"]
+__all__ = [
+    "check_optimizer",
+    "class_weights",
+    "feature_noise",
+    "loading_arguments",
+    "model_config",
+    "trainer_arguments",
+]

@@ -39,6 +39,7 @@ from .configuring import check_optimizer
 from .configuring import model_config
 from .configuring import trainer_arguments
 from .data import ExperimentData
+from .input_forms import INPUTS
 from .input_forms import VECTORS
 from .inputs import Inputs
 from .learning_watch import LearningWatch
@@ -138,7 +139,9 @@ class Experiment:
     def arguments(self, run: Run) -> CurriculumTrainingArguments:
         """The Trainer's arguments."""
         inputs = self.inputs
-        return trainer_arguments(self.settings, run, self.data.labels, inputs.may_lack, inputs.runs_encoders)
+        return trainer_arguments(
+            self.settings, run, self.data.labels, inputs.may_lack, inputs.runs_encoders, inputs.form("audio") == INPUTS
+        )
 
     def steps(self, run: Run, world_size: int) -> int:
         """Optimiser steps of a whole run, without early stopping."""

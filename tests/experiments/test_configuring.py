@@ -3,6 +3,7 @@
 import pytest
 
 from emomm.experiments.configuring import feature_noise
+from emomm.experiments.configuring import loading_arguments
 from emomm.settings.settings import Settings
 
 
@@ -29,3 +30,14 @@ def test_defaults_are_those_of_the_docs():
     default = Settings()
     assert (default.text_pooling, default.modality_dropout, default.feature_noise) == ("mean", 0.2, None)
     assert (default.lr_base_width, default.lr_width_limit) == (2048, 1.5)
+
+
+def test_recordings_are_read_ahead_beside_a_gpu_alone():
+    """On a processor the cores are busy with the model; stored features and states are quicker read than handed on."""
+    workers = {
+        (reads, gpu): loading_arguments(reads, gpu)["dataloader_num_workers"]
+        for reads in (False, True)
+        for gpu in (False, True)
+    }
+    assert workers == {(False, False): 0, (True, False): 0, (False, True): 0, (True, True): 2}
+    assert not loading_arguments(True, True).get("dataloader_persistent_workers")  # a resumed run would draw otherwise
