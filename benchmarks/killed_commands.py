@@ -33,7 +33,7 @@ COMMANDS = ("run", "report", "push", "predict", "extraction")
 PARTS = {
     "run": {
         "floors": ("emomm.experiments.job", "job_floors"),
-        "training": ("emomm.experiments.job", "_one"),
+        "training": ("emomm.experiments.running", "carry_out"),
         "statistics": ("emomm.experiments.job", "add_statistics"),
         "report": ("emomm.reporting.report", "write_report"),
     },

@@ -24,6 +24,7 @@ from .parsing import Parser
 from .parsing import add_corpus
 from .parsing import corpus_paths
 from .parsing import is_first_process
+from .parsing import positive
 from .parsing import say_at_once
 from .parsing import show
 from .parsing import speak
@@ -59,12 +60,14 @@ def command(argv: list[str]) -> int:
     _check_push(options, recipe)
     say_at_once(f"{recipe.name}: loading")
     speak()
+    from ..engines.choosing import engine_of
     from ..experiments.job import run
 
     outcome = run(
         recipe,
         dry_run=options["dry_run"],
         overwrite=options["overwrite"],
+        engine=engine_of(options["jobs"], options["threads_per_run"]),
         **({"price": True} if options["price"] else {}),
     )
     show(outcome.text)
@@ -147,6 +150,20 @@ def _parser() -> Parser:
         help="run experiments whose folds leak once more, on the nearest disjoint folds, and say the difference",
     )
     parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
+    how = parser.add_argument_group("how the runs are carried out (results are the same at equal threads a run)")
+    how.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N|auto",
+        help="runs in N processes side by side, each with its share of the cores or a GPU; auto: what a short trial "
+        "says pays (default: one after another)",
+    )
+    how.add_argument(
+        "--threads_per_run",
+        type=positive,
+        metavar="N",
+        help="threads that a run computes with (default: the cores, shared out among the processes)",
+    )
     sharing = parser.add_argument_group("sharing")
     sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
     add_hub(sharing)
@@ -165,6 +182,11 @@ def _parser() -> Parser:
                         help=_field_help(field) if name == field.name else argparse.SUPPRESS,
                     )
     return parser
+
+
+def _jobs(text: str) -> int | str:
+    """`auto`, or a whole number of at least 1, as an option's type."""
+    return text if text == "auto" else positive(text)
 
 
 class _Once(argparse.Action):

@@ -1,4 +1,4 @@
-"""A job: a recipe's runs planned, checked, run one after the other, and gathered into results.json."""
+"""A job: a recipe's runs planned, checked, carried out by an engine, and gathered into results.json."""
 
 import dataclasses
 import gc
@@ -6,20 +6,18 @@ import importlib.metadata
 import logging
 import platform
 import subprocess
-import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 from filelock import Timeout
 
 from ..corpora.corpus import Corpus
 from ..errors import InputError
-from ..evaluation.learning_checks import run_line
 from ..evaluation.metrics import summarise
 from ..evaluation.price import prices
 from ..evaluation.results import add_statistics
@@ -55,13 +53,12 @@ from .planning import folds_by_seed
 from .planning import load_data
 from .progress import JobProgress
 from .run import Run
-from .run import RunFailed
-from .run_folder import begin_run
 from .run_folder import changed_runs
-from .run_folder import keep_run
-from .run_folder import outcome_of
 from .run_folder import remove_run
-from .run_folder import tidy
+from .running import Engine
+from .running import OneByOne
+from .running import Place
+from .running import Work
 from .text_encoder import Encoders
 from .training import Experiment
 
@@ -83,7 +80,13 @@ class Outcome:
     failed: list[str]
 
 
-def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: bool = False) -> Outcome:
+def run(
+    recipe: Recipe,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    price: bool = False,
+    engine: Engine | None = None,
+) -> Outcome:
     """Plans and checks every run of a recipe, then trains and tests those that are not done yet.
 
     Args:
@@ -91,9 +94,16 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: b
         dry_run: plan and check alone: the runs, rows in each part and steps; nothing is trained or written.
         overwrite: runs whose settings or data have changed replace those in the folder; without it they are refused.
         price: experiments whose folds leak are run once more, on the nearest folds that don't (see `disjoint_twins`).
+        engine: carries the runs out; by default one after the other, in this process.
 
     Raises InputError for wrong input, before any training and with the output folder as it was.
     """
+    engine = OneByOne() if engine is None else engine
+    with engine.at_work():
+        return _run(recipe, dry_run, overwrite, price, engine)
+
+
+def _run(recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: Engine) -> Outcome:
     state = process_state()
     folder = recipe.output_dir
     loaded: Loaded = {}
@@ -124,7 +134,7 @@ def run(recipe: Recipe, dry_run: bool = False, overwrite: bool = False, price: b
     try:
         state.wait_for_everyone()
         _say_notes(recipe, loaded, experiments)
-        outcome = _run_all(recipe, experiments, plans, state, twins)
+        outcome = _run_all(recipe, experiments, plans, state, twins, engine)
         return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
     except Exception as error:
         if not is_of_the_disk(error):
@@ -239,7 +249,12 @@ def _plan_table(experiments: list[Experiment], plans: list[list[Run]], world_siz
 
 
 def _run_all(
-    recipe: Recipe, experiments: list[Experiment], plans: list[list[Run]], state: PartialState, twins: dict[str, str]
+    recipe: Recipe,
+    experiments: list[Experiment],
+    plans: list[list[Run]],
+    state: PartialState,
+    twins: dict[str, str],
+    engine: Engine,
 ) -> Outcome:
     entries = [
         {**with_protocol(experiment.card(), runs), **audit_entry(experiment.audit), "runs": [], "summary": {}}
@@ -254,23 +269,13 @@ def _run_all(
     # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
     gc.collect()
     gc.freeze()
-    failed: list[str] = []
     with JobProgress(recipe.name, sum(map(len, plans)), shown=state.is_main_process) as progress:
-        _join_wanted(experiments, plans)
+        work = Work(recipe, experiments, plans, state, progress)
+        _join_wanted(work)
+        engine.make_ready(work, lambda: _make_for_all(work))
+        results["environment"]["threads"] = engine.threads
         floors = job_floors(experiments, plans, recipe.output_dir, state)
-        for experiment, runs, entry in zip(experiments, plans, entries, strict=True):
-            experiment.callbacks = [progress.callback]
-            for encoder in (experiment.encoder, experiment.speech) if state.is_main_process else ():
-                if encoder is not None:
-                    encoder.mend_shared_weights()
-            for planned in runs:
-                outcome = _shown(experiment, planned, state, progress)
-                if outcome["status"] != "done":
-                    failed.append(f"{planned}: {outcome['status']}")
-                entry["runs"].append(_public(outcome))
-                entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
-                if state.is_main_process:
-                    write_json(JobFolder(recipe.output_dir).results, results)
+        failed = _carry_out(work, engine, results, entries)
     if state.is_main_process:
         pooled = add_statistics(results, recipe.output_dir)
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):
@@ -281,6 +286,10 @@ def _run_all(
             results["price"] = prices(twins, pooled, results["comparisons"])
         summarise_job(results, [experiment.settings for experiment in experiments], recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)
+    return Outcome(_in_tables(results, recipe), failed)
+
+
+def _in_tables(results: dict[str, Any], recipe: Recipe) -> str:
     lines = [
         results_table(results),
         "",
@@ -289,60 +298,42 @@ def _run_all(
         *comparison_lines(results),
         *price_lines(results),
     ]
-    return Outcome("\n".join([*lines, str(JobFolder(recipe.output_dir).results)]), failed)
+    return "\n".join([*lines, str(JobFolder(recipe.output_dir).results)])
 
 
-def _join_wanted(experiments: list[Experiment], plans: list[list[Run]]) -> None:
+def _carry_out(work: Work, engine: Engine, results: dict[str, Any], entries: list[dict[str, Any]]) -> list[str]:
+    """Lets the engine carry out the runs, and keeps what each gives in results.json, in the order of the plan,
+    whatever the order they end in. Returns those that failed, in words."""
+    found: dict[Place, dict[str, Any]] = {}
+    for experiment in work.experiments:
+        for encoder in (experiment.encoder, experiment.speech) if work.state.is_main_process else ():
+            if encoder is not None:
+                encoder.mend_shared_weights()
+    with closing(engine.outcomes(work)) as outcomes:
+        for place, outcome in outcomes:
+            found[place] = outcome
+            number, _ = place
+            of_experiment = [found[each] for each in sorted(found) if each[0] == number]
+            entry = entries[number]
+            entry["runs"] = [_public(each) for each in of_experiment]
+            entry["summary"] = summarise([run for run in entry["runs"] if run["status"] == "done"])
+            if work.state.is_main_process:
+                write_json(JobFolder(work.recipe.output_dir).results, results)
+    return [f"{work.run(each)}: {found[each]['status']}" for each in sorted(found) if found[each]["status"] != "done"]
+
+
+def _join_wanted(work: Work) -> None:
     """Lets the experiments with runs to be done fill the stores of recordings' states together."""
     wanted = WantedStates()
-    for experiment, runs in zip(experiments, plans, strict=True):
-        if not all(planned.files.metrics.exists() for planned in runs):
-            experiment.inputs.join(wanted)
+    for experiment in work.unfinished():
+        experiment.inputs.join(wanted)
 
 
-def _shown(experiment: Experiment, planned: Run, state: PartialState, progress: JobProgress) -> dict[str, Any]:
-    progress.begin(str(planned))
-    outcome = _one(experiment, planned, state)
-    progress.end(outcome["validation"]["uar"] if outcome["status"] == "done" else None)
-    return outcome
-
-
-def _one(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
-    found = [outcome_of(planned) if state.is_main_process else None]
-    outcome = broadcast_object_list(found)[0]  # the main process decides for all
-    if outcome is not None:
-        if state.is_main_process:
-            keep_run(planned)
-        logger.info("%s: done before", planned)
-        return outcome
-    if state.is_main_process:
-        begin_run(planned)
-    state.wait_for_everyone()
-    started = time.monotonic()
-    try:
-        outcome = experiment.train(planned)
-    except (RunFailed, torch.OutOfMemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
-        logger.error("%s: %s", planned, error)
-        return {
-            "seed": planned.seed,
-            "fold": planned.fold.name,
-            "status": f"failed: {error}",
-            "warnings": error.warnings,
-        }
-    if state.is_main_process:
-        tidy(planned.folder)
-    logger.info(
-        "%s: validation UAR %.3f, %s, %.1f s",
-        planned,
-        outcome["validation"]["uar"],
-        ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
-        time.monotonic() - started,
-    )
-    if outcome["warnings"]:
-        logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
-    return outcome
+def _make_for_all(work: Work) -> None:
+    """Makes what the runs share, on disk, before the first of them."""
+    for experiment in work.unfinished():
+        experiment.make_shared()
+    job_floors(work.experiments, work.plans, work.recipe.output_dir, work.state)
 
 
 def _in_a_line(error: Exception) -> str:

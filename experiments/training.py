@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,15 @@ class Experiment:
         batches = epoch_batches(len(rows), self.settings.batch_size, world_size * accumulation, speakers)
         return batches // (world_size * accumulation) * self.settings.num_epochs
 
+    def make_shared(self) -> None:
+        """Makes what all its runs read or link to, where it isn't there: stored states, and the weights of frozen
+        encoders. It is then held by this process, mapped from disk."""
+        for name in self.settings.modalities:
+            self.inputs.vectors(name)
+        _ = self.inputs.lower_states
+        for encoder in (self.encoder, self.speech):
+            _ = None if encoder is None else encoder.shared_weights
+
     # ---- the run ----------------------------------------------------------------------------------------------------
 
     def train(self, run: Run) -> dict[str, Any]:
@@ -163,13 +173,19 @@ class Experiment:
         with tracked(run, self.job_folder) as tracker:
             return self._train(run, tracker)
 
-    def _train(self, run: Run, tracker: Tracker) -> dict[str, Any]:
+    def begin(
+        self, run: Run, callbacks: Sequence[TrainerCallback]
+    ) -> tuple[CurriculumTrainer, np.ndarray | None, int | None]:
+        """The Trainer of a run as it begins; the difficulty of all rows; how many training rows have none."""
         train_rows = self.data.rows(run.fold.train)
         rated = self.data.wants_difficulty
         difficulty, of_train, unrated = self.data.difficulty(train_rows) if rated else (None, None, None)
         set_seed(run.seed)  # the Trainer seeds only after the model is built
         model = self._model(train_rows)
-        trainer = self._trainer(run, model, of_train, tracker)
+        return self._trainer(run, model, of_train, callbacks), difficulty, unrated
+
+    def _train(self, run: Run, tracker: Tracker) -> dict[str, Any]:
+        trainer, difficulty, unrated = self.begin(run, [tracker, *self.callbacks])
         watch = self._watch(run, trainer)
         trainer.train(resume_from_checkpoint=True)
         seconds = trainer.seconds
@@ -206,7 +222,11 @@ class Experiment:
         return model
 
     def _trainer(
-        self, run: Run, model: EmoMMForEmotionClassification, difficulty: np.ndarray | None, tracker: Tracker
+        self,
+        run: Run,
+        model: EmoMMForEmotionClassification,
+        difficulty: np.ndarray | None,
+        callbacks: Sequence[TrainerCallback],
     ) -> CurriculumTrainer:
         """The Trainer of a run; `difficulty` is that of the training rows."""
         data, settings, inputs = self.data, self.settings, self.inputs
@@ -230,7 +250,7 @@ class Experiment:
             difficulty=difficulty,
             preset_order=None if np.isnan(order).any() else order,
             identity=run.identity,
-            callbacks=[tracker, *self.callbacks],
+            callbacks=[*callbacks],
         )
 
     def _watch(self, run: Run, trainer: CurriculumTrainer) -> LearningWatch:

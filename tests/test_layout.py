@@ -51,13 +51,14 @@ MAY_IMPORT = {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
         "exporting", "reporting", "tracking", "recordings", "travels", "tuning", "audit",
     },
+    "engines": {"settings", "corpora", "experiments"},
     "sharing": {
         "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "recordings",
         "experiments", "travels",
     },
     "cli": {
         "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "recordings",
-        "extraction", "demo", "emotion2vec", "sharing", "travels", "audit",
+        "extraction", "demo", "emotion2vec", "sharing", "travels", "audit", "engines",
     },
 }  # fmt: skip
 BESIDE = {"recipes", "sample_data", "docs", "benchmarks", "scripts", "tests", "build", "dist"}

@@ -21,10 +21,10 @@ def shown(monkeypatch, terminal):
             progress.begin(run)
             for epoch in range(3):
                 state = SimpleNamespace(epoch=epoch + (0.5 if epoch == 2 else 0))
-                progress.callback.on_epoch_begin(SimpleNamespace(num_train_epochs=3), state, None)
+                progress.callback().on_epoch_begin(SimpleNamespace(num_train_epochs=3), state, None)
                 if epoch == 1:
                     logger.warning("a line of the log")
-            progress.end(score)
+            progress.end({"status": "done", "validation": {"uar": score}} if score else {"status": "failed"})
     assert parent.handlers == [handler]
     return stream.getvalue()
 

@@ -1,0 +1,192 @@
+"""How the runs of a job are carried out: what a job asks of an engine, and the engine that takes run after run."""
+
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+from typing import Protocol
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from threadpoolctl import threadpool_limits
+
+from ..evaluation.learning_checks import run_line
+from ..settings.recipe import Recipe
+from .progress import JobProgress
+from .run import Run
+from .run import RunFailed
+from .run_folder import begin_run
+from .run_folder import keep_run
+from .run_folder import outcome_of
+from .run_folder import tidy
+from .training import Experiment
+
+logger = logging.getLogger(__name__)
+
+Place = tuple[int, int]
+"""A run of a job: the number of its experiment, and its number among the runs of that."""
+
+
+@dataclass
+class Work:
+    """The planned runs of a job.
+
+    Args:
+        recipe: of which they are.
+        experiments: ready to train.
+        plans: the runs of each.
+        state: this process among those of a launch.
+        progress: told of runs and epochs.
+    """
+
+    recipe: Recipe
+    experiments: Sequence[Experiment]
+    plans: Sequence[Sequence[Run]]
+    state: PartialState
+    progress: JobProgress
+
+    @property
+    def places(self) -> list[Place]:
+        """All runs, in the order of the plan."""
+        return [(number, each) for number, runs in enumerate(self.plans) for each in range(len(runs))]
+
+    def run(self, place: Place) -> Run:
+        """The run at a place."""
+        return self.plans[place[0]][place[1]]
+
+    def unfinished(self) -> list[Experiment]:
+        """The experiments with runs to be done."""
+        planned = zip(self.experiments, self.plans, strict=True)
+        return [each for each, runs in planned if not all(run.files.metrics.exists() for run in runs)]
+
+    def done_before(self, place: Place) -> dict[str, Any] | None:
+        """What a run that is done has left; None of one that is not, or whose files can't be relied on."""
+        planned = self.run(place)
+        found = [outcome_of(planned) if self.state.is_main_process else None]
+        outcome = broadcast_object_list(found)[0]  # the main process decides for all
+        if outcome is not None:
+            if self.state.is_main_process:
+                keep_run(planned)
+            logger.info("%s: done before", planned)
+        return outcome
+
+    def carry_out(self, place: Place) -> dict[str, Any]:
+        """What a run gives that is not done: what its metrics.json holds, or why it failed."""
+        return carry_out(self.experiments[place[0]], self.run(place), self.state)
+
+
+def carry_out(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
+    """Trains and tests a run: what its metrics.json holds, or `failed_outcome`."""
+    if state.is_main_process:
+        begin_run(planned)
+    state.wait_for_everyone()
+    started = time.monotonic()
+    try:
+        outcome = experiment.train(planned)
+    except (RunFailed, torch.OutOfMemoryError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
+        return failed_outcome(planned, error)
+    if state.is_main_process:
+        tidy(planned.folder)
+    logger.info(
+        "%s: validation UAR %.3f, %s, %.1f s",
+        planned,
+        outcome["validation"]["uar"],
+        ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
+        time.monotonic() - started,
+    )
+    if outcome["warnings"]:
+        logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
+    return outcome
+
+
+def failed_outcome(planned: Run, error: RunFailed) -> dict[str, Any]:
+    """What results.json says of a run that gave no result, which is said."""
+    logger.error("%s: %s", planned, error)
+    return {
+        "seed": planned.seed,
+        "fold": planned.fold.name,
+        "status": f"failed: {error}",
+        "warnings": error.warnings,
+    }
+
+
+@contextmanager
+def threads_of(number: int | None) -> Iterator[None]:
+    """Within, this process computes with so many threads; None leaves them as they are."""
+    if number is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    with threadpool_limits(limits=number):
+        torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class Engine(Protocol):
+    """What a job asks of an engine. Results are equal whichever it is, at equal threads a run."""
+
+    @property
+    def threads(self) -> int:
+        """With which a run computes; known once `make_ready` is through."""
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Around all of a job, its planning included. Raises InputError where the engine can't be had."""
+
+    def make_ready(self, work: Work, make: Callable[[], None]) -> None:
+        """Before the first run. `make` fills stores and keeps floors in the job's folder, for all runs: an engine may
+        call it here, in another process, or leave it to the runs."""
+
+    def outcomes(self, work: Work) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """Carries out the runs that are not done, and gives the outcome of each, in any order."""
+
+
+class OneByOne:
+    """Run after run, in this process.
+
+    Args:
+        threads: of a run; None, as torch has them.
+    """
+
+    def __init__(self, threads: int | None = None):
+        self._threads = threads
+
+    @property
+    def threads(self) -> int:
+        """With which a run computes."""
+        return torch.get_num_threads() if self._threads is None else self._threads
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+    def make_ready(self, work: Work, make: Callable[[], None]) -> None:
+        """The threads are those of training alone: what is made for all runs is made with all."""
+        if self._threads is not None:
+            make()
+
+    def outcomes(self, work: Work) -> Iterator[tuple[Place, dict[str, Any]]]:
+        """In the order of the plan."""
+        for place in work.places:
+            work.progress.begin(str(work.run(place)))
+            outcome = work.done_before(place)
+            if outcome is None:
+                work.experiments[place[0]].callbacks = [work.progress.callback()]
+                with threads_of(self._threads):
+                    outcome = work.carry_out(place)
+            work.progress.end(outcome)
+            yield place, outcome
+
+
+__all__ = ["Engine", "OneByOne", "Place", "Work", "carry_out", "failed_outcome", "threads_of"]
