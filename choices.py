@@ -17,16 +17,17 @@ EVALUATION_MODES = (
     "cross_corpus",
     "both",
     "leave_speaker_out",
+    "leave_script_out",
     "leave_corpus_out",
     "group_folds",
     "published",
     "manifest",
 )
-OF_TRAINING_CORPORA = ("loso", "leave_speaker_out", "leave_corpus_out", "group_folds")
+OF_TRAINING_CORPORA = ("loso", "leave_speaker_out", "leave_script_out", "leave_corpus_out", "group_folds")
 """Those of them that test rows of `train_dataset` alone, and don't read `test_datasets`."""
 FROM_OUTSIDE = ("published", "manifest")
 """Those of them whose parts somebody else has drawn."""
-DISJOINT_BY = ("speaker", "transcript", "recording")
+DISJOINT_BY = ("speaker", "transcript", "script", "recording")
 VALIDATION_RULES = ("session", "speakers", "random", "random_unstratified")
 DIFFICULTY_METHODS = ("euclidean_distance", "weighted", "directional")
 

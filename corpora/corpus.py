@@ -39,6 +39,8 @@ class Corpus:
         notes: what was dropped or filled in, in words.
         splits: (n,) strings, the part that the corpus itself puts each row into, as it calls it, "" where it says
             none; None where it has no such column.
+        scripts: (n,) strings, the script or scenario of each row, unique across corpora; "" where none is known; None
+            where nothing tells any.
         left_out: ids of the rows of the data that are not here: of other labels, or left out by the recipe.
         recordings: (n, 16) uint8, a hash of the content of each row's recording, zeros where there is none; None
             where `audio` holds features.
@@ -59,6 +61,7 @@ class Corpus:
     notes: list[str] = field(default_factory=list)
     recordings: np.ndarray | None = None
     splits: np.ndarray | None = None
+    scripts: np.ndarray | None = None
     left_out: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
@@ -164,6 +167,7 @@ class Corpus:
             own={name: vectors.take(indices) for name, vectors in self.own.items()},
             recordings=None if self.recordings is None else self.recordings[indices],
             splits=None if self.splits is None else self.splits[indices],
+            scripts=None if self.scripts is None else self.scripts[indices],
         )
 
 

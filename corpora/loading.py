@@ -82,6 +82,7 @@ def corpus_of(spec: CorpusSpec, raw: RawCorpus, modalities: Iterable[str], voice
         notes=columns.notes,
         recordings=recordings,
         splits=columns.splits(),
+        scripts=columns.scripts(),
         left_out=frozenset(columns.ids.filter(pa.array(~columns.kept)).drop_null().to_pylist()),
         **extra,
     )

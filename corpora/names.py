@@ -25,6 +25,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -100,4 +101,17 @@ def look_alikes(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-__all__ = ["as_text", "look_alikes", "same_column", "spelled", "spelling"]
+def names_or_presence(column: pa.ChunkedArray) -> pa.Array:
+    """Names as they are spelled; of lists, structs and bytes "" alone, or null where they are missing."""
+    kind = column.type
+    if not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or isinstance(kind, pa.BaseExtensionType)):
+        return spelled(column)
+    return pa.array([""] * len(column), mask=column.is_null().to_numpy())
+
+
+def texts(names: pa.Array) -> np.ndarray:
+    """(n,) strings, "" where there is none."""
+    return pc.fill_null(names, "").to_numpy(zero_copy_only=False).astype(str)
+
+
+__all__ = ["as_text", "look_alikes", "names_or_presence", "same_column", "spelled", "spelling", "texts"]

@@ -16,8 +16,10 @@ from ..modalities import own_modalities
 from .arrow_features import check_finite
 from .arrow_features import read_features
 from .names import as_text
+from .names import names_or_presence
 from .names import spelled
 from .names import spelling
+from .names import texts
 from .reading import RawCorpus
 from .spec import DEFAULT_COLUMNS
 from .spec import DEFAULT_LABELS
@@ -119,16 +121,25 @@ class RawColumns:
     def splits(self) -> np.ndarray | None:
         """(n,) strings, the part that the data put each row into, "" where they say none; None where they have no
         such column, or one that holds no names and that nobody asked for."""
-        if "split" not in self.raw.names:
+        return self._told("split")
+
+    def scripts(self) -> np.ndarray | None:
+        """(n,) strings, the script or scenario of each row, unique across corpora, "" where none is known; None where
+        neither ids nor a column say any, or that column holds no names and nobody asked for it."""
+        found = self._from_ids("script")
+        told = self._told("script") if found is None else texts(found)
+        return told if told is None else np.where(told == "", "", np.char.add(f"{self.spec.speakers_of}/", told))
+
+    def _told(self, role: str) -> np.ndarray | None:
+        if role not in self.raw.names:
             return None
         try:
-            told = self._names("split")
+            told = texts(self._names(role))
         except InputError as error:
-            if "split" in self.spec.columns:
+            if role in self.spec.columns:
                 raise
             self.notes.append(f"passed over: {error}")
             return None
-        told = pc.fill_null(told, "").to_numpy(zero_copy_only=False).astype(str)
         return told if np.any(told != "") else None
 
     def voices(self) -> Sequences:
@@ -228,7 +239,7 @@ class RawColumns:
                 f"corpus {self.spec.name}: leave_out names the column {column!r}, which isn't in {self.raw.source}."
                 f"{nearest(column, there)} Columns there: {', '.join(self.raw.there)}"
             )
-        return self._each(column, _names_or_presence)
+        return self._each(column, names_or_presence)
 
     def _utterance_ids(self) -> pa.Array:
         if "utterance_id" in self.raw.names:
@@ -432,14 +443,6 @@ def _is_no_number(text: pa.Array) -> pa.Array:
 
 def _blank_as_null(text: pa.Array) -> pa.Array:
     return pc.if_else(pc.match_substring_regex(text, _SHOWS_NOTHING), pa.scalar(None, pa.string()), text)
-
-
-def _names_or_presence(column: pa.ChunkedArray) -> pa.Array:
-    """Names as they are spelled; of lists, structs and bytes "" alone, or null where they are missing."""
-    kind = column.type
-    if not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or isinstance(kind, pa.BaseExtensionType)):
-        return spelled(column)
-    return pa.array([""] * len(column), mask=column.is_null().to_numpy())
 
 
 __all__ = ["EMPTY_TRANSCRIPT", "RATINGS", "UNKNOWN", "RawColumns"]

@@ -43,6 +43,7 @@ DEFAULT_COLUMNS: dict[str, list[str]] = {
     "dominance": ["dominance", "domination", "consensus_dominance", "EmoDom"],
     "session": ["session"],
     "split": ["split", "Split_Set", "split_set", "partition"],
+    "script": ["script"],
     "difficulty": ["difficulty"],
     "curriculum_order": ["curriculum_order"],
     "audio": ["audio"],
@@ -307,12 +308,12 @@ class CorpusSpec:
         try:
             groups = pc.extract_regex(pa.array([], pa.string()), self.id_pattern).type
         except pa.ArrowException as error:
-            right = "a regular expression with the named groups speaker, session or both, such as"
+            right = "a regular expression with any of the named groups speaker, session, script, such as"
             raise self._wrong("id_pattern", f'{right} "^(?P<speaker>[^_]+)_" ({error})') from error
         names = {group.name for group in groups}
-        if not names or names - {"speaker", "session"}:
+        if not names or names - {"speaker", "session", "script"}:
             raise self._wrong(
-                "id_pattern", f"of the groups speaker, session or both; it has {sorted(names) or 'none'}"
+                "id_pattern", f"of the groups speaker, session, script; it has {sorted(names) or 'none'}"
             )
 
 

@@ -43,6 +43,7 @@ from .validation_rows import ValidationRule
 OF_ITS_USER = ", a protocol of its user's own"
 UNNAMED = ("loso", "cross_corpus", "both")
 """Protocols that results say in words of their own, not by name."""
+_BY_SCRIPT = " (where everybody plays the same scripts, evaluation_mode leave_script_out tests one in one session)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,8 @@ class Table:
         label_names: class names in the order of the class numbers.
         test_only: whether it must not be trained on.
         utterance_ids, transcripts: (n,), for users' own protocols.
-        splits, sentences, recordings: (n,), as in `ProtocolRows`; the latter two are numbered over all corpora.
+        splits, sentences, recordings, scripts: (n,), as in `ProtocolRows`; sentences and recordings are numbered over
+            all corpora.
         left_out: ids of rows of the data that are left out.
     """
 
@@ -136,6 +138,7 @@ class Table:
     splits: np.ndarray | None = None
     sentences: np.ndarray | None = None
     recordings: np.ndarray | None = None
+    scripts: np.ndarray | None = None
     left_out: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
@@ -236,19 +239,24 @@ def _side_by_side(
         validation,
         column("utterance_ids", str),
         column("transcripts"),
-        _splits(tables),
+        _told(tables, "splits"),
         column("sentences"),
         column("recordings"),
+        _told(tables, "scripts"),
         {table.name: table.left_out for table in tables},
         options,
     )
 
 
-def _splits(tables: Sequence[Table]) -> np.ndarray | None:
-    """(n,) those of all rows, "" in corpora without; None where no corpus has any."""
-    if all(table.splits is None for table in tables):
+def _told(tables: Sequence[Table], name: str) -> np.ndarray | None:
+    """(n,) splits or scripts of all rows, "" in corpora without; None where no corpus has any."""
+    columns = [getattr(table, name) for table in tables]
+    if all(each is None for each in columns):
         return None
-    told = [np.full(len(table), "") if table.splits is None else np.asarray(table.splits, str) for table in tables]
+    told = [
+        np.full(len(table), "") if each is None else np.asarray(each, str)
+        for table, each in zip(tables, columns, strict=True)
+    ]
     return read_only(np.concatenate(told))
 
 
@@ -292,6 +300,7 @@ class _Plan:
                 chosen_on = split.chosen_on or f"{int(validation.sum())} rows that the protocol names"
             parts = {"training": train, "validation": validation, "test": test}
             out = f"; disjoint_by drops {int(gone.sum())}" if gone.any() else ""
+            out += _BY_SCRIPT if dropped.get("script") else ""
             self.checks.check_parts(where, parts, named is not None, out)
             again = np.flatnonzero(test & (tested >= 0))
             if len(again):

@@ -43,10 +43,18 @@ def numbers_of(rows: ProtocolRows, key: str) -> np.ndarray:
     if key == "speaker":
         numbers = np.where(rows.unknown_speaker, NONE, rows.coded_speakers[1])
     else:
-        numbers = {"transcript": rows.sentences, "recording": rows.recordings}[key]
+        numbers = {"transcript": rows.sentences, "script": _coded(rows.scripts), "recording": rows.recordings}[key]
     if numbers is None or not np.any(numbers != NONE):
-        raise InputError(f"disjoint_by holds {key}, but no row has a {key} that is known: take it out")
+        more = ", or give the corpus a column script, or an id_pattern with that group" if key == "script" else ""
+        raise InputError(f"disjoint_by holds {key}, but no row has a {key} that is known: take it out{more}")
     return numbers
+
+
+def _coded(names: np.ndarray | None) -> np.ndarray | None:
+    """(n,) a number for each name, `NONE` for ""."""
+    if names is None:
+        return None
+    return np.where(names == "", NONE, np.unique(names, return_inverse=True)[1].reshape(-1))
 
 
 def sharing(numbers: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -86,6 +86,7 @@ class ProtocolRows:
         splits: (n,) the part that a row's corpus puts it into, as the corpus calls it; "" where it says none.
         sentences: (n,) rows with the same number have the same words, whatever their case and marks; -1: none.
         recordings: (n,) rows with the same number have the same recording; -1: none.
+        scripts: (n,) the script or scenario that a row is of, unique across corpora; "" where it isn't known.
         left_out: {corpus: ids of the rows of its data that are left out}.
         options: what settings say of the folds.
     """
@@ -103,6 +104,7 @@ class ProtocolRows:
     splits: np.ndarray | None = None
     sentences: np.ndarray | None = None
     recordings: np.ndarray | None = None
+    scripts: np.ndarray | None = None
     left_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
     options: ProtocolOptions = field(default_factory=ProtocolOptions)
 

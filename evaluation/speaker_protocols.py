@@ -1,4 +1,4 @@
-"""Protocols that need no sessions: leave one speaker out, leave one corpus out, k folds by speaker."""
+"""Protocols of who speaks and what is played: leave one speaker, script or corpus out, k folds by speaker."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,8 +9,11 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ..errors import InputError
+from .overlap import NONE
+from .overlap import numbers_of
 from .protocols import ProtocolRows
 from .protocols import Split
+from .protocols import check_sessions
 from .protocols import natural_key
 from .protocols import register_protocol
 
@@ -42,6 +45,46 @@ def leave_one_speaker_out(rows: ProtocolRows) -> Iterator[Split]:
                 test,
                 description=f"trained without speaker {speaker} of {corpus}",
             )
+
+
+@register_protocol("leave_script_out")
+def leave_one_script_out(rows: ProtocolRows) -> Iterator[Split]:
+    """Leave one script of one session out: a fold for each script (or scenario) in each session of each training
+    corpus, tested by a model that is trained on the other scripts of the other sessions.
+
+    For corpora whose sessions all play the same scripts, as IEMOCAP's: neither voices nor words are known.
+    """
+    trained = rows.training_corpora
+    for corpus in trained:
+        sessions, number = rows.coded_sessions(corpus)
+        purpose = "leave-one-script-out"
+        check_sessions(corpus, sessions, np.bincount(number[number >= 0]), 2, purpose)
+        scripts = _scripts(rows, corpus, purpose)
+        for i, session in enumerate(sessions):
+            for script in sorted(np.unique(scripts[number == i]).tolist(), key=natural_key):
+                test = (number == i) & (scripts == script)
+                name = f"session-{session}-{script.rpartition('/')[2]}"
+                yield Split(
+                    name if len(trained) == 1 else f"{corpus}-{name}",
+                    rows.may_train & (number != i) & (scripts != script),
+                    test,
+                    description=f"trained without session {session} and {script.rpartition('/')[2]} of {corpus}",
+                )
+
+
+def _scripts(rows: ProtocolRows, corpus: str, purpose: str) -> np.ndarray:
+    """(n,) scripts, all known in this corpus. Raises InputError where they aren't, or there is one alone."""
+    place = rows.places[corpus]
+    scripts = np.full(len(rows), "") if rows.scripts is None else rows.scripts
+    unknown, found = int((scripts[place] == "").sum()), np.unique(scripts[place])
+    if unknown:
+        raise InputError(
+            f"{unknown} rows of {corpus} are of no script, and {purpose} needs one for each: give the corpus a column "
+            'script ("columns": {"script": ...}) or an id_pattern with that group, or leave such rows out'
+        )
+    if len(found) < 2:
+        raise InputError(f"{purpose} needs two scripts or more, {corpus} has {len(found)} ({found[0]})")
+    return scripts
 
 
 @register_protocol("leave_corpus_out")
@@ -104,8 +147,9 @@ def _groups(rows: ProtocolRows, place: slice) -> tuple[np.ndarray, str]:
     speakers = np.unique(rows.coded_speakers[1][place], return_inverse=True)[1].reshape(-1)
     people = int(speakers.max()) + 1
     links = []
-    for key, numbers in (("transcript", rows.sentences), ("recording", rows.recordings)):
-        if key in rows.options.disjoint_by and numbers is not None:
+    for key in (key for key in rows.options.disjoint_by if key != "speaker"):
+        numbers = numbers_of(rows, key)
+        if np.any(numbers[place] != NONE):
             known = numbers[place] >= 0
             links.append((speakers[known], np.unique(numbers[place][known], return_inverse=True)[1].reshape(-1)))
     groups, offset = people, people
@@ -164,4 +208,4 @@ def _drawn(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.
     return fold_of
 
 
-__all__ = ["folds_by_speaker", "leave_one_corpus_out", "leave_one_speaker_out"]
+__all__ = ["folds_by_speaker", "leave_one_corpus_out", "leave_one_script_out", "leave_one_speaker_out"]

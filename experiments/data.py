@@ -234,6 +234,7 @@ class ExperimentData:
                     corpus.splits,
                     self.sentences[rows],
                     None if recordings is None else recordings[rows],
+                    corpus.scripts,
                     whole.left_out | frozenset(np.setdiff1d(whole.utterance_ids, corpus.utterance_ids).tolist()),
                 )
             )

@@ -45,7 +45,8 @@ STYLES = {"impro": "improvised", "script": "scripted"}
 # Utterances of the usual four classes in the whole release, excited counted as happy: 5531.
 FOUR_CLASSES = {"neutral": 1708, "happy": 1636, "sad": 1084, "anger": 1103}
 
-_ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_(?P<style>impro|script)\w*_(?P<voice>[FM])[X\d]+")
+# A script is played in parts, script01_1 and script01_2, and takes with letters, script01_1b: all are script01.
+_ID = re.compile(r"Ses0(?P<session>[1-5])[FM]_(?P<script>(?P<style>impro|script)\d*)\w*_(?P<voice>[FM])[X\d]+")
 _EVALUATION = re.compile(r"\[-?[\d.]+ *- *-?[\d.]+\]\s+(?P<id>\S+)\s+(?P<label>\S+)\s+\[(?P<vad>[^\]]*)\]")
 _RATERS = re.compile(r"\s*(%|[CA]-\w+:)")
 _WORDS = re.compile(r"(?P<id>Ses\w+)\s*\[[^\]]*\]\s*:(?P<words>.*)")
@@ -133,7 +134,7 @@ def _evaluation(file: Path, count: int, line: str) -> dict[str, Any]:
         vad=(valence, arousal, dominance),
         style=STYLES[named["style"]],
         gender="f" if female else "m",
-    )
+    ) | {"script": named["script"]}
 
 
 def _transcripts(file: Path) -> dict[str, str]:

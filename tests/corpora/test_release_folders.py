@@ -28,11 +28,11 @@ NAN = float("nan")
 IMPROV_LINE = "expected 'UTD-IMPROV-S01A-F01-P-FM01.avi; label; A:number; "
 
 
-def row(utterance_id, path, speaker, session, label, transcript, vad, style, gender, split=""):
+def row(utterance_id, path, speaker, session, label, transcript, vad, style, gender, split="", **more):
     """A row in full, as text, so that one NaN equals another."""
     ratings = dict(zip(("valence", "arousal", "dominance"), vad, strict=True))
     told = {"utterance_id": utterance_id, "path": path, "speaker": speaker, "session": session, "label": label}
-    return repr({**told, "transcript": transcript, **ratings, "style": style, "gender": gender, "split": split})
+    return repr({**told, "transcript": transcript, **ratings, "style": style, "gender": gender, "split": split} | more)
 
 
 def same(release, expected):
@@ -50,14 +50,26 @@ def test_iemocap_rows(tmp_path):
     first, second, third = (improvised / f"Ses01F_impro01_{turn}.wav" for turn in ("F000", "M000", "F001"))
     man, woman = scripted / "Ses02M_script01_1b_M000.WAV", scripted / "Ses02M_script01_1b_F000.wav"
     laughing = "Did you get the mail? [LAUGHTER]"
+    scenario, script = {"script": "impro01"}, {"script": "script01"}
     same(
         release,
         [
-            row(first.stem, first, "1", "1", "neutral", "Excuse me.", (2.5, 3.0, 2.0), "improvised", "f"),
-            row(second.stem, second, "2", "1", "excited", laughing, (4.5, 4.0, 3.5), "improvised", "m"),
-            row(third.stem, third, "1", "1", "no agreement", None, (2.0, 2.5, 3.0), "improvised", "f"),
-            row(man.stem, man, "4", "2", "anger", "A fianc\u00e9e\u2026 really?", (1.5, 4.5, 5.5), "scripted", "m"),
-            row(woman.stem, woman, "3", "2", "sad", None, (NAN, 2.0, 2.0), "scripted", "f"),
+            row(first.stem, first, "1", "1", "neutral", "Excuse me.", (2.5, 3.0, 2.0), "improvised", "f", **scenario),
+            row(second.stem, second, "2", "1", "excited", laughing, (4.5, 4.0, 3.5), "improvised", "m", **scenario),
+            row(third.stem, third, "1", "1", "no agreement", None, (2.0, 2.5, 3.0), "improvised", "f", **scenario),
+            row(
+                man.stem,
+                man,
+                "4",
+                "2",
+                "anger",
+                "A fianc\u00e9e\u2026 really?",
+                (1.5, 4.5, 5.5),
+                "scripted",
+                "m",
+                **script,
+            ),
+            row(woman.stem, woman, "3", "2", "sad", None, (NAN, 2.0, 2.0), "scripted", "f", **script),
         ],
     )
     assert release.notes == [

@@ -61,6 +61,68 @@ def test_speakers_of_several_corpora_are_left_out_in_turn():
     assert {part.corpus for part in folds[0].train} == {"A", "B"}
 
 
+def played(sessions=("1", "1", "1", "1", "2", "2", "2", "3"), scripts="abacabca", each=8, name="EMODB"):
+    """Two rows of each of four labels for each pair of a session and a script; two speakers in each session."""
+    sessions = np.repeat(np.array([*sessions]), each)
+    scripts = np.repeat(np.array([script and f"{name}/script{script}" for script in scripts]), each)
+    corpus = people([len(sessions)], name)
+    speakers = np.array([f"{name}/{session}{row % 2}" for row, session in enumerate(sessions)])
+    return replace(corpus, speakers=speakers, sessions=sessions, scripts=scripts)
+
+
+def test_each_script_of_each_session_is_tested_by_models_of_the_others():
+    corpus = played()
+    folds = planned([corpus], "leave_script_out")
+    tested = dict(zip([fold.name for fold in folds], rows_tested(folds), strict=True))
+    assert tested == {
+        "session-1-scripta": [*range(8), *range(16, 24)],
+        "session-1-scriptb": [*range(8, 16)],
+        "session-1-scriptc": [*range(24, 32)],
+        "session-2-scripta": [*range(32, 40)],
+        "session-2-scriptb": [*range(40, 48)],
+        "session-2-scriptc": [*range(48, 56)],
+        "session-3-scripta": [*range(56, 64)],
+    }
+    others = {
+        fold.name: np.concatenate([rows_of(fold.train, "EMODB"), rows_of(fold.validation, "EMODB")]) for fold in folds
+    }
+    assert sorted(others["session-1-scripta"].tolist()) == list(range(40, 56))
+    assert sorted(others["session-1-scriptb"].tolist()) == [*range(32, 40), *range(48, 64)]
+    assert sorted(others["session-3-scripta"].tolist()) == [*range(8, 16), *range(24, 32), *range(40, 56)]
+
+
+def test_scripts_of_two_corpora_are_two():
+    """Each corpus' scripts are left out of that corpus alone: they are called alike, and others."""
+    folds = planned([played(), played(name="B")], "leave_script_out")
+    assert [fold.name for fold in folds][::7] == ["EMODB-session-1-scripta", "B-session-1-scripta"]
+    assert sum(len(part.rows) for part in (*folds[0].train, *folds[0].validation)) == 16 + 64
+
+
+def test_disjoint_by_script_drops_the_others_rows_of_a_tested_script():
+    corpus = played(("1", "1", "2", "2", "3", "3"), "abbcde")
+    folds = planned([corpus], "loso", disjoint_by=["script"])
+    assert [fold.dropped for fold in folds] == [{"script": 8}, {"script": 8}, {"script": 0}]
+    trained = np.concatenate([rows_of(folds[0].train, "EMODB"), rows_of(folds[0].validation, "EMODB")])
+    assert sorted(trained.tolist()) == list(range(24, 48))
+    with pytest.raises(InputError, match="rows: each part needs some; disjoint_by drops 16.*leave_script_out"):
+        planned([played("1123", "abaa")], "loso", disjoint_by=["script"])
+    together = planned([corpus], "group_folds", folds=2, disjoint_by=["script"])
+    assert {"3" in corpus.sessions[rows] for rows in rows_tested(together)} == {True, False}
+
+
+def test_scripts_that_are_not_known_are_refused():
+    with pytest.raises(InputError, match="16 rows of EMODB are of no script, and leave-one-script-out needs one for"):
+        planned([played("1123", ["a", "", "", "b"])], "leave_script_out")
+    with pytest.raises(InputError, match="needs two scripts or more, EMODB has 1"):
+        planned([played("1123", "aaaa")], "leave_script_out")
+    with pytest.raises(InputError, match="leave-one-script-out needs 2 sessions or more"):
+        planned([played("1111", "abab")], "leave_script_out")
+    with pytest.raises(
+        InputError, match="no row has a script that is known: take it out, or give the corpus a column"
+    ):
+        planned([people([8, 8])], "leave_speaker_out", disjoint_by=["script"])
+
+
 def test_each_of_three_corpora_is_tested_by_a_model_of_the_other_two():
     corpora = [people([8, 8], "A"), people([12], "B"), people([16, 4, 4], "C")]
     folds = planned(corpora, "leave_corpus_out")
