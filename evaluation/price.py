@@ -1,5 +1,6 @@
 """The price of a leak: by how much scores on a split that leaks are above those on the nearest one that doesn't."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,20 @@ def prices(
     return found
 
 
+def earlier_twins(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, str]:
+    """Experiments that had a price before, and their twins: those of which all runs are as they were.
+
+    Args:
+        before, now: results.json of an earlier call, None where there is none; and of this one.
+    """
+    if before is None:
+        return {}
+    runs = [{entry["name"]: json.dumps(entry["runs"]) for entry in each["experiments"]} for each in (before, now)]
+    same = {name for name in runs[0].keys() & runs[1].keys() if runs[0][name] == runs[1][name]}
+    pairs = [(each["experiment"], each["disjoint"]) for each in before.get("price", [])]
+    return {name: twin for name, twin in pairs if {name, twin} <= same}
+
+
 def _pair(pairs: list, name: str, twin: str) -> dict[str, Any] | None:
     return next((pair for pair in pairs if {pair["first"], pair["second"]} == {name, twin}), None)
 
@@ -78,4 +93,4 @@ def _resampled(rows: PooledRows):
     return resample(rows.references, rows.predictions[rows.complete], rows.speakers, len(rows.labels))
 
 
-__all__ = ["prices"]
+__all__ = ["earlier_twins", "prices"]

@@ -19,6 +19,7 @@ from filelock import Timeout
 from ..corpora.corpus import Corpus
 from ..errors import InputError
 from ..evaluation.metrics import summarise
+from ..evaluation.price import earlier_twins
 from ..evaluation.price import prices
 from ..evaluation.results import add_statistics
 from ..evaluation.results import earlier_experiments
@@ -28,6 +29,7 @@ from ..files import remove_temporary
 from ..files import write_json
 from ..floors.results import floors_entry
 from ..job_folder import JobFolder
+from ..job_folder import readable_results
 from ..processes import process_state
 from ..reporting.price_words import price_lines
 from ..reporting.protocol_words import overlaps
@@ -191,7 +193,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
             experiment.check(planned)
             runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
     data.note_shared(every)
-    experiment.audit = audit_experiment(data, by_seed[settings.seeds[0]], settings.name, brief=True)
+    experiment.audit = audit_experiment(data, by_seed, settings.name, brief=True)
     data.notes += audit_notes(experiment.audit)
     return runs
 
@@ -260,11 +262,13 @@ def _run_all(
         {**with_protocol(experiment.card(), runs), **audit_entry(experiment.audit), "runs": [], "summary": {}}
         for experiment, runs in zip(experiments, plans, strict=True)
     ]
+    before = readable_results(recipe.output_dir)
     results = {
         "recipe": recipe.name,
         "protocol": _protocol(experiments, plans),
         "environment": environment(),
         "experiments": [*earlier_experiments(recipe.output_dir, {entry["name"] for entry in entries}), *entries],
+        **{key: before[key] for key in ("price",) if before is not None and key in before},  # until all runs are done
     }
     # Every run begins and ends with a full collection; what is there by now need not be looked at each time.
     gc.collect()
@@ -282,8 +286,9 @@ def _run_all(
             said = floors_entry(experiment.data.words, entry["runs"], found, pooled[entry["name"]])
             entry.update({} if said is None else {"floors": said})
             entry.update({"overlap": leaks} if (leaks := overlaps(entry)) else {})
-        if twins:
-            results["price"] = prices(twins, pooled, results["comparisons"])
+        results.pop("price", None)
+        if priced := {**earlier_twins(before, results), **twins}:
+            results["price"] = prices(priced, pooled, results["comparisons"])
         summarise_job(results, [experiment.settings for experiment in experiments], recipe.output_dir)
         write_json(JobFolder(recipe.output_dir).results, results)
     return Outcome(_in_tables(results, recipe), failed)

@@ -1,6 +1,7 @@
 """`--price`: a leaky experiment's twin on disjoint folds, and what the leak comes to."""
 
 import csv
+import dataclasses
 import json
 import random
 
@@ -62,6 +63,20 @@ def test_it_is_in_the_report(priced):
     recipe, _ = priced
     page = write_report([recipe.output_dir]).read_text(encoding="utf-8")
     assert "The price of the leak" in page
+
+
+def test_it_stays_while_the_runs_are_the_same(priced):
+    """Without --price the job goes on with the experiment as it is given."""
+    recipe, _ = priced
+    path = recipe.output_dir / "results.json"
+    before = json.loads(path.read_text())
+    (settings,) = recipe.experiments
+    alone = dataclasses.replace(recipe, experiments=[dataclasses.replace(settings, allow_overlap=True)])
+    outcome = job.run(alone)
+    after = json.loads(path.read_text())
+    assert after["price"] == before["price"] and "the price of the leak: small on synthetic" in outcome.text
+    assert sorted(entry["name"] for entry in after["experiments"]) == ["small", "small (disjoint)"]
+    path.write_text(json.dumps(before))  # in its order
 
 
 def test_what_does_not_leak_has_no_price(tmp_path):
