@@ -13,6 +13,19 @@ from .spec import CorpusSpec
 
 _BY_NC_SA = "https://creativecommons.org/licenses/by-nc-sa/4.0/"
 _VOTES = "no agreement"
+# Of two corpora each.
+_RAVDESS: dict[str, Any] = {
+    "licence": "CC BY-NC-SA 4.0",
+    "licence_url": _BY_NC_SA,
+    "language": "en",
+    "citation": "RAVDESS (Livingstone and Russo, PLoS ONE, 2018)",
+}
+_CREMA_D: dict[str, Any] = {
+    "licence": "Open Database License 1.0",
+    "licence_url": "https://opendatacommons.org/licenses/odbl/1-0/",
+    "language": "en",
+    "citation": "CREMA-D (Cao et al., IEEE Transactions on Affective Computing, 2014)",
+}
 
 
 def _release(name: str, read_as: str = "", **described: Any) -> CorpusSpec:
@@ -28,53 +41,41 @@ def _release(name: str, read_as: str = "", **described: Any) -> CorpusSpec:
 RELEASES: list[CorpusSpec] = [
     _release(
         "RAVDESS",
-        licence="CC BY-NC-SA 4.0",
-        licence_url=_BY_NC_SA,
-        language="en",
+        **_RAVDESS,
         caveat=(
             "RAVDESS is acted: 24 actors in a studio say two sentences in eight emotions, so words alone say "
             "nothing there; neutral has half as many recordings as the others, and no strong intensity. Copies of "
             "it hold every file twice, in a folder within the folder; these count once."
         ),
-        citation="RAVDESS (Livingstone and Russo, PLoS ONE, 2018)",
     ),
     _release(
         "RAVDESS-song",
         speakers_of="RAVDESS",
-        licence="CC BY-NC-SA 4.0",
-        licence_url=_BY_NC_SA,
-        language="en",
+        **_RAVDESS,
         caveat=(
             "RAVDESS-song is sung: 23 of RAVDESS' actors sing two sentences in six emotions, without disgust and "
             "surprise; actor 18 doesn't sing."
         ),
-        citation="RAVDESS (Livingstone and Russo, PLoS ONE, 2018)",
     ),
     _release(
         "CREMA-D",
-        licence="Open Database License 1.0",
-        licence_url="https://opendatacommons.org/licenses/odbl/1-0/",
-        language="en",
+        **_CREMA_D,
         caveat=(
             "CREMA-D is acted: 91 actors say twelve sentences. The label is the emotion that the actor was to "
             "show; listeners heard another in many of them (corpus CREMA-D-votes). 1076_MTI_SAD_XX has no sound."
         ),
-        citation="CREMA-D (Cao et al., IEEE Transactions on Affective Computing, 2014)",
     ),
     _release(
         "CREMA-D-votes",
         read_as="CREMA-D",
         speakers_of="CREMA-D",
         columns={"label": "voice_vote"},
-        licence="Open Database License 1.0",
-        licence_url="https://opendatacommons.org/licenses/odbl/1-0/",
-        language="en",
+        **_CREMA_D,
         caveat=(
             "CREMA-D-votes is CREMA-D by the majority of those who only heard a recording (VoiceVote of "
             "processedResults/summaryTable.csv); recordings without a majority are left out. Neutral is the "
             "majority of most recordings, whatever the actors were to show."
         ),
-        citation="CREMA-D (Cao et al., IEEE Transactions on Affective Computing, 2014)",
     ),
     _release(
         "TESS",
@@ -185,9 +186,10 @@ RELEASES: list[CorpusSpec] = [
         licence_url="http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/",
         language="el",
         caveat=(
-            "AESDD is acted: Greek actors, 20 utterances in five emotions, without neutral; it grows, and the "
-            "copy in use has six speakers. Which of them are women, and what they say, the file names don't tell. "
-            "s05 (3) can't be read."
+            "AESDD is acted: Greek actors, 20 utterances in five emotions, without neutral; it grows: its first "
+            "version had five speakers, and the copy in use has six, whose 605 recordings are those of EmoBox's list "
+            "(604) and s05 (3), which can't be read. Which speakers are women, and what they say, the file names "
+            "don't tell."
         ),
         citation="AESDD (Vryzas et al., Journal of the Audio Engineering Society, 2018)",
     ),
@@ -217,8 +219,9 @@ RELEASES: list[CorpusSpec] = [
     ),
 ]
 
-# Split of the data set on the Hub -> recordings, language, the built-in corpus of the same people, licence.
-_CAMEO: dict[str, tuple[int, str, str]] = {
+# Split of the data set on the Hub -> recordings, language, the built-in corpus of the same people. The numbers could
+# not be compared with the data set; of those in `AS_ELSEWHERE` EmoBox (commit 08280f2) or a release has as many.
+CAMEO_PARTS: dict[str, tuple[int, str, str]] = {
     "cafe": (936, "fr", "CaFE"),
     "crema_d": (7442, "en", "CREMA-D"),
     "emns": (1205, "en", ""),
@@ -233,6 +236,10 @@ _CAMEO: dict[str, tuple[int, str, str]] = {
     "resd": (1396, "ru", ""),
     "subesco": (7000, "bn", ""),
 }
+AS_ELSEWHERE = (
+    "cafe", "crema_d", "emozionalmente", "enterface", "jl_corpus", "mesd", "nemo", "ravdess", "resd", "subesco",
+)  # fmt: skip
+"""Of CAMEO's splits, those whose numbers of recordings are confirmed by another source."""
 _CAMEO_LABELS = (
     "anger anxiety apology assertiveness calm concern disgust encouragement enthusiasm excitement fear happiness "
     "neutral poker sadness sarcasm surprise"
@@ -240,7 +247,7 @@ _CAMEO_LABELS = (
 
 
 def _cameo(part: str) -> CorpusSpec:
-    files, language, same = _CAMEO[part]
+    files, language, same = CAMEO_PARTS[part]
     classes, label_map, dropped = shared_classes(_CAMEO_LABELS, "four")
     people = f" The people are those of {same}." if same else ""
     return CorpusSpec(
@@ -261,13 +268,14 @@ def _cameo(part: str) -> CorpusSpec:
         licence_url=_BY_NC_SA,
         language=language,
         caveat=(
-            f"CAMEO-{part} is a part of the collection CAMEO on the Hub, {files} recordings by its paper; it was not "
-            f"compared with the original release.{people} Which speakers it has is as the collection says it."
+            f"CAMEO-{part} is a part of the collection CAMEO on the Hub, of {files} recordings"
+            f"{'' if part in AS_ELSEWHERE else ' (a number that is not confirmed)'}; it was not compared with the "
+            f"original release.{people} Which speakers it has is as the collection says it."
         ),
         citation="CAMEO (Christop and Czajka, arXiv:2505.11051, 2025)",
     )
 
 
-CAMEO: list[CorpusSpec] = [_cameo(part) for part in _CAMEO]
+CAMEO: list[CorpusSpec] = [_cameo(part) for part in CAMEO_PARTS]
 
-__all__ = ["CAMEO", "RELEASES"]
+__all__ = ["AS_ELSEWHERE", "CAMEO", "CAMEO_PARTS", "RELEASES"]

@@ -8,7 +8,9 @@ Run it where a spec, a layout or the table of shared labels has changed; tests/t
 from pathlib import Path
 
 from emomm.corpora.builtin import BUILTIN
+from emomm.corpora.release_specs import AS_ELSEWHERE
 from emomm.corpora.release_specs import CAMEO
+from emomm.corpora.release_specs import CAMEO_PARTS
 from emomm.corpora.release_specs import RELEASES
 from emomm.corpora.releases import meld
 from emomm.corpora.releases.layouts import LAYOUTS
@@ -47,7 +49,8 @@ python extract_features.py --input /data/EmoDB --encoder microsoft/wavlm-base-pl
 
 File names are read whatever their capitals, in copies that were sorted into other folders or converted to flac too.
 Notes say whether the release is whole, whose recordings are missing, and which files are none of its own. Copies of a
-recording count once.
+recording count once. Of ten of them (AESDD, CaFE, CREMA-D, EmoDB, EMOVO, eNTERFACE'05, JL, RAVDESS, SAVEE, TESS)
+EmoBox's lists of recordings were read by their names, file by file: all are known here, with its labels.
 
 By default a corpus has the usual four classes (neutral, happy, sad, anger), those of them that it has; `classes` in a
 recipe says others, by the shared names of [the table below](#shared-labels):
@@ -143,12 +146,27 @@ def _terms(spec: CorpusSpec) -> str:
 
 
 def _cameo() -> list[str]:
-    names = ", ".join(str(code(spec.name)) for spec in CAMEO)
     text = (
         "The collection CAMEO brings thirteen corpora to one form on the Hub (`amu-cai/CAMEO`); each is a corpus here "
-        f"that `voice_input: recording` reads from the Hub or, with `--corpus NAME=PATH`, from a local copy: {names}."
+        "that `voice_input: recording` reads from the Hub or, with `--corpus NAME=PATH`, from a local copy."
     )
-    return ["## CAMEO", "", text, "", f"Terms: {CAMEO[0].licence}. Cite: {CAMEO[0].citation}.", ""]
+    rows = [
+        [
+            str(code(spec.name)),
+            f"{CAMEO_PARTS[spec.split][0]:,}".replace(",", " "),
+            spec.language,
+            "" if spec.split in AS_ELSEWHERE else "unconfirmed",
+        ]
+        for spec in CAMEO
+    ]
+    known = (
+        "Numbers of recordings that stand without a word are those of the original corpora, as EmoBox lists them or "
+        "their releases have them; the others could not be compared with a source. The data set's splits, columns, "
+        "languages and labels are as programs that read it name them; it could not be loaded here."
+    )
+    table = _table(["corpus", "recordings", "language", ""], rows)
+    terms = f"Terms: {CAMEO[0].licence}. Cite: {CAMEO[0].citation}."
+    return ["## CAMEO", "", text, "", *table, "", known, "", terms, ""]
 
 
 def _shared() -> list[str]:
