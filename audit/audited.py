@@ -1,6 +1,5 @@
 """What is audited, the rows and their folds, and what is found."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
@@ -33,7 +32,7 @@ class AuditedRows:
         audio: features, or samples of recordings, of length 0 where the voice is missing; None where nothing has any.
         recorded: whether `audio` holds samples.
         reads_words: whether a model is to read the words, so that it can know those of test rows.
-        contaminated: corpus -> a warning, where the features' extractor saw its labels.
+        encoders: what is found of what encoders had seen before.
     """
 
     corpora: np.ndarray
@@ -49,7 +48,7 @@ class AuditedRows:
     audio: Sequences | None = None
     recorded: bool = False
     reads_words: bool = False
-    contaminated: Mapping[str, str] = field(default_factory=dict)
+    encoders: tuple["Finding", ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,10 +65,18 @@ class AuditedRows:
 
 @dataclass(frozen=True, eq=False)
 class AuditedFold:
-    """A fold: its name, and the row numbers of each part."""
+    """A fold.
+
+    Args:
+        name: its name, and its seed where another seed's is not the same.
+        parts: the row numbers of each part.
+        again: whether one before it tests the same rows against the same others, which it but divides otherwise into
+            training and validation.
+    """
 
     name: str
     parts: dict[str, np.ndarray]
+    again: bool = False
 
     @property
     def tests(self) -> list[str]:
@@ -110,6 +117,7 @@ class Audit:
         parts: of each part of each fold, rows, speakers and rows of each class.
         speakers: of each speaker, rows of each class.
         probes: what labels could be told from, as `shortcuts.Probe`.
+        lengths: of each class, as `content.class_lengths` gives them.
     """
 
     name: str
@@ -119,6 +127,7 @@ class Audit:
     parts: list[dict[str, Any]]
     speakers: list[dict[str, Any]]
     probes: list[dict[str, Any]]
+    lengths: list[dict[str, Any]]
 
     @property
     def problems(self) -> list[Finding]:

@@ -39,7 +39,8 @@ def audit(name: str, rows: AuditedRows, folds: Sequence[AuditedFold], brief: boo
     found += [_shortcut(probe) for probe in told if probe.tells]
     found += [] if brief else content.sound_findings(rows)
     found.sort(key=lambda finding: not finding.problem)
-    return Audit(name, len(rows), found, pairs, counts, speakers, [asdict(probe) for probe in told])
+    told_from = [asdict(probe) for probe in told]
+    return Audit(name, len(rows), found, pairs, counts, speakers, told_from, content.class_lengths(rows))
 
 
 def _whole_classes(rows: AuditedRows) -> list[Finding]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..corpora.corpus import SAMPLING_RATE
 from .audited import NONE
 from .audited import AuditedRows
 from .audited import Finding
@@ -17,6 +18,7 @@ _SILENT = 0.001  # of full scale: no sample is louder
 _FULL = 0.999  # of full scale
 _CLIPPED = 0.001  # of a recording's samples at full scale
 _RATINGS = ("valence", "arousal", "dominance")
+_QUANTILES = {"5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95}
 
 
 def speaker_counts(rows: AuditedRows) -> list[dict[str, Any]]:
@@ -34,6 +36,22 @@ def speaker_counts(rows: AuditedRows) -> list[dict[str, Any]]:
     ]
 
 
+def class_lengths(rows: AuditedRows) -> list[dict[str, Any]]:
+    """How long the voices of each class' rows are: `class`, `unit` (seconds; of features vectors) and quantiles, of
+    the classes that have any; [] where all are one vector."""
+    lengths = rows.lengths / (SAMPLING_RATE if rows.recorded else 1)
+    if rows.lengths.max(initial=0) <= 1:
+        return []
+    found = []
+    for number, name in enumerate(rows.label_names):
+        chosen = lengths[(rows.labels == number) & (lengths > 0)]
+        if len(chosen):
+            values = np.percentile(chosen, list(_QUANTILES.values())).round(3).tolist()
+            told = dict(zip(_QUANTILES, values, strict=True))
+            found.append({"class": name, "unit": "seconds" if rows.recorded else "vectors", **told})
+    return found
+
+
 def findings(rows: AuditedRows, content: SameContent, speakers: list[dict[str, Any]]) -> list[Finding]:
     """What is found without reading features or samples."""
     found = [
@@ -42,7 +60,7 @@ def findings(rows: AuditedRows, content: SameContent, speakers: list[dict[str, A
         _one_class(rows, speakers),
         _ratings(rows),
         _missing(rows),
-        *(Finding("contamination", text) for text in rows.contaminated.values()),
+        *rows.encoders,
     ]
     if content.close is not None:
         found += [
@@ -154,4 +172,4 @@ def _missing(rows: AuditedRows) -> Finding | None:
     return Finding("missing values", f"rows without {told}", problem=False, numbers=some)
 
 
-__all__ = ["findings", "sound_findings", "speaker_counts"]
+__all__ = ["class_lengths", "findings", "sound_findings", "speaker_counts"]

@@ -43,7 +43,7 @@ def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameCo
     same (`close`), with the same `sentences`, and `ids` that are written alike."""
     speakers = _codes(rows.speakers)
     speakers = np.where(rows.unknown_speaker, NONE, speakers)
-    alike = _codes(np.array([_plain_id(name) for name in np.asarray(rows.utterance_ids, str).tolist()]))
+    alike = _alike_ids(rows)
     found = []
     for fold in folds:
         for one, other in combinations(fold.parts, 2):
@@ -98,22 +98,30 @@ def findings(
     pairs: list[dict[str, Any]],
     parts: list[dict[str, Any]],
 ) -> list[Finding]:
-    """What is found, over all folds."""
-    tested = [pair for pair in pairs if pair["parts"][1] not in (TRAIN, VALIDATION)]
+    """What is found, over all folds; of those that are there `again`, what lies in training and validation alone."""
+    again, every = {fold.name for fold in folds if fold.again}, folds
+    folds = [fold for fold in every if not fold.again]
+    tested = [pair for pair in pairs if pair["parts"][1] not in (TRAIN, VALIDATION) and pair["fold"] not in again]
     trained = [pair for pair in pairs if pair["parts"][1] in (TRAIN, VALIDATION)]
-    found = [_speakers(rows, folds, tested), _unknown(parts), *_alike_speakers(rows, folds)]
+    unknown = _unknown([part for part in parts if part["fold"] not in again])
+    found = [_speakers(rows, folds, tested), unknown, *_alike_speakers(rows, folds)]
     for what, said in (
         ("recordings", "whose recording is there under another id"),
         ("close", "that are all but a copy of a row there"),
         ("ids", "whose utterance id is written as one there but for capitals, folders or endings"),
     ):
-        found.append(_rows_shared(folds, rows, content, tested, what, said))
-    found += [_sentences(rows, folds), _validated(trained), _few(parts), _shifted(rows, folds)]
+        found.append(_rows_shared(folds, rows, content, what, said))
+    found += [_sentences(rows, folds), _validated(trained), _few(parts, again), _shifted(rows, every)]
     return [finding for finding in found if finding is not None]
 
 
 def _codes(names: np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(names, str), return_inverse=True)[1].reshape(-1)
+
+
+def _alike_ids(rows: AuditedRows) -> np.ndarray:
+    """(n,) the same number for ids that are written alike."""
+    return _codes(np.array([_plain_id(name) for name in np.asarray(rows.utterance_ids, str).tolist()]))
 
 
 def _plain_id(name: str) -> str:
@@ -129,9 +137,14 @@ def _shared(numbers: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nd
 
 
 def _folds_with(pairs: list[dict[str, Any]], what: str) -> str:
-    names = {pair["fold"] for pair in pairs}
-    some = {pair["fold"] for pair in pairs if pair[what]}
-    return f", in {len(some)} of {len(names)} folds" if len(names) > 1 else ""
+    shared: dict[str, bool] = {}
+    for pair in pairs:
+        shared[pair["fold"]] = shared.get(pair["fold"], False) or bool(pair[what])
+    return _of_folds([*shared.values()])
+
+
+def _of_folds(shared: Sequence[bool]) -> str:
+    return f", in {sum(shared)} of {len(shared)} folds" if len(shared) > 1 else ""
 
 
 def _named(names: Sequence[str]) -> str:
@@ -195,28 +208,29 @@ def _alike_speakers(rows: AuditedRows, folds: Sequence[AuditedFold]) -> list[Fin
 
 
 def _rows_shared(
-    folds: Sequence[AuditedFold],
-    rows: AuditedRows,
-    content: SameContent,
-    tested: list[dict[str, Any]],
-    what: str,
-    said: str,
+    folds: Sequence[AuditedFold], rows: AuditedRows, content: SameContent, what: str, said: str
 ) -> Finding | None:
-    if what == "close" and content.close is None:
+    """Test rows that share a recording, all but a recording, or the id but for its spelling with a row of another
+    part."""
+    numbers = _alike_ids(rows) if what == "ids" else content.recordings if what == "recordings" else content.close
+    if numbers is None:
         return None
-    sides = [(fold.rows(TRAIN, VALIDATION), fold.rows(*fold.tests)) for fold in folds]
-    total = sum(len(tests) for _, tests in sides)
-    count = sum(pair[what] for pair in tested)
+    counts = []
+    for fold in folds:
+        others, tests = fold.rows(TRAIN, VALIDATION), fold.rows(*fold.tests)
+        shared = _shared(numbers, others, tests)
+        shared &= ~_shared(content.recordings, others, tests) if what == "close" else True
+        counts.append((int(shared.sum()), len(tests)))
+    count, total = (sum(each) for each in zip(*counts, strict=True))
     if not count:
         return None
     example = ""
     if what != "ids":
-        numbers = content.recordings if what == "recordings" else content.close
         example = next(_examples(rows, folds, numbers, content.recordings if what == "close" else None), "")
+    where = _of_folds([shared > 0 for shared, _ in counts])
     return Finding(
         {"recordings": "recordings", "close": "near-duplicates", "ids": "utterance ids"}[what],
-        f"{count} of {total} test rows are in the training or validation part too{_folds_with(tested, what)}: rows "
-        f"{said}{example}",
+        f"{count} of {total} test rows are in the training or validation part too{where}: rows {said}{example}",
         numbers={"rows": count, "tested": total},
     )
 
@@ -280,12 +294,12 @@ def _validated(trained: list[dict[str, Any]]) -> Finding | None:
     )
 
 
-def _few(parts: list[dict[str, Any]]) -> Finding | None:
+def _few(parts: list[dict[str, Any]], again: set[str]) -> Finding | None:
     few = [
         (count, name, part)
         for part in parts
         for name, count in part["classes"].items()
-        if count < FEWEST and part["part"] != VALIDATION
+        if count < FEWEST and part["part"] != VALIDATION and (part["part"] == TRAIN or part["fold"] not in again)
     ]
     if not few:
         return None

@@ -97,7 +97,7 @@ def audited(corpus: Corpus) -> Audit:
     settings = Settings(name="audited", train_dataset="synthetic", modality="both")
     data = ExperimentData(settings, [corpus], [])
     folds = plan_folds(data.tables([corpus]), [], "loso", "random", 0.2, 1)
-    return audit_experiment(data, folds, "audited")
+    return audit_experiment(data, {1: folds}, "audited")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from .parsing import corpus_paths
 from .parsing import say_at_once
 from .parsing import show
 from .parsing import speak
+from .parsing import with_release
 from .parsing import with_underscores
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def command(argv: list[str]) -> int:
     from ..experiments.auditing import audit_settings
 
     wanted, loaded = _wanted(options), {}
-    bare = _kind(options.name, bool(options.recipe)) != "recipe" and not options.recipe
-    found = [audit_settings(settings, loaded, options.brief, bare) for settings in wanted]
+    of_recipe = _kind(options.name, bool(options.recipe)) == "recipe"
+    bare = not of_recipe and not options.recipe
+    found = [audit_settings(settings, loaded, options.brief, bare, not of_recipe) for settings in wanted]
     if options.json:
         show(json.dumps([each.to_dict() for each in found], indent=2, ensure_ascii=False))
     else:
@@ -78,7 +80,7 @@ def _wanted(options: argparse.Namespace) -> "list[Settings]":
         settings = _bare(name, kind, paths)
     if kind == "manifest":
         return [replace(settings, name=_called(name), evaluation_mode="manifest", manifest=name, allow_overlap=True)]
-    return [_of_corpus(settings, name, kind)]
+    return [_of_corpus(settings, name)]
 
 
 def _kind(name: str, of_recipe: bool) -> str:
@@ -115,18 +117,8 @@ def _called(name: str) -> str:
     return Path(name).resolve().name or "root"
 
 
-def _of_corpus(settings: "Settings", name: str, kind: str) -> "Settings":
-    from ..corpora.releases.release_folders import release_kind
-
-    paths = dict(settings.corpus)
-    if kind == "release":
-        known = release_kind(name)
-        if known is None:
-            raise InputError(
-                f"{name} is no release folder that is known, and holds no folds (fold_1, ...): describe the corpus in "
-                "a recipe's corpora, and give its name with --recipe RECIPE"
-            )
-        name, paths = known, {**paths, known: name}
+def _of_corpus(settings: "Settings", name: str) -> "Settings":
+    name, paths = with_release(name, settings.corpus, ", and holds no folds (fold_1, ...)")
     return replace(
         settings, name=name, train_dataset=name, test_datasets=None, corpus=paths, evaluation_mode="published",
         manifest=None, protocol_module=None, allow_overlap=True,

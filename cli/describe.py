@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from .parsing import corpus_paths
 from .parsing import say_at_once
 from .parsing import show
 from .parsing import speak
+from .parsing import with_release
 from .parsing import with_underscores
 
 
@@ -57,7 +57,6 @@ _MOST_SHOWN = 40  # sessions in the terminal
 def _spec(options: argparse.Namespace) -> Any:
     """The corpus that the command line names: a built-in one, a recipe's own, or a release folder."""
     from ..corpora.builtin import resolve_specs
-    from ..corpora.releases.release_folders import release_kind
     from ..settings.recipe import load_recipe
 
     name, paths = options.name, corpus_paths(options.corpora_paths)
@@ -65,14 +64,8 @@ def _spec(options: argparse.Namespace) -> Any:
     if options.recipe:
         settings = load_recipe(options.recipe, {}).experiments[0]
         own, paths = dict(settings.corpora), {**settings.corpus, **paths}
-    if os.path.isdir(name) and name not in own:
-        kind = release_kind(name)
-        if kind is None:
-            raise InputError(
-                f"{name} is no release folder that is known; describe it in a recipe's corpora, and give its name "
-                "with --recipe RECIPE"
-            )
-        name, paths = kind, {**paths, kind: name}
+    if name not in own:
+        name, paths = with_release(name, paths)
     if options.classes:
         own[name] = {**own.get(name, {}), "classes": _classes(options.classes)}
     specs = resolve_specs(own, paths)

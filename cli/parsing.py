@@ -136,6 +136,28 @@ def add_corpus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
     )
 
 
+def with_release(name: str, paths: dict[str, str], nor: str = "") -> tuple[str, dict[str, str]]:
+    """The corpus whose release folder `name` is, and the paths of corpora with that folder's; both as they are where
+    `name` is no folder.
+
+    Args:
+        nor: what else the folder could have been, for the message.
+
+    Raises InputError for another folder.
+    """
+    if not os.path.isdir(name):
+        return name, paths
+    from ..corpora.releases.release_folders import release_kind
+
+    known = release_kind(name)
+    if known is None:
+        raise InputError(
+            f"{name} is no release folder that is known{nor}: describe the corpus in a recipe's corpora, and give its "
+            "name with --recipe RECIPE"
+        )
+    return known, {**paths, known: name}
+
+
 def corpus_paths(pairs: list[str]) -> dict[str, str]:
     """{name: path} of the `--corpus` options. Raises InputError for one that is no NAME=PATH, or is given twice."""
     paths: dict[str, str] = {}
@@ -191,5 +213,6 @@ __all__ = [
     "seconds",
     "show",
     "speak",
+    "with_release",
     "with_underscores",
 ]

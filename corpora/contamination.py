@@ -1,4 +1,4 @@
-"""Extractors that saw the labels of corpora: numbers on those are contaminated."""
+"""What encoders were trained on before: where that was the labels of a corpus, numbers on it are contaminated."""
 
 import re
 from collections.abc import Mapping
@@ -15,6 +15,24 @@ SEEN_WITH_LABELS = (
     ),
     (r"emotion-msp-dim", r"mspp|msp[-_ ]?podcast", "MSP-Podcast"),  # audEERING's wav2vec2
     (r"superb-er|emotion-recognition-wav2vec2-iemocap", r"iemo(cap)?", "IEMOCAP"),  # SUPERB's, SpeechBrain's
+    (r"emotion-english-(distil)?roberta", r"meld", "MELD and of five corpora of texts"),  # j-hartmann's
+)
+# emotion2vec+'s first step was fine-tuned with "academic speech emotion data from EmoBox", by its card, which doesn't
+# list them: those of EmoBox that are not named above.
+_OF_EMOBOX = (
+    r"aesdd|cafe|crema|emns|emodb|emovo|emozionalmente|enterface|esd|jl|mesd|oreau|pavoque|ravdess|resd|savee|subesco|"
+    r"tess"
+)
+# (extractor, what it was trained on without labels of emotion), by the models' papers and cards; the first that fits.
+_TRAINED_ON = (
+    (r"emotion2vec", "recordings of IEMOCAP, MELD, CMU-MOSEI, MEAD and MSP-Podcast (262 hours), without labels"),
+    (r"whisper", "speech of the web with its transcripts (680,000 hours or more, which is not published)"),
+    (r"wavlm-(base-plus|large)", "94,000 hours of Libri-Light, GigaSpeech and VoxPopuli"),
+    (r"wavlm-base|wav2vec2-(base|large)(-960h)?(?![\w-])|hubert-base|data2vec-audio", "960 hours of LibriSpeech"),
+    (r"hubert-(x?large)|wav2vec2-large-lv60", "60,000 hours of Libri-Light"),
+    (r"wav2vec2-large-robust", "Libri-Light, CommonVoice, Switchboard and Fisher"),
+    (r"xls-r", "436,000 hours of 128 languages (VoxPopuli, MLS, CommonVoice, VoxLingua107, BABEL)"),
+    (r"xlsr", "56,000 hours of 53 languages (MLS, CommonVoice, BABEL)"),
 )
 # The name alone, or no name that tells: it may be one of those that did.
 _UNCLEAR = r"emotion2vec(?!_base)"
@@ -32,9 +50,15 @@ def contamination(corpus: str, extractor: str, made_by: Mapping[str, Any] | None
     """
     made_by = made_by or {}
     native, labelled = made_by.get("model_type") == "emotion2vec", made_by.get("trained_with_labels")
+    plus = re.search(_EMOTION2VEC[0], extractor, re.IGNORECASE) or (native and labelled)
+    if plus and _names(_OF_EMOBOX, corpus):
+        return (
+            f"The numbers on {corpus} may be contaminated: {extractor} was trained with the labels of "
+            f"{_EMOTION2VEC[2]}, and of other corpora of EmoBox, which it doesn't list."
+        )
     for seen in SEEN_WITH_LABELS:
         pattern, names, in_words = seen
-        if not re.search(rf"(?<![a-z])({names})(?![a-z])", corpus, re.IGNORECASE):
+        if not _names(names, corpus):
             continue
         known = re.search(pattern, extractor, re.IGNORECASE) or (seen is _EMOTION2VEC and native and labelled)
         if known:
@@ -51,6 +75,24 @@ def contamination(corpus: str, extractor: str, made_by: Mapping[str, Any] | None
                 f"models were trained with the labels of {in_words} (emotion2vec_base was not)."
             )
     return None
+
+
+def _names(names: str, corpus: str) -> bool:
+    """Whether a corpus' name is one of these, or holds one as a word."""
+    return re.search(rf"(?<![a-z])({names})(?![a-z])", corpus, re.IGNORECASE) is not None
+
+
+def trained_on(encoder: str, made_by: Mapping[str, Any] | None = None) -> str | None:
+    """What an encoder was trained on, in words, as far as it is known: without labels of emotion, and with whose.
+
+    Args:
+        encoder, made_by: as `extractor` and `made_by` of `contamination`.
+    """
+    native = "emotion2vec" if (made_by or {}).get("model_type") == "emotion2vec" else ""
+    heard = next((words for pattern, words in _TRAINED_ON if re.search(pattern, f"{encoder} {native}", re.I)), "")
+    labels = seen_with_labels(encoder, made_by)
+    said = [heard, f"with the labels of {labels}" if labels else ""]
+    return "; then ".join(each for each in said if each) or None
 
 
 def contamination_of(corpus: Mapping[str, Any], encoder: Mapping[str, Any] | None = None) -> str | None:
@@ -81,4 +123,4 @@ def seen_with_labels(encoder: str, made_by: Mapping[str, Any] | None = None) -> 
     return None
 
 
-__all__ = ["SEEN_WITH_LABELS", "contamination", "contamination_of", "seen_with_labels"]
+__all__ = ["SEEN_WITH_LABELS", "contamination", "contamination_of", "seen_with_labels", "trained_on"]

@@ -1,5 +1,7 @@
 """Audits of experiments: their rows and folds as `audit` looks at them."""
 
+import hashlib
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,12 +13,17 @@ from ..audit.audited import VALIDATION
 from ..audit.audited import Audit
 from ..audit.audited import AuditedFold
 from ..audit.audited import AuditedRows
+from ..audit.audited import Finding
 from ..audit.auditing import audit
 from ..corpora.builtin import resolve_specs
 from ..corpora.contamination import contamination
+from ..corpora.contamination import trained_on
 from ..corpora.raw_columns import UNKNOWN
 from ..evaluation.folds import Fold
 from ..features.sequences import Sequences
+from ..features.text_encoders import public_name
+from ..features.voice_encoders import stated_config
+from ..modalities import AUDIO
 from ..modalities import TEXT
 from ..processing_emomm import is_missing
 from ..recordings.recorded_corpus import holds_recordings
@@ -31,36 +38,42 @@ from .planning import loaded_corpus
 
 
 def audit_experiment(
-    data: ExperimentData, folds: Sequence[Fold], name: str, brief: bool = False, reads_words: bool | None = None
+    data: ExperimentData,
+    folds: Mapping[int, Sequence[Fold]],
+    name: str,
+    brief: bool = False,
+    bare: bool = False,
 ) -> Audit:
     """What the rows of an experiment and its folds give away.
 
     Args:
-        folds: of one seed; none for corpora alone.
+        folds: of each seed; none for corpora alone.
         brief: leaves out what takes seconds.
-        reads_words: whether words are to be read; None says what the settings say.
+        bare: whether the settings only name a corpus or a manifest, and no model.
     """
-    words = TEXT.name in data.settings.modalities if reads_words is None else reads_words
-    return audit(name, _rows(data, words), [_fold(data, fold) for fold in folds], brief)
+    return audit(name, _rows(data, bare), _of_all_seeds(data, folds), brief)
 
 
-def audit_settings(settings: Settings, loaded: Loaded, brief: bool = False, bare: bool = False) -> Audit:
-    """The audit of what an experiment would read, with the folds of its first seed. Raises InputError as a job does.
-
-    Of settings that follow a corpus' published split, and a corpus that has none, the rows alone are audited.
+def audit_settings(
+    settings: Settings, loaded: Loaded, brief: bool = False, bare: bool = False, rows_alone: bool = False
+) -> Audit:
+    """The audit of what an experiment would read, with the folds of all its seeds. Raises InputError as a job does.
 
     Args:
         loaded: as in `load_data`.
         bare: whether the settings only name a corpus or a manifest: then all that the corpus has is looked at.
+        rows_alone: whether the rows alone are audited, which is said, where settings follow the published split of a
+            corpus that has none.
     """
-    settings = replace(settings, seeds=settings.seeds[:1])
     settings = _all_there_is(settings, loaded) if bare else settings
     data = load_data(settings, loaded)
-    published = settings.evaluation_mode == "published"
     splits = [corpus for corpus in data.train if corpus.splits is not None and (corpus.splits != "").any()]
-    folds = {} if published and not splits else folds_by_seed(data)
-    of_seed = [fold for folds_of_seed in folds.values() for fold in folds_of_seed]
-    return audit_experiment(data, of_seed, settings.name, brief, False if bare else None)
+    if rows_alone and settings.evaluation_mode == "published" and not splits:
+        found = audit_experiment(data, {}, settings.name, brief, bare)
+        names = " and ".join(corpus.name for corpus in data.train)
+        told = Finding("folds", f"{names} has no split of its own: rows alone are looked at, no folds", problem=False)
+        return replace(found, findings=[*found.findings, told])
+    return audit_experiment(data, folds_by_seed(data), settings.name, brief, bare)
 
 
 def _all_there_is(settings: Settings, loaded: Loaded) -> Settings:
@@ -86,13 +99,30 @@ def audit_notes(found: Audit) -> list[str]:
     return [f"audit: {each.check}: {each.text}" for each in found.problems if each.check not in SAID_ELSEWHERE]
 
 
-def _rows(data: ExperimentData, reads_words: bool) -> AuditedRows:
+def _encoders(data: ExperimentData, bare: bool) -> list[Finding]:
+    """What encoders had seen before: those that made the features, and those that are to read recordings and words,
+    tuned or not, since tuning takes nothing away of it."""
+    settings, found, known = data.settings, [], {}
+    for corpus in data.corpora:
+        encoder, made_by = corpus.spec.extractor, corpus.spec.speech_encoder
+        if corpus.recordings is not None:
+            if bare or AUDIO.name not in settings.modalities:
+                continue
+            encoder, made_by = public_name(settings.speech_model_name), stated_config(settings.speech_model_name)
+        warning = contamination(corpus.name, encoder, made_by)
+        found += [Finding("contamination", warning)] if warning else []
+        known[encoder] = trained_on(encoder, made_by)
+    if not bare and TEXT.name in settings.modalities:
+        encoder = public_name(settings.text_model_name)
+        told = [contamination(corpus.name, encoder) for corpus in data.corpora]
+        found += [Finding("words", text) for text in told if text]
+        known[encoder] = trained_on(encoder)
+    told = [f"{encoder} was trained on {words}" for encoder, words in known.items() if words]
+    return [*found, *(Finding("encoders", text, problem=False) for text in told)]
+
+
+def _rows(data: ExperimentData, bare: bool) -> AuditedRows:
     hears = any(corpus.has_audio for corpus in data.corpora)
-    told = {
-        corpus.name: contamination(corpus.name, corpus.spec.extractor, corpus.spec.speech_encoder)
-        for corpus in data.corpora
-        if corpus.recordings is None
-    }
     return AuditedRows(
         data.corpus_names.astype(str),
         data.label_ids,
@@ -106,9 +136,31 @@ def _rows(data: ExperimentData, reads_words: bool) -> AuditedRows:
         data.vad,
         Sequences.concatenate([corpus.audio for corpus in data.corpora]) if hears else None,
         data.recordings is not None,
-        reads_words,
-        {name: text for name, text in told.items() if text},
+        not bare and TEXT.name in data.settings.modalities,
+        tuple(_encoders(data, bare)),
     )
+
+
+def _of_all_seeds(data: ExperimentData, folds: Mapping[int, Sequence[Fold]]) -> list[AuditedFold]:
+    """The folds of all seeds, each once; those of a further seed that are others by its name too."""
+    found: list[AuditedFold] = []
+    known: set[bytes] = set()
+    for seed, of_seed in folds.items():
+        for fold in of_seed:
+            made = _fold(data, fold)
+            tests = [made.parts[name] for name in made.tests]
+            whole = _digest(made.parts[TRAIN], made.parts[VALIDATION], *tests)
+            sides = _digest(made.rows(TRAIN, VALIDATION), *tests)
+            if whole not in known:
+                told = any(each.name == made.name for each in found)
+                name = f"{made.name}, seed {seed}" if told else made.name
+                found.append(replace(made, name=name, again=sides in known))
+            known |= {whole, sides}
+    return found
+
+
+def _digest(*parts: np.ndarray) -> bytes:
+    return hashlib.sha256(b"|".join(np.sort(rows).tobytes() for rows in parts)).digest()
 
 
 def _fold(data: ExperimentData, fold: Fold) -> AuditedFold:

@@ -1,9 +1,12 @@
 """Finding a speech encoder: on the Hub, in a folder, inside an installed package, or one of random weights."""
 
 import hashlib
+import json
 import os
 from functools import cache
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..hub_access import reach_hub
@@ -36,6 +39,17 @@ def load_speech_encoder(name: str) -> SpeechEncoder:
         raise InputError(f"{SETTING}={name!r}: {error}") from error
 
 
+def stated_config(name: str) -> dict[str, Any]:
+    """`model_type` and `trained_with_labels` of an encoder that lies here, as its configuration has them, without
+    loading it; {} where it lies elsewhere or states nothing."""
+    try:
+        stated = json.loads((Path(encoder_location(name, SETTING)) / "config.json").read_text(encoding="utf-8"))
+    except (InputError, OSError, ValueError):
+        return {}
+    known = ("model_type", "trained_with_labels")
+    return {key: stated[key] for key in known if key in stated} if isinstance(stated, dict) else {}
+
+
 @cache
 def speech_fingerprint(name: str) -> str:
     """A hash of the encoder's weights, configuration and feature extractor. Raises InputError where there is none."""
@@ -44,4 +58,4 @@ def speech_fingerprint(name: str) -> str:
     return encoder_fingerprint(name, SETTING)
 
 
-__all__ = ["SETTING", "load_speech_encoder", "speech_fingerprint"]
+__all__ = ["SETTING", "load_speech_encoder", "speech_fingerprint", "stated_config"]

@@ -23,9 +23,8 @@ def summarise(corpus: Corpus) -> dict[str, Any]:
         "speaker": corpus.speakers,
         "session": corpus.sessions,
     }
-    splits = getattr(corpus, "splits", None)
-    if splits is not None and (splits != "").any():
-        groups["split"] = splits
+    if corpus.splits is not None and (corpus.splits != "").any():
+        groups["split"] = corpus.splits
     told = ("licence", "licence_url", "extractor", "language", "vad_of", "caveat", "citation", "notes")
     return {
         "name": corpus.name,

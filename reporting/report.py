@@ -81,7 +81,7 @@ def write_audit(found: "Audit", output: str | Path) -> Path:
     output = _free(Path(output))
     from .audit_page import audit_page
 
-    return _written(output, lambda figures: audit_page(found))
+    return _written(output, lambda figures: audit_page(found, figures))
 
 
 def _check_packages() -> None:

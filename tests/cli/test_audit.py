@@ -67,7 +67,9 @@ def test_disjoint_folds_pass(release, tmp_path, capsys):
 
 def test_a_release_folder_and_a_recipe(release, tmp_path, capsys):
     assert main(["audit", str(release), "--brief"]) == 0
-    assert "EmoDB: 160 rows: no problem found." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "EmoDB: 160 rows: no problem found." in said
+    assert "to know: folds: EmoDB has no split of its own: rows alone are looked at, no folds" in said
     generator = {"rows": 120, "speakers": 4, "sessions": 2, "audio_dim": 32}
     recipe = {"train_dataset": "mine", "corpora": {"mine": {"generator": generator}}, "validation": "random"}
     recipe["experiments"] = [{"name": "voice", "modality": "audio"}, {"name": "both"}]
@@ -76,6 +78,9 @@ def test_a_release_folder_and_a_recipe(release, tmp_path, capsys):
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["voice", "both"]
     assert main(["audit", "mine", "--recipe", "recipe.json", "--output", "page"]) == 0
     assert "mine: 120 rows" in capsys.readouterr().out and (tmp_path / "page/report.html").exists()
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe | {"evaluation_mode": "published"}))
+    assert main(["audit", "recipe.json"]) == 2  # as a job refuses it
+    assert "mine has no split" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

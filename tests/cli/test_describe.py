@@ -58,6 +58,24 @@ def test_features_and_recipes(tmp_path, capsys):
     assert "Valence, arousal, dominance" in page and "<audio controls" not in page
 
 
+def test_splits_have_a_table(tmp_path, capsys):
+    labels, parts = ["neutral", "happy", "sad", "anger"], ["train", "train", "dev", "test"]
+    lines = ["utterance_id,speaker,emotion,text,partition"]
+    lines += [f"u{i},{i % 5},{labels[i % 4]},word {i},{parts[i // 4 % 4]}" for i in range(32)]
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    recipe = {"train_dataset": "mine", "corpora": {"mine": {"path": "mine.csv"}}}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    arguments = ["describe", "mine", "--recipe", str(tmp_path / "recipe.json"), "--output", str(tmp_path / "page")]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out.splitlines()
+    start = next(number for number, line in enumerate(shown) if line.startswith("split"))
+    assert shown[start].split()[:3] == ["split", "rows", "speakers"]
+    assert [line.split()[:3] for line in shown[start + 1 : start + 4]] == [
+        ["dev", "8", "5"], ["test", "8", "5"], ["train", "16", "5"],
+    ]  # fmt: skip
+    assert (tmp_path / "page/tables/by_split.csv").read_text().splitlines()[1].startswith("dev,8,5")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

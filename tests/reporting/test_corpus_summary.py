@@ -1,5 +1,7 @@
 """A corpus in numbers."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +9,7 @@ import pytest
 
 from emomm.corpora.loading import load_corpus
 from emomm.corpora.spec import CorpusSpec
+from emomm.reporting.corpus_page import group_table
 from emomm.reporting.corpus_summary import summarise
 
 
@@ -52,6 +55,24 @@ def test_numbers(corpus):
         "repeated_in_one_class_alone": 2,
         "median_words": 2.0,
     }
+
+
+def test_by_split_where_the_corpus_has_one(corpus):
+    splits = np.array(["train", "train", "test", "", "test", "train"])
+    told = summarise(dataclasses.replace(corpus, splits=splits))
+    assert list(told["by"]) == ["class", "speaker", "session", "split"]
+    assert {name: each["rows"] for name, each in told["by"]["split"].items()} == {"none": 1, "test": 2, "train": 3}
+    assert told["by"]["split"]["test"] == {
+        "rows": 2,
+        "speakers": 2,
+        "classes": {"neutral": 0, "happy": 2, "sad": 0, "anger": 0},
+        "minutes": round(8 / 60, 2),
+        "median_seconds": 4.0,
+        "ratings": {"valence": 5.0},
+    }
+    table = group_table(told, "split")
+    assert table.columns[:3] == ["split", "rows", "speakers"] and [row[:3] for row in table.rows][1] == ["test", 2, 2]
+    assert "split" not in summarise(dataclasses.replace(corpus, splits=np.full(6, "")))["by"]
 
 
 def test_no_durations_where_nothing_tells_them():
