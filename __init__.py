@@ -27,7 +27,7 @@ _MODULES = {
     "curriculum.sampling": ("CurriculumSampler",),
     "corpora.loading": ("load_corpus",),
     "corpora.spec": ("CorpusSpec",),
-    "evaluation.metrics": ("EmotionMetric",),
+    "evaluation.emotion_metric": ("EmotionMetric",),
     "evaluation.protocols": ("ProtocolRows", "Split", "register_protocol"),
     "errors": ("InputError",),
     "settings.settings": ("Settings",),

@@ -1,9 +1,21 @@
-"""A user's own file beside the package's: a fusion or a modality. Travels to the Hub, as such a file does."""
+"""A user's own file beside the package's, a fusion or a modality, and the code that comes with models. Travels to the
+Hub, as such a file does."""
 
 import ast
 import importlib.util
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+from filelock import Timeout
+from transformers import dynamic_module_utils
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_UNTIL_SAID = 5.0
 
 
 def load_own_file(path: str | Path, setting: str) -> str:
@@ -30,6 +42,31 @@ def load_own_file(path: str | Path, setting: str) -> str:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return path.stem
+
+
+@contextmanager
+def code_of_models() -> Iterator[None]:
+    """In its body, no other process that asks for the same copies or imports the code that comes with models.
+
+    transformers copies it, file by file, into one folder for all processes of a user, and imports it from there: of
+    two that load a model for the first time, one would now and then import what the other is writing.
+    """
+    folder = Path(dynamic_module_utils.HF_MODULES_CACHE)
+    lock = FileLock(folder / ".emomm.lock", is_singleton=True)  # one within another is no deadlock
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=_SECONDS_UNTIL_SAID)
+        except Timeout:
+            logger.info("waiting for another process that loads the code of a model (%s)", lock.lock_file)
+            lock.acquire()
+    except (OSError, NotImplementedError):  # nothing can be written there, or locked: it is as without
+        pass
+    try:
+        importlib.invalidate_caches()  # what another process has written meanwhile is seen
+        yield
+    finally:
+        lock.release()
 
 
 def own_file(name: str) -> Path | None:
@@ -62,4 +99,4 @@ def _home(name: str) -> str:
     return getattr(sys.modules[__package__], "_MODULE_OF", {}).get(name, "fusions")
 
 
-__all__ = ["as_it_travels", "load_own_file", "own_file"]
+__all__ = ["as_it_travels", "code_of_models", "load_own_file", "own_file"]

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import AutoFeatureExtractor
 from transformers import AutoModel
 from transformers import PreTrainedModel
 
+from .own_files import code_of_models
 from .speech_features import POOLINGS
 from .speech_features import SpeechFeatures
 from .speech_features import average_frames
@@ -113,8 +115,11 @@ class SpeechEncoder:
         kwargs = {"trust_remote_code": trust_remote_code, **({"revision": revision} if revision else {})}
         _know_emotion2vec()
         try:
-            model, loaded = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **kwargs)
-            extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
+            with code_of_models() if trust_remote_code else nullcontext():
+                model, loaded = AutoModel.from_pretrained(
+                    name, dtype=torch.float32, output_loading_info=True, **kwargs
+                )
+                extractor = AutoFeatureExtractor.from_pretrained(name, **kwargs)
         except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
             reason = f"the speech encoder {name!r} can't be loaded ({str(error).splitlines()[0]})"
             raise ValueError(f"{reason}{_how_to_convert(name)}") from error

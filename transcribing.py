@@ -1,6 +1,7 @@
 """Words from a recording, by a speech recognition model. Travels to the Hub with the model."""
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import pipeline
 
+from .own_files import code_of_models
 from .waveforms import SAMPLING_RATE
 from .waveforms import Waveform
 
@@ -31,13 +33,14 @@ class Transcriber:
 
     def __init__(self, name: str, device: str | torch.device | None = None, trust_remote_code: bool = False):
         try:
-            self._pipeline = pipeline(
-                "automatic-speech-recognition",
-                model=name,
-                dtype=torch.float32,
-                device=device,
-                trust_remote_code=trust_remote_code,
-            )
+            with code_of_models() if trust_remote_code else nullcontext():
+                self._pipeline = pipeline(
+                    "automatic-speech-recognition",
+                    model=name,
+                    dtype=torch.float32,
+                    device=device,
+                    trust_remote_code=trust_remote_code,
+                )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ValueError(f"the transcriber {name!r} can't be loaded ({str(error).splitlines()[0]})") from error
         rate = self._pipeline.feature_extractor.sampling_rate

@@ -44,6 +44,7 @@ from ..modalities import get_modality
 from ..modalities import names_in
 from ..modalities import register_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
+from ..own_files import code_of_models
 from ..pipeline_emomm import EmoMMPipeline
 from ..processing_emomm import EmoMMProcessor
 from ..recordings.recorded_corpus import load_recorded_corpus
@@ -251,8 +252,9 @@ def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClas
         refuse_changed_processor(model)
         model_class, processor_class = EmoMMForEmotionClassification, EmoMMProcessor
         if trust_remote_code:  # asked for by name: the auto classes prefer the installed package's
-            model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
-            processor_class = get_class_from_dynamic_module("processing_emomm.EmoMMProcessor", model)
+            with code_of_models():
+                model_class = get_class_from_dynamic_module("modeling_emomm.EmoMMForEmotionClassification", model)
+                processor_class = get_class_from_dynamic_module("processing_emomm.EmoMMProcessor", model)
         kind = EmoMMConfig.get_config_dict(model)[0].get("model_type")
         if kind != "emomm":
             raise InputError(f"model {model!r} is no EmoMM model; its configuration says {kind!r}")

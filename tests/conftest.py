@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,6 +15,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# No test cuts the power, and a disk takes milliseconds to be sure of each of ten thousand files.
+os.fsync = lambda descriptor: None
+
 # Tests of one room take what tests of another have made.
 sys.path += [str(room) for room in sorted(Path(__file__).resolve().parent.iterdir()) if any(room.glob("test_*.py"))]
 
@@ -22,6 +27,18 @@ if "emomm" not in sys.modules:
     package = importlib.util.module_from_spec(spec)
     sys.modules["emomm"] = package
     spec.loader.exec_module(package)
+
+
+def pytest_configure(config):
+    """Each worker, and what it starts, copies the code that comes with models into a folder of its own.
+
+    transformers writes it there before it imports it, from a folder that all processes of a user share: one may import
+    what another is just writing.
+    """
+    folder = tempfile.mkdtemp(prefix="emomm-tests-")
+    os.environ["HF_MODULES_CACHE"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
 
 # Two workers end together where the files that take longest begin first; files are handed out whole, in this order.
 _LONGEST = (

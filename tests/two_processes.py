@@ -1,7 +1,9 @@
-"""What each process of test_distributed.py does: `two_processes.py FOLDER RECIPE`, started by torchrun."""
+"""What each process of test_distributed.py does, started by torchrun: `two_processes.py FOLDER RECIPE TO_PUSH`."""
 
+import contextlib
 import ctypes
 import gc
+import io
 import json
 import os
 import shutil
@@ -76,6 +78,14 @@ def terminated(recipe, rank):
         CurriculumTrainer.training_step = step
 
 
+def pushed(recipe):
+    """What a job says that ends with a push."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = cli.main(["run", recipe, "--no_report", "--push_to_hub", "--hub_model_id", "me/both"])
+    return code, said.getvalue()
+
+
 def gone_on_from_damage(folder, rank):
     """The interrupted training, whose newest state lacks a part; only the first process looks at the states."""
     if rank == 0:
@@ -90,13 +100,15 @@ def gone_on_from_damage(folder, rank):
     return seen
 
 
-def main(folder: Path, recipe: str) -> None:
+def main(folder: Path, recipe: str, to_push: str) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    # First, with nothing set up that counts the processes before the job does.
+    # First, with nothing set up that counts the processes before the job does; and nobody has said that there is no
+    # GPU: two processes must not take themselves for two jobs.
     results = {"world": world, "terminated": terminated(recipe, rank)}
     results["states"] = sorted(path.name for path in Path(recipe).with_suffix("").rglob("checkpoint-*"))
     results["exit"] = cli.main(["run", recipe, "--no_report"])
     results["disagreeing"] = [cli.main(["run", recipe, "--experiment", "words", "--dry_run", *each]) for each in OWN]
+    results["pushed"] = pushed(to_push)
     results["whole"] = trained(folder, "whole")[1]
     results["speakers"] = trained(folder, "speakers", speaker_batches=True, gradient_accumulation_steps=2)[1]
     own = {"curriculum_type": "odd_rows", "curriculum_module": str(folder / "mine.py")}
@@ -132,4 +144,4 @@ def main(folder: Path, recipe: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

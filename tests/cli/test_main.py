@@ -351,6 +351,9 @@ def test_nothing_heavy_is_imported_for_help_or_for_an_error(tmp_path):
         f"for argv in {refused!r}:\n    assert main(argv) == 2, argv\n"
         "heavy = {'torch', 'transformers', 'numpy', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "import emomm.reporting.page\n"  # a report of many experiments is drawn by processes that each import it
+        "heavy = {'torch', 'transformers', 'datasets', 'evaluate'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

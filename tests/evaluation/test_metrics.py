@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from emomm.evaluation.metrics import EmotionMetric
 from emomm.evaluation.metrics import brier_score
 from emomm.evaluation.metrics import calibration_error
 from emomm.evaluation.metrics import concordance
@@ -84,28 +83,6 @@ def test_scalar_scores():
 def test_scores_refuse(references, predictions, message):
     with pytest.raises(ValueError, match=message):
         emotion_scores(references, predictions, LABELS)
-
-
-def test_metric_is_the_scores(tmp_path):
-    metric = EmotionMetric(LABELS, cache_dir=str(tmp_path))
-    true, predicted = np.array([0, 1, 2, 3, 0]), np.array([0, 1, 2, 0, 1])
-    expected = emotion_scores(true, predicted, LABELS)
-    assert metric.compute(predictions=predicted, references=true) == expected
-    assert metric.compute(predictions=predicted.tolist(), references=true.tolist()) == expected  # nothing left over
-    metric.add_batch(predictions=predicted[:2], references=true[:2])
-    metric.add_batch(predictions=predicted[2:], references=true[2:])
-    assert metric.compute() == expected
-
-
-def test_metric_refuses_and_recovers(tmp_path):
-    metric = EmotionMetric(LABELS, cache_dir=str(tmp_path))
-    with pytest.raises(ValueError, match="no rows"):
-        metric.compute(predictions=[], references=[])
-    with pytest.raises(ValueError, match="predictions row 0 is 9"):
-        metric.compute(predictions=[9], references=[0])
-    with pytest.raises(ValueError, match="Mismatch"):
-        metric.compute(predictions=[0], references=[0, 1])
-    assert metric.compute(predictions=[0], references=[0])["n"] == 1
 
 
 # Summaries

@@ -30,7 +30,7 @@ from emomm.curriculum.order import epoch_order
 from emomm.curriculum.pool import Curriculum
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+TOKEN = "hf_0123456789"
 # A curriculum of a user's: rows of odd numbers by what the model is sure of; a protocol whose folds are those of
 # loso; and ones that no two processes agree on.
 OWN = {"curriculum_type": "odd_rows", "evaluation_mode": "sessions"}
@@ -74,16 +74,23 @@ def folder(tmp_path_factory):
         experiments=[{"name": "both", "save_seconds": 0}, {"name": "words", "modality": "text", **OWN}],
     )
     (folder / "mine.py").write_text(MINE)
-    worker = ROOT / "tests" / "two_processes.py"
-    done = subprocess.run(
-        [*LAUNCHER, str(worker), str(folder), str(recipe)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    (folder / "push").mkdir()
+    to_push = write_job_recipe(folder / "push", seeds=[3])
+    environment = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}
+    with LocalHub(TOKEN) as hub:
+        environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(folder / "hf")}
+        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [*LAUNCHER, str(ROOT / "tests" / "two_processes.py"), str(folder), str(recipe), str(to_push)],
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert done.returncode == 0, done.stderr[-5000:]
     (folder / "stderr.txt").write_text(done.stderr)
+    pushed = {"routes": [route for _, route in hub.log], "files": sorted(hub.repositories["me/both"].files)}
+    (folder / "hub.json").write_text(json.dumps(pushed))
     return folder
 
 
@@ -222,31 +229,12 @@ def test_a_whole_job(folder):
     assert not any(name.startswith(("checkpoint", "best.")) or name.endswith(".temporary") for name in left)
 
 
-def test_a_push_from_two_processes(tmp_path):
+def test_a_push_from_two_processes(ranks, folder):
     """The final model is trained by both, and one of them pushes it, once."""
-    recipe = write_job_recipe(tmp_path, seeds=[3])
-    # Nobody says that there is no GPU: two processes must not take themselves for two jobs.
-    environment = {name: value for name, value in ENVIRONMENT.items() if name != "ACCELERATE_USE_CPU"}
-    with LocalHub("hf_0123456789") as hub:
-        hugging_face = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_0123456789", "HF_HOME": str(tmp_path / "hf")}
-        hugging_face |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-        done = subprocess.run(
-            [*LAUNCHER, str(ROOT / "run_emomm.py"), str(recipe), "--no_report"]
-            + ["--push_to_hub", "--hub_model_id", "me/both"],
-            env={
-                **environment,
-                "CUDA_VISIBLE_DEVICES": "",
-                **hugging_face,
-                "HF_HUB_DISABLE_XET": "1",
-                "HF_HUB_OFFLINE": "0",
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-    assert done.returncode == 0, done.stderr[-5000:]
-    assert done.stdout.count("pushed: ") == 1
-    assert [route for _, route in hub.log].count("commit") == 1
-    assert {"model.safetensors.index.json", "README.md"} <= set(hub.repositories["me/both"].files)
-    final = json.loads((tmp_path / "job" / "both-of-them" / "final" / "environment.json").read_text())
+    assert [rank["pushed"][0] for rank in ranks] == [0, 0]
+    assert sum(rank["pushed"][1].count("pushed: ") for rank in ranks) == 1
+    hub = json.loads((folder / "hub.json").read_text())
+    assert hub["routes"].count("commit") == 1
+    assert {"model.safetensors.index.json", "README.md"} <= set(hub["files"])
+    final = json.loads((folder / "push" / "job" / "both-of-them" / "final" / "environment.json").read_text())
     assert final["processes"] == 2

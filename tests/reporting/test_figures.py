@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -177,10 +178,16 @@ def test_a_name_is_a_name_and_no_formula(tmp_path, name):
     assert name in [label.get_text() for label in made.axes[0].get_yticklabels()]
 
 
-def test_the_readers_own_settings_change_nothing(tmp_path):
+def test_the_readers_own_settings_change_nothing(tmp_path, monkeypatch):
     """As a matplotlibrc would set them, TeX included, which may not be there."""
     import matplotlib
 
+    rendered = FigureCanvasAgg.print_png
+
+    def to_no_file(canvas, file, **options):  # the same figure once more, which takes most of the time
+        return None if isinstance(file, Path) else rendered(canvas, file, **options)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", to_no_file)
     plain = {name: figures.save(draw(), tmp_path, "a") for name, draw in drawn(4).items()}
     own = {"text.usetex": True, "axes.titlesize": 20, "font.size": 15, "legend.frameon": True, "lines.linewidth": 9}
     with matplotlib.rc_context(own):

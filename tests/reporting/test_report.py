@@ -292,15 +292,13 @@ def test_in_a_browser(written):
     assert {url for url in asked if not url.startswith("data:")} == {written.as_uri()}
 
 
-def test_many_experiments_are_drawn_by_processes_and_look_the_same(tmp_path, monkeypatch):
-    fabricate(tmp_path / "job", experiments=2, seeds=1, folds=2, rows=30)
+def test_many_experiments_are_drawn_by_processes_and_look_the_same(job, written, tmp_path, monkeypatch):
+    """As those that this process has drawn."""
     monkeypatch.setattr("emomm.reporting.page._MANY", 2)
-    several = write_report([tmp_path / "job"], tmp_path / "several")
-    monkeypatch.setattr("emomm.reporting.page._MANY", 100)
-    one = write_report([tmp_path / "job"], tmp_path / "one")
+    several = write_report([job], tmp_path / "several")
     first, second = (
         {str(file.relative_to(path.parent)): file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
-        for path in map(Path, (several, one))
+        for path in map(Path, (several, written))
     )
     assert first.keys() == second.keys() and len(first) > 30
     assert [name for name in first if first[name] != second[name]] == []
