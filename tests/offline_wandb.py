@@ -100,13 +100,14 @@ def read_run(folder: Path) -> OfflineRun:
     return run
 
 
-def read_runs(folder: Path) -> list[OfflineRun]:
+def read_runs(folder: Path, finished: bool = True) -> list[OfflineRun]:
     """All offline folders below `folder/wandb`, oldest first. W&B's own process may still be writing: it is given 5 s,
-    and 30 s to say what the run is."""
+    unless no run will ever be `finished`, and 30 s to say what the run is."""
     started = time.monotonic()
     while True:
         runs = [read_run(path) for path in (folder / "wandb").glob("offline-run-*")]
-        patience = 30 if any(not run.id for run in runs) else 5 if any(run.exit_code is None for run in runs) else 0
+        patience = 5 if finished and any(run.exit_code is None for run in runs) else 0
+        patience = 30 if any(not run.id for run in runs) else patience
         if time.monotonic() - started >= patience:
             break
         time.sleep(0.2)

@@ -95,66 +95,6 @@ CASES = {
     "own_top": ("bert", True, {"fusion_type": "product_top", "fusion_module": "product_top"}),
 }
 
-CHILD = """
-import json
-import socket
-import sys
-from pathlib import Path
-
-# What runs here has torch and transformers alone, and no network.
-for name in ("emomm", "accelerate", "datasets", "evaluate", "pyarrow", "scipy", "sklearn", "wandb"):
-    sys.modules[name] = None
-try:
-    import emomm
-except ImportError:
-    pass
-else:
-    raise AssertionError("the package can be imported")
-
-
-def refuse(*args, **kwargs):
-    raise AssertionError("the network was asked for")
-
-
-socket.socket.__init__ = socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-
-import numpy as np
-import torch
-import transformers
-
-folders, inputs, results = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), {}
-torch.manual_seed(1)
-for name, (folder, text, missing, auto_classes) in folders.items():
-    processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-    frames = [None if i in missing else inputs[str(i)] for i in range(3)]
-    batch = processor(audio_features=frames, text=text)
-    assert set(batch) <= set(processor.model_input_names)
-    for auto_class in auto_classes:
-        model = getattr(transformers, auto_class).from_pretrained(folder, trust_remote_code=True)
-        for part in (model, model.config, processor):
-            assert type(part).__module__.startswith("transformers_modules."), type(part)
-        assert not model.training
-        with torch.no_grad():
-            results[f"{name}.{auto_class}"] = model(**batch).logits.numpy()
-            if not missing:  # one utterance, as in the README
-                single = processor(audio_features=frames[1], text=text[1] if text else None)
-                results[f"{name}.{auto_class}.single"] = model(**single).logits.numpy()
-    results[f"{name}.labels"] = np.array([model.config.id2label[i] for i in range(3)])
-    if name not in ("frozen_both", "own_top", "audio_only"):
-        continue
-    for part in (model, processor):  # what the stranger saves can be loaded too
-        part.save_pretrained(f"again/{name}")
-    again = transformers.AutoModel.from_pretrained(f"again/{name}", trust_remote_code=True)
-    assert sorted(path.name for path in Path("again", name).glob("*.py")) == sorted(
-        path.name for path in Path(folder).glob("*.py")
-    )
-    processor = transformers.AutoProcessor.from_pretrained(f"again/{name}", trust_remote_code=True)
-    with torch.no_grad():
-        logits = again(**processor(audio_features=frames, text=text)).logits
-    assert torch.equal(logits, model(**batch).logits), name
-np.savez(sys.argv[3], **results)
-"""
-
 
 def trained(encoder: str | None, **values) -> EmoMMForEmotionClassification:
     """A model after some real steps, on stored states unless its encoder is fine-tuned."""
@@ -298,7 +238,7 @@ def missing_voice(name: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def strangers_logits(exported, place) -> dict[str, np.ndarray]:
+def strangers_logits(exported, recorded, place) -> dict[str, np.ndarray]:
     """What a fresh process makes of all the folders. One for all: its imports take seconds."""
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
@@ -309,22 +249,23 @@ def strangers_logits(exported, place) -> dict[str, np.ndarray]:
         subprocess.run(["cp", "-r", folder, moved[name]], check=True)
     moved |= saved_here(exported, elsewhere) | of_before(elsewhere)
     (place / "encoders").rename(place / "gone")
-    folders = {
+    features = {
         name: (str(path), texts_of(name), missing_voice(name), auto_classes_of(name)) for name, path in moved.items()
     }
-    (elsewhere / "folders.json").write_text(json.dumps(folders))
-    np.savez(elsewhere / "inputs.npz", **{str(i): value for i, value in enumerate(FRAMES)})
-    (elsewhere / "child.py").write_text(CHILD)
+    recordings = {name: (str(folder), WORDS if name == "fusion" else None) for name, (*_, folder) in recorded.items()}
+    (elsewhere / "given.json").write_text(json.dumps({"features": features, "recordings": recordings}))
+    arrays = {f"frames-{i}": value for i, value in enumerate(FRAMES)}
+    np.savez(elsewhere / "inputs.npz", **arrays, **{f"sounds-{i}": value for i, value in enumerate(sounds())})
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_", "TRANSFORMERS_"))}
     offline = {
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(elsewhere / "hub"),
         "HF_MODULES_CACHE": str(elsewhere / "modules"),
     }
-    arguments = ["child.py", "folders.json", "inputs.npz", "logits.npz"]
+    script = ROOT / "tests" / "stranger_of_exports.py"
     try:
         child = subprocess.run(
-            [sys.executable, "-I", *arguments],
+            [sys.executable, "-I", str(script), "given.json", "inputs.npz", "logits.npz"],
             cwd=elsewhere,
             env=kept | offline | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -333,7 +274,7 @@ def strangers_logits(exported, place) -> dict[str, np.ndarray]:
         )
     finally:
         (place / "gone").rename(place / "encoders")
-    assert child.returncode == 0, child.stderr[-4000:]
+    assert child.returncode == 0, f"{child.stderr[:3000]} ... {child.stderr[-3000:]}"
     with np.load(elsewhere / "logits.npz") as results:
         return dict(results)
 
@@ -543,53 +484,6 @@ RECORDED = {
 }
 SECONDS = (0.7, 0.1, 0.35)
 
-RECORDED_CHILD = """
-import json
-import sys
-from pathlib import Path
-
-for name in ("emomm", "accelerate", "datasets", "evaluate", "peft", "pyarrow", "scipy", "sklearn", "wandb"):
-    sys.modules[name] = None
-
-import numpy as np
-import torch
-import transformers
-
-folders, inputs, results = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), {}
-recordings = [inputs[str(i)] for i in range(3)]
-for name, (folder, text) in folders.items():
-    processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-    model = transformers.AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True)
-    assert type(model).__module__.startswith("transformers_modules.")
-    batch = processor(audio=recordings, sampling_rate=16000, text=text)
-    assert set(batch) <= set(processor.model_input_names), sorted(batch)
-    with torch.no_grad():
-        results[name] = model(**batch).logits.numpy()
-        for i in range(3):
-            one = processor(audio=recordings[i], sampling_rate=16000, text=text[i] if text else None)
-            results[f"{name}.{i}"] = model(**one).logits.numpy()
-    task = "multimodal-emotion-recognition" if text else "audio-classification"
-    emotion = transformers.pipeline(task, model=folder, trust_remote_code=True)
-    beside = {"text": text} if text else {}
-    found = emotion(recordings, sampling_rate=16000, any_sound=True, batch_size=2, **beside)
-    scores = [each["scores"] if text else each for each in found]
-    by_label = [{one["label"]: one["score"] for one in each} for each in scores]
-    labels = [model.config.id2label[i] for i in range(3)]
-    results[f"{name}.pipeline"] = np.array([[each[label] for label in labels] for each in by_label])
-    if text:
-        assert all(each["moments"] and each["words"] for each in found)
-    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
-    assert extractor.sampling_rate == 16000
-    for part in (model, processor):  # what the stranger saves can be loaded too
-        part.save_pretrained(f"again/{name}")
-    again = transformers.AutoModel.from_pretrained(f"again/{name}", trust_remote_code=True)
-    processor = transformers.AutoProcessor.from_pretrained(f"again/{name}", trust_remote_code=True)
-    with torch.no_grad():
-        logits = again(**processor(audio=recordings, sampling_rate=16000, text=text)).logits.numpy()
-    assert np.array_equal(logits, results[name]), name
-np.savez(sys.argv[3], **results)
-"""
-
 
 def sounds() -> list[np.ndarray]:
     random = np.random.default_rng(11)
@@ -664,42 +558,18 @@ def recorded(place):
     return models
 
 
-@pytest.fixture(scope="module")
-def strangers_recorded(recorded, place) -> dict[str, np.ndarray]:
-    """What a fresh process makes of the recordings, without this package, peft and a network."""
-    elsewhere = place / "recorded" / "elsewhere"
-    elsewhere.mkdir()
-    folders = {name: (str(folder), WORDS if name == "fusion" else None) for name, (*_, folder) in recorded.items()}
-    (elsewhere / "folders.json").write_text(json.dumps(folders))
-    np.savez(elsewhere / "inputs.npz", **{str(i): value for i, value in enumerate(sounds())})
-    (elsewhere / "child.py").write_text(RECORDED_CHILD)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_", "TRANSFORMERS_"))}
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(elsewhere / "hub"), "HF_MODULES_CACHE": str(elsewhere / "code")}
-    child = subprocess.run(
-        [sys.executable, "-I", "child.py", "folders.json", "inputs.npz", "logits.npz"],
-        cwd=elsewhere,
-        env=kept | offline | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert child.returncode == 0, f"{child.stderr[:3000]} ... {child.stderr[-3000:]}"
-    with np.load(elsewhere / "logits.npz") as results:
-        return dict(results)
-
-
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_stranger_gives_recordings_and_gets_the_same(recorded, strangers_recorded, name):
+def test_a_stranger_gives_recordings_and_gets_the_same(recorded, strangers_logits, name):
     """By AutoModel and by pipeline, in a batch and one by one."""
     model, extractor, _ = recorded[name]
     with torch.no_grad():
         expected = model(**recorded_inputs(model, extractor, sounds(), WORDS)).logits
     assert expected.std(dim=0).min() > 1e-4  # the rows differ
-    np.testing.assert_allclose(strangers_recorded[name], expected.numpy(), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(strangers_logits[name], expected.numpy(), atol=1e-5, rtol=0)
     for i in range(3):
-        np.testing.assert_allclose(strangers_recorded[f"{name}.{i}"], expected[i : i + 1].numpy(), atol=1e-5, rtol=0)
+        np.testing.assert_allclose(strangers_logits[f"{name}.{i}"], expected[i : i + 1].numpy(), atol=1e-5, rtol=0)
     probabilities = expected.softmax(dim=-1).numpy()
-    np.testing.assert_allclose(strangers_recorded[f"{name}.pipeline"], probabilities, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(strangers_logits[f"{name}.pipeline"], probabilities, atol=1e-5, rtol=0)
 
 
 def test_what_a_folder_of_recordings_holds(recorded, place):

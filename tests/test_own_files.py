@@ -1,5 +1,6 @@
 """The code that comes with models is copied and imported by one process at a time."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from emomm.own_files import code_of_models
 def loads(model, modules, waits):
     """In a process of its own: a model with its code, as `emomm predict --trust_remote_code` does."""
     dynamic_module_utils.HF_MODULES_CACHE = modules
+    sys.path.insert(0, modules)  # before the one that it has from the process that started it
     own_files._SECONDS_UNTIL_SAID = 0.1
     own_files.logger.info = lambda *_: Path(waits).touch()  # what it says where it has to wait
     loaded, _ = load_model(model, trust_remote_code=True)

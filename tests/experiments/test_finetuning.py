@@ -67,7 +67,7 @@ def test_every_tuning_trains(tmp_path, named, kind, modality):
         fields |= {
             name.replace("speech", "text"): value for name, value in TUNINGS[kind].items() if name.startswith("sp")
         }
-    recipe = recorded_recipe(tmp_path, "made", **fields)
+    recipe = recorded_recipe(tmp_path, "made", recordings(16), **fields, num_epochs=1, validation_fraction=0.5)
     run(recipe)
     (experiment,) = json.loads((tmp_path / "made" / "results.json").read_text())["experiments"]
     assert [run["status"] for run in experiment["runs"]] == ["done", "done"]
@@ -108,11 +108,12 @@ def test_stored_states_below_give_the_losses_of_all_layers(tmp_path, speech, dty
         **{f"{of}_tuned_layers": 1 for of in ("speech", "text")},
         "evaluation_mode": "loso",
         "num_epochs": 2,
+        "validation_fraction": 0.5,
         "store_dtype": dtype,
         "fusion_type": "concat",
     }
     for name, store in (("stored", True), ("whole", False)):
-        run(recorded_recipe(tmp_path, name, store_frozen_layers=store, **fields))
+        run(recorded_recipe(tmp_path, name, recordings(16), store_frozen_layers=store, **fields))
     tolerance = 1e-5 if dtype == "float32" else 1e-3
     assert losses(tmp_path / "stored") == pytest.approx(losses(tmp_path / "whole"), abs=tolerance)
 

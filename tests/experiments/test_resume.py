@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from emomm.resuming import resumable_trainer
 from emomm.resuming.resume_states import resume_states
 from emomm.settings.recipe import load_recipe
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TORN_MODEL = ".model.1.temporary"
 
 # 5 steps an epoch; the curriculum lasts 15 steps. No gain is enough for early stopping: both runs stop after 25.
@@ -218,11 +216,9 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_the_same(undisturbed):
     assert (first / "metrics.json").exists() and list(second.glob("checkpoint-*"))
     written = (first / "metrics.json").stat().st_mtime_ns
 
-    command = [sys.executable, str(ROOT / "run_emomm.py"), str(recipe), "--no_report"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=undisturbed, env=os.environ, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "session-1: done before" in done.stderr
-    assert "session-2: goes on from checkpoint-12" in done.stderr
+    assert finish(start(exit_with, recipe)) == 0
+    said = recipe.with_suffix(".said").read_text()
+    assert "session-1: done before" in said and "session-2: goes on from checkpoint-12" in said
     assert (first / "metrics.json").stat().st_mtime_ns == written
     for fold, run in runs(undisturbed / "killed").items():
         assert_same_run(runs(undisturbed / "whole")[fold], run)

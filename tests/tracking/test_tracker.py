@@ -21,6 +21,7 @@ from small_jobs import kill_at
 from small_jobs import start
 from small_jobs import write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_encoders import tiny_encoder
 
 from emomm.corpora.builtin import BUILTIN
 from emomm.curriculum_trainer import CurriculumTrainer
@@ -240,12 +241,14 @@ FIGURES = ["curriculum/pool", f"test/{CORPUS}/confusion_matrix", f"test/{CORPUS}
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory):
-    """The quickstart's job with few epochs and sessions: its settings, its folder, its W&B runs, and what was said."""
+    """The quickstart's job with few epochs and sessions, and a tiny encoder: settings, folder, W&B runs, what was
+    said."""
     folder = tmp_path_factory.mktemp("tracking")
     table = pq.read_table(f"{BUILTIN[CORPUS].path}/train.parquet")
     few = table.filter(pc.is_in(table["session"], pa.array(name.removeprefix("session-") for name in FOLDS)))
     pq.write_table(few, folder / "few.parquet")
     given = {"corpus": json.dumps({CORPUS: str(folder / "few.parquet")}), "validation": "random"}
+    given |= {"text_model_name": tiny_encoder(folder / "encoder"), "text_max_length": "32", "floors": "false"}
     given |= {"num_epochs": str(EPOCHS), "curriculum_epochs": "2", "report_to": "wandb,tensorboard"}
     given |= {"wandb_project": "tests", "output_dir": str(folder / "runs"), "store_dir": str(folder / "store")}
     with own_wandb(folder) as patch, warnings_of(patch) as messages:
@@ -636,7 +639,7 @@ def test_what_was_tracked_before_a_kill_is_on_the_disk(tmp_path):
     fields = {"report_to": ["wandb", "tensorboard"], "modality": "audio", "save_seconds": 0}
     recipe = write_recipe(tmp_path, **fields)
     assert finish(start(job_that_is_killed, str(recipe))) == -9
-    (killed,) = read_runs(tmp_path / "small")
+    (killed,) = read_runs(tmp_path / "small", finished=False)
     assert sorted(killed.curve("train/step_loss")) == [1, 2, 3]
     (events,) = (tmp_path / "small").rglob("events*")
     found = EventAccumulator(str(events.parent)).Reload()
