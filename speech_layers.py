@@ -19,6 +19,8 @@ from .modeling_emotion2vec import AttentionBias
 SPAN = 10
 """Frames that SpecAugment masks in a row, as wav2vec2 does."""
 
+_SAMPLES_ON_CPU, _SAMPLES = 2**18, 2**21  # that convolutions are given at a time: 16 s, and 131 s
+
 
 def spans_masked(states: Tensor, frame_mask: Tensor, share: float, masked: Tensor | float) -> Tensor:
     """SpecAugment along the time: spans of `SPAN` frames, anew for each row, become `masked`.
@@ -82,7 +84,7 @@ class Wav2Vec2Layers(EncoderLayers):
         samples = inputs.new_full((len(inputs),), inputs.shape[1], dtype=torch.long)
         samples = samples if mask is None else mask.sum(dim=1)
         with recorded(self.convolutions, inputs):
-            features = self._convolved(inputs.to(self.encoder.dtype), samples, mask)  # (batch, channels, frames)
+            features = self._in_pieces(inputs.to(self.encoder.dtype), samples, mask)  # (batch, channels, frames)
         frame_mask = _within(self._counts(samples)[-1], features.shape[2])
         with recorded((*self.convolutions, *self.front), inputs):
             states = self.encoder.feature_projection(features.transpose(1, 2))
@@ -104,6 +106,21 @@ class Wav2Vec2Layers(EncoderLayers):
             samples = ((samples - kernel).div(stride, rounding_mode="floor") + 1).clamp(min=1)
             found.append(samples)
         return found
+
+    def _in_pieces(self, inputs: Tensor, samples: Tensor, mask: Tensor | None) -> Tensor:
+        """The convolutions, a few rows at a time where nothing is kept for the gradient: what they make on the way is
+        the largest that a step holds, 512 values for each 5 samples."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._convolved(inputs, samples, mask)
+        most = _SAMPLES_ON_CPU if inputs.device.type == "cpu" else _SAMPLES
+        pieces = range(0, len(inputs), max(most // inputs.shape[1], 1))
+        if len(pieces) < 2:
+            return self._convolved(inputs, samples, mask)
+        found = []
+        for first in pieces:
+            rows = slice(first, first + pieces.step)
+            found.append(self._convolved(inputs[rows], samples[rows], None if mask is None else mask[rows]))
+        return torch.cat(found)
 
     def _convolved(self, inputs: Tensor, samples: Tensor, mask: Tensor | None) -> Tensor:
         extractor = self.encoder.feature_extractor

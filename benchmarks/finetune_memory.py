@@ -62,7 +62,7 @@ def tune(folder: Path, size: str, checkpointed: bool) -> dict[str, int]:
 
     rows = rows_of(recordings_of(folder, 8 * 3))
     model = model_of(encoder_config("wavlm", size), "wavlm", "full")
-    trainer, _ = trainer_of(model, rows, folder, 8, 3, **({"gradient_checkpointing": True} if checkpointed else {}))
+    trainer, _ = trainer_of(model, rows, folder, 8, 3, **({"activation_checkpointing": True} if checkpointed else {}))
     loaded = resident(peak=False)
     trainer.train()
     return {"loaded": loaded, "peak": resident(peak=True)}

@@ -122,7 +122,8 @@ def check_encoders(settings: "Settings") -> None:
             f"tune_convolutions is true, but no encoder is tuned as a whole ({_listed(tuned)}): set it to false, or "
             "speech_tuning to full."
         )
-    for name in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+    checkpointing = ("activation_checkpointing", "gradient_checkpointing")  # the second is its name of before
+    for name in (*checkpointing, *(f"{each}_kwargs" for each in checkpointing)):
         if settings.training_arguments.get(name) and not tuned:
             raise InputError(
                 f"{name} is {show(settings.training_arguments[name])}, but no encoder is tuned, and the rest is "

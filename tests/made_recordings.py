@@ -1,6 +1,8 @@
 """A tiny corpus of recordings for the tests: tones in noise, with words, in a parquet file with an audio column."""
 
 import io
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,15 @@ def encoders(folder: Path, speech: str = "wavlm") -> dict[str, str]:
         "speech_model_name": tiny_speech_encoder(folder / f"speech-{speech}", speech),
         "text_model_name": tiny_encoder(folder / "text", hidden=16),
     }
+
+
+def still_copy(folder: str | Path, place: Path) -> str:
+    """The encoder in a folder, without dropout, in another."""
+    shutil.copytree(folder, place)
+    config = json.loads((place / "config.json").read_text())
+    config |= {name: 0.0 for name in config if "drop" in name and isinstance(config[name], float)}
+    (place / "config.json").write_text(json.dumps(config))
+    return str(place)
 
 
 def recorded_recipe(folder: Path, name: str, table: pa.Table | None = None, **fields: Any) -> Path:

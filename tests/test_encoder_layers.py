@@ -33,6 +33,7 @@ from transformers import WhisperModel
 from transformers import XLMRobertaConfig
 from transformers import XLMRobertaModel
 
+from emomm import speech_layers
 from emomm.configuration_emotion2vec import Emotion2VecConfig
 from emomm.encoder_layers import EncoderLayers
 from emomm.modeling_emotion2vec import Emotion2VecModel
@@ -206,6 +207,36 @@ def test_padding_changes_nothing_and_the_whole_is_its_parts(name):
             assert_close(found[shown], expected[layer][shown])
             if name != "whisper":
                 assert_close(found[shown], whole[layer][shown])
+
+
+@pytest.mark.parametrize("name", ["wav2vec2-group", "wavlm-stable", "data2vec-audio"])
+def test_frozen_convolutions_take_a_few_rows_at_a_time(name, monkeypatch):
+    """The same states; where something is kept for the gradient, all rows at once."""
+    encoder = encoder_of(name)
+    layers = EncoderLayers.of(encoder)
+    inputs, mask = inputs_of(name, [30, 7, 18, 1, 30])
+    sizes = []
+    convolved = type(layers)._convolved
+
+    def counted(self, rows, *more):
+        sizes.append(len(rows))
+        return convolved(self, rows, *more)
+
+    monkeypatch.setattr(type(layers), "_convolved", counted)
+
+    def states() -> torch.Tensor:
+        sizes.clear()
+        return layers.states(inputs, mask, [DEPTH])[0][DEPTH].detach()
+
+    whole = states()
+    assert sizes == [5]
+    monkeypatch.setattr(speech_layers, "_SAMPLES_ON_CPU", 2 * inputs.shape[1] + 1)
+    assert_close(states(), whole)
+    assert sizes == [5]
+    for parameter in encoder.feature_extractor.parameters():
+        parameter.requires_grad = False
+    assert_close(states(), whole)
+    assert sizes == [2, 2, 1]
 
 
 @torch.no_grad()

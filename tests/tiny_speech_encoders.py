@@ -8,6 +8,8 @@ from transformers import HubertConfig
 from transformers import HubertModel
 from transformers import PreTrainedModel
 from transformers import SeamlessM4TFeatureExtractor
+from transformers import SEWConfig
+from transformers import SEWModel
 from transformers import Wav2Vec2BertConfig
 from transformers import Wav2Vec2BertModel
 from transformers import Wav2Vec2Config
@@ -35,8 +37,9 @@ CONVOLUTIONS = {
 }
 
 # `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer; the feature extractor
-# of `hubert` gives no attention mask unless it is asked to.
+# of `hubert` gives no attention mask unless it is asked to. `sew` is of a family that is known by its code alone.
 KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper", "emotion2vec")
+UNKNOWN = "sew"
 
 
 def _build(kind: str) -> tuple[PreTrainedModel, Any]:
@@ -74,7 +77,11 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
     if kind == "w2v-bert":
         config = Wav2Vec2BertConfig(**SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
         return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor()
-    classes = {"hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel)}
+    classes = {
+        "hubert": (HubertConfig, HubertModel),
+        "wavlm": (WavLMConfig, WavLMModel),
+        UNKNOWN: (SEWConfig, SEWModel),
+    }
     config_class, model_class = classes.get(kind, (Wav2Vec2Config, Wav2Vec2Model))
     group = kind == "wav2vec2"
     config = config_class(**SIZE, **CONVOLUTIONS, feat_extract_norm="group" if group else "layer")

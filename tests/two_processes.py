@@ -100,13 +100,14 @@ def gone_on_from_damage(folder, rank):
     return seen
 
 
-def main(folder: Path, recipe: str, to_push: str) -> None:
+def main(folder: Path, recipe: str, to_push: str, recorded: str) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # First, with nothing set up that counts the processes before the job does; and nobody has said that there is no
     # GPU: two processes must not take themselves for two jobs.
     results = {"world": world, "terminated": terminated(recipe, rank)}
     results["states"] = sorted(path.name for path in Path(recipe).with_suffix("").rglob("checkpoint-*"))
     results["exit"] = cli.main(["run", recipe, "--no_report"])
+    results["recorded"] = cli.main(["run", recorded, "--no_report"])
     results["disagreeing"] = [cli.main(["run", recipe, "--experiment", "words", "--dry_run", *each]) for each in OWN]
     results["pushed"] = pushed(to_push)
     results["whole"] = trained(folder, "whole")[1]

@@ -12,6 +12,9 @@ import torch
 from conftest import ROOT
 from finished_job import write_job_recipe
 from local_hub import LocalHub
+from made_recordings import recorded_recipe
+from made_recordings import still_copy
+from safetensors.torch import load_file
 from small_jobs import SMALL
 from small_jobs import write_recipe
 from test_curriculum_trainer import LABELS
@@ -22,12 +25,15 @@ from test_curriculum_trainer import new_trainer
 from test_curriculum_trainer import rows
 from test_curriculum_trainer import weighted_trainer
 from tiny_encoders import tiny_encoder
+from tiny_speech_encoders import tiny_speech_encoder
 from two_processes import STOPPED_AFTER
 from two_processes import WEIGHTED
 
 from emomm.curriculum.order import epoch_batches
 from emomm.curriculum.order import epoch_order
 from emomm.curriculum.pool import Curriculum
+from emomm.experiments import job
+from emomm.settings.recipe import load_recipe
 
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 TOKEN = "hf_0123456789"
@@ -61,6 +67,18 @@ def folds_of_a_process(rows):
 """
 
 
+def tuned_recipe(folder, name, **fields):
+    """Both encoders tuned on recordings, in random windows; nothing is drawn that hangs on the process."""
+    tuned = {f"{of}_tuning": "lora" for of in ("speech", "text")} | {"text_tuned_layers": 1}
+    still = {"max_seconds": 0.2, "dropout": 0.0, "modality_dropout": 0.0, "fusion_type": "concat"}
+    rates = {"learning_rate": 1e-3, "speech_learning_rate": 1e-3, "text_learning_rate": 1e-3}
+    named = {
+        "speech_model_name": still_copy(tiny_speech_encoder(folder / "drops-speech", "wavlm"), folder / "speech"),
+        "text_model_name": still_copy(tiny_encoder(folder / "drops-words", hidden=16), folder / "words"),
+    }
+    return recorded_recipe(folder, name, **named, **tuned, **still, **rates, evaluation_mode="loso", **fields)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where two processes have left what they saw, and a job."""
@@ -77,11 +95,12 @@ def folder(tmp_path_factory):
     (folder / "push").mkdir()
     to_push = write_job_recipe(folder / "push", seeds=[3])
     environment = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}
+    recipes = (recipe, to_push, tuned_recipe(folder, "tuned", batch_size=2))
     with LocalHub(TOKEN) as hub:
         environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(folder / "hf")}
         environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(
-            [*LAUNCHER, str(ROOT / "tests" / "two_processes.py"), str(folder), str(recipe), str(to_push)],
+            [*LAUNCHER, str(ROOT / "tests" / "two_processes.py"), str(folder), *map(str, recipes)],
             env=environment | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -227,6 +246,23 @@ def test_a_whole_job(folder):
         assert found["words"]["uar"]["pooled"] > 0 and found["comparison"]["difference"] < 1
     left = {path.name for path in (folder / "small").rglob("*")}
     assert not any(name.startswith(("checkpoint", "best.")) or name.endswith(".temporary") for name in left)
+
+
+def test_encoders_tuned_by_two_processes_are_those_of_one(folder, ranks, tmp_path):
+    """LoRA on recordings: two processes, half of each batch each, end where one process ends."""
+    assert [rank["recorded"] for rank in ranks] == [0, 0]
+    assert job.run(load_recipe(tuned_recipe(tmp_path, "tuned", batch_size=4))).failed == []
+    compared = 0
+    for session in ("session-1", "session-2"):
+        by_two, by_one = (
+            load_file(place / "tuned" / "small" / "seed-1" / session / "model" / "model.safetensors")
+            for place in (folder, tmp_path)
+        )
+        assert by_two.keys() == by_one.keys()
+        for name, value in by_one.items():
+            np.testing.assert_allclose(by_two[name], value, atol=2e-5, err_msg=f"{session} {name}")
+            compared += value.numel()
+    assert compared > 10_000
 
 
 def test_a_push_from_two_processes(ranks, folder):

@@ -79,8 +79,8 @@ def test_freeze_text_encoder_and_text_tuning_say_the_same():
         ),
         ({**HEARS, "augment_speed": [0.0, 1.1]}, ["augment_speed", "above 0"]),
         (
-            {"training_arguments": {"gradient_checkpointing": True}},
-            ["gradient_checkpointing is true", "no encoder is tuned"],
+            {"training_arguments": {"activation_checkpointing": True}},
+            ["activation_checkpointing is true", "no encoder is tuned"],
         ),
         ({**HEARS, "speech_layer_decay": 1.5}, ["speech_layer_decay is 1.5", "at most 1"]),
         ({**HEARS, "max_seconds": 0}, ["max_seconds is 0", "above 0"]),
