@@ -39,5 +39,6 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 MODALITIES = ("audio", "text")
+RATINGS = ("valence", "arousal", "dominance")
 BOTH = "both"
 """What `modality` calls voice and words together."""

@@ -148,7 +148,7 @@ class SingleQueryAttention(nn.Module):
 
         Returns the attended vector (batch, hidden) and the weights (batch, heads, sum of lengths).
         """
-        batch, heads, width = len(query), self.num_heads, self.head_dim
+        batch, heads, width = query.shape[0], self.num_heads, self.head_dim  # not len: a graph is made of it
         q = self.query(query).view(batch, heads, width) * width**-0.5  # (batch, heads, head_dim)
         key = torch.einsum("bhd,hdk->bhk", q, self.key.weight.view(heads, width, -1))  # (batch, heads, hidden)
         # A single vector is projected once rather than once for each head; None: nothing is left to project.

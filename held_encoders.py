@@ -185,19 +185,19 @@ class HeldEncoders:
         attention_mask = _with_a_token(attention_mask)
         drop = self.config.layer_drop if self.training else 0.0
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.tunes("text")):
-            wanted, layers = self._wanted("text"), EncoderLayers.of(self.text_encoder)
+            wanted, layers = self.wanted_layers("text"), EncoderLayers.of(self.text_encoder)
             last = self.config.text_layers == "last"
             if layers is None or (last and not drop and not layers.checkpoints):
                 found = self._whole(self.text_encoder, wanted, input_ids=input_ids, attention_mask=attention_mask)
             else:
                 found, _ = layers.states(input_ids, attention_mask, wanted, layer_drop=drop)
-            return self._joined("text", found)
+            return self.joined("text", found)
 
     def encode_embedded(self, embedded: Tensor, attention_mask: Tensor) -> Tensor:
         """As `encode_text`, with the gradient, from what goes into the first layer: (batch, tokens, text_dim)."""
         layers = EncoderLayers.of(self.text_encoder)
-        found = layers.states_above(embedded, _with_a_token(attention_mask).bool(), 0, self._wanted("text"))
-        return self._joined("text", found)
+        found = layers.states_above(embedded, _with_a_token(attention_mask).bool(), 0, self.wanted_layers("text"))
+        return self.joined("text", found)
 
     def embedded(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | None:
         """Token ids (batch, tokens) to what goes into the first layer; None for an encoder of an unknown family."""
@@ -227,7 +227,7 @@ class HeldEncoders:
                 "this model holds no speech encoder: give it audio_features, or export it first where it was trained "
                 "on stored states"
             )
-        config, layers, wanted = self.config, EncoderLayers.of(encoder), self._wanted("audio")
+        config, layers, wanted = self.config, EncoderLayers.of(encoder), self.wanted_layers("audio")
         tuned = config.tunes("audio")
         with torch.set_grad_enabled(torch.is_grad_enabled() and (tuned or inputs.requires_grad)):
             if layers is None:
@@ -239,7 +239,7 @@ class HeldEncoders:
                 found, frames = layers.states(inputs, mask, wanted, start, augment, drop)
             if mask is not None:
                 frames = frames & mask.any(dim=1, keepdim=True)
-            return self._joined("audio", found), frames
+            return self.joined("audio", found), frames
 
     def _from_states(self, modality: Modality, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """States after the layer `speech_start` or `text_start` through the layers above it, as the encoder's."""
@@ -249,7 +249,7 @@ class HeldEncoders:
         if layers is None:
             raise ValueError(f"{modality.states[0]} are given, and this model holds no layers that go on from them")
         start = self.config.speech_start if speech else self.config.text_start
-        wanted = self._wanted(modality.name)
+        wanted = self.wanted_layers(modality.name)
         if min(wanted) < start:
             raise ValueError(
                 f"{modality.states[0]} are those of layer {start}, and the model uses layer {min(wanted)}"
@@ -259,9 +259,9 @@ class HeldEncoders:
         first = torch.arange(mask.shape[1], device=mask.device) == 0
         drop = self.config.layer_drop if self.training else 0.0
         found = layers.states_above(states, mask | (first & ~there), start, wanted, drop)
-        return self._joined(modality.name, found), mask[:, layers.extra :] & there
+        return self.joined(modality.name, found), mask[:, layers.extra :] & there
 
-    def _wanted(self, modality: str) -> list[int]:
+    def wanted_layers(self, modality: str) -> list[int]:
         """The layers of a modality's encoder whose states are used."""
         config = self.config
         speech = modality == "audio"
@@ -273,7 +273,7 @@ class HeldEncoders:
             return list(range(depth + 1))
         return sorted({layer if layer >= 0 else depth + 1 + layer for layer in layers})
 
-    def _joined(self, modality: str, found: Mapping[int, Tensor]) -> Tensor:
+    def joined(self, modality: str, found: Mapping[int, Tensor]) -> Tensor:
         """The states of layers as the model uses them: side by side where it weighs them, else their mean."""
         states = [found[layer] for layer in sorted(found)]
         if self.config.weighted_layers(modality):

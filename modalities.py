@@ -3,18 +3,19 @@
 Each is described once. Model, collator, processor, corpora, floors, report and card go through the modalities of a
 model and ask the description, so that a further one changes none of them: a file of the user's own registers it
 (`modality_module`), a corpus has a column of its vectors, and a recipe names it (`"modality": ["audio", "text",
-"gaze"]`).
+"gaze"]`). Importing this needs no torch, as an exported model is used without.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .own_files import load_own_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BOTH = "both"
 """What `modality` calls voice and words together."""
@@ -22,6 +23,7 @@ EMPTY_TRANSCRIPT = "[EMPTY]"
 """What stands for a missing or empty transcript."""
 POOLINGS = ("mean", "cls")
 
+_CHARACTERS = 100  # of a token, and more than any has
 _TOKENS = ("input_ids", "attention_mask")
 _STATES = {"speech": ("speech_states", "speech_mask"), "text": ("text_states", "text_states_mask")}
 _RECORDINGS = ("input_values", "input_features", "speech_attention_mask")
@@ -103,11 +105,13 @@ class Modality:
         """Everything that a model can be given of it."""
         return (*self.inputs, *(self.states or ()), *(self.recordings or ()))
 
-    def sequence(self, features: Tensor, mask: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
+    def sequence(self, features: "Tensor", mask: "Tensor | None", dim: int) -> tuple["Tensor", "Tensor"]:
         """Vectors as (batch, length, dim), and which of them are real: (batch, length) bool.
 
         Raises ValueError for another width or shape.
         """
+        import torch
+
         if features.shape[-1] != dim or features.ndim not in (2, 3):
             raise ValueError(
                 f"{self.features} has shape {tuple(features.shape)}; this model takes (batch, {dim}) or (batch, "
@@ -121,7 +125,22 @@ class Modality:
         return features, mask.bool()
 
 
-def pooled_sequence(sequence: Tensor, mask: Tensor, pooling: str) -> Tensor:
+def is_missing(transcript: str | None) -> bool:
+    """Whether there are no words: None, empty, white space alone, or the placeholder."""
+    return transcript is None or transcript.strip() in ("", EMPTY_TRANSCRIPT)
+
+
+def beginning(transcript: str, max_length: int) -> str:
+    """A transcript as far as it can be read: tokenizers take seconds for a megabyte, to keep its first tokens.
+
+    Args:
+        max_length: tokens that are read.
+    """
+    most = _CHARACTERS * max_length
+    return transcript if len(transcript) <= most else transcript[:most].rpartition(" ")[0] or transcript[:most]
+
+
+def pooled_sequence(sequence: "Tensor", mask: "Tensor", pooling: str) -> "Tensor":
     """(batch, length, dim) and (batch, length) to (batch, dim): the `mean` over real positions, or the first (`cls`);
     zeros where none is real."""
     if pooling == "cls" or sequence.shape[1] == 1:
@@ -217,7 +236,9 @@ __all__ = [
     "POOLINGS",
     "TEXT",
     "Modality",
+    "beginning",
     "get_modality",
+    "is_missing",
     "load_modality_module",
     "modalities_in",
     "modality_names",

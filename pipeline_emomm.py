@@ -16,15 +16,16 @@ from transformers import AutoModel
 from transformers import Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .answers import Answers
+from .answers import Said
+from .answers import Spans
 from .modalities import AUDIO
 from .modalities import TEXT
 from .modalities import Modality
-from .processing_emomm import beginning
-from .processing_emomm import is_missing
+from .modalities import beginning
+from .modalities import is_missing
 from .saliency import attention_weights
-from .saliency import merge_tokens
 from .saliency import saliency
-from .saliency import shares
 from .speech_encoders import SpeechEncoder
 from .transcribing import Transcriber
 from .utterances import KEYS
@@ -323,10 +324,10 @@ class EmoMMPipeline(Pipeline):
     # ---- the model --------------------------------------------------------------------------------------------------
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
-        """Probabilities (batch, classes), and by modality the weights (batch, length) of the padded inputs."""
+        """What the model `said` of the utterances that are ready."""
         inputs, config = model_inputs["inputs"], self.model.config
         if inputs is None:
-            return model_inputs
+            return {"utterances": model_inputs["utterances"], "said": None}
         if getattr(self.model.fusion, "gives_attention", False):
             outputs = self.model(**inputs)
             weights = attention_weights(outputs.attentions, inputs, config.modality)
@@ -335,102 +336,43 @@ class EmoMMPipeline(Pipeline):
                 outputs, weights = saliency(self.model, {name: value.clone() for name, value in inputs.items()})
         utterances = model_inputs["utterances"]
         ready = [utterance for utterance in utterances if utterance.ready]
-        said = {name: getattr(outputs, name) for name in ("logits", "vad", "gates")}
-        said = of_utterances({name: each if each is None else each.detach() for name, each in said.items()}, ready)
-        return {
-            "utterances": utterances,
-            "probabilities": said.pop("logits").float().softmax(dim=-1),
-            **said,
-            "weights_by": weights.pop("by"),
-            "weights": of_utterances(weights, ready),
-        }
+        found = {name: _array(getattr(outputs, name)) for name in ("logits", "vad", "gates")}
+        found = of_utterances(found, ready)
+        probabilities = torch.from_numpy(found.pop("logits")).softmax(dim=-1).numpy()
+        weights_by = weights.pop("by")
+        weights = of_utterances({name: _array(values) for name, values in weights.items()}, ready)
+        said = Said(probabilities, **found, weights=weights, weights_by=weights_by)
+        return {"utterances": utterances, "said": said}
 
     # ---- what the user gets -----------------------------------------------------------------------------------------
 
     def postprocess(self, model_outputs: dict[str, Any], top_k: int | None = None) -> list[dict[str, Any]]:
         """The results of a batch, as `__call__` describes them."""
-        row, results = 0, []
-        for utterance in model_outputs["utterances"]:
-            answer = self._answer(row, utterance, model_outputs) if utterance.ready else {"scores": []}
-            row += utterance.ready
-            results.append(
-                {
-                    **(answer["scores"][0] if answer["scores"] else {"label": None, "score": None}),
-                    "scores": answer["scores"][:top_k],
-                    "vad": answer.get("vad"),
-                    "transcript": utterance.text,
-                    "transcribed": utterance.transcribed,
-                    "words": answer.get("words", []),
-                    "moments": answer.get("moments", []),
-                    "weights_by": answer.get("weights_by"),
-                    "gates": answer.get("gates"),
-                    **({"further": answer.get("further", {})} if self._further else {}),
-                    "heard": utterance.heard,
-                    "notes": utterance.notes,
-                    "error": None if utterance.error is None else str(utterance.error),
-                }
-            )
-        return results
+        return self._results.of(model_outputs["utterances"], model_outputs["said"], top_k)
 
-    def _answer(self, row: int, utterance: Utterance, outputs: dict[str, Any]) -> dict[str, Any]:
-        """What the model says of an utterance."""
-        probabilities = outputs["probabilities"][row].tolist()
-        order = sorted(range(len(probabilities)), key=lambda i: (-probabilities[i], i))
-        names, weights = self.model.config.id2label, outputs["weights"]
-        vad, gates = (None if outputs[name] is None else outputs[name][row].tolist() for name in ("vad", "gates"))
-        return {
-            "scores": [{"label": names[i], "score": probabilities[i]} for i in order],
-            "vad": None if vad is None else dict(zip(("valence", "arousal", "dominance"), vad, strict=True)),
-            "words": self._words(utterance, _weights_of(weights.get(TEXT.name), row)),
-            "moments": self._moments(utterance, _weights_of(weights.get(AUDIO.name), row)),
-            "weights_by": outputs["weights_by"],
-            "gates": None if gates is None else dict(zip(self.model.config.modalities, gates, strict=True)),
-            "further": {
-                name: shares(_weights_of(weights[name], row)[: len(values)])
-                for name, values in utterance.further.items()
-                if values.ndim == 2
-            },
-        }
-
-    def _words(self, utterance: Utterance, weights: np.ndarray) -> list[dict[str, Any]]:
-        if utterance.text is None:
-            return []
+    @property
+    def _results(self) -> Answers:
+        """What makes results of what the model says."""
+        config, made_by = self.model.config, self.processor.speech_features
         tokenizer = self.processor.tokenizer
-        if not tokenizer.is_fast:
-            utterance.notes.append("no weights of words: this tokenizer does not say where its tokens lie")
-            return []
-        encoded = tokenizer(
-            beginning(utterance.text, self.processor.max_length),
-            truncation=True,
-            max_length=self.processor.max_length,
-            return_offsets_mapping=True,
+        return Answers(
+            labels=[config.id2label[i] for i in range(config.num_labels)],
+            modalities=config.modalities,
+            further=bool(self._further),
+            frame_rate=None if made_by is None else made_by.frame_rate,
+            spans=None if tokenizer is None or not tokenizer.is_fast else self._spans,
         )
-        spans = merge_tokens(utterance.text, encoded.word_ids(0), encoded["offset_mapping"], weights)
-        end = spans[-1][1] if spans else 0
-        if utterance.text[end:].strip():
-            utterance.notes.append(f"cut: the words after character {end} were not read")
-        return [
-            {"word": utterance.text[start:end], "start": start, "end": end, "weight": share}
-            for (start, end, _), share in zip(spans, shares([weight for *_, weight in spans]), strict=True)
-        ]
 
-    def _moments(self, utterance: Utterance, weights: np.ndarray) -> list[dict[str, Any]]:
-        if utterance.features is None or utterance.features.ndim == 1:
-            return []
-        made_by = self.processor.speech_features
-        if made_by is None or not made_by.frame_rate:
-            utterance.notes.append("no weights of moments: the frame rate of the features is not known")
-            return []
-        count, rate = len(utterance.features), made_by.frame_rate
-        end = count / rate if utterance.waveform is None else min(utterance.waveform.seconds, count / rate)
-        return [
-            {"start": i / rate, "end": min((i + 1) / rate, end), "weight": share}
-            for i, share in enumerate(shares(weights[:count]))
-        ]
+    def _spans(self, text: str) -> Spans:
+        """Where the tokens of a transcript lie."""
+        length = self.processor.max_length
+        read = beginning(text, length)
+        encoded = self.processor.tokenizer(read, truncation=True, max_length=length, return_offsets_mapping=True)
+        return encoded.word_ids(0), encoded["offset_mapping"]
 
 
-def _weights_of(weights: Tensor | None, row: int) -> np.ndarray:
-    return np.zeros(0) if weights is None else weights[row].double().numpy()
+def _array(values: Tensor | None) -> np.ndarray | None:
+    return None if values is None else values.detach().float().cpu().numpy()
 
 
 if not __name__.startswith("transformers_modules"):

@@ -21,7 +21,9 @@ from .configuration_emomm import EmoMMConfig
 from .data_collator import EmoMMDataCollator
 from .modalities import EMPTY_TRANSCRIPT
 from .modalities import Modality
+from .modalities import beginning
 from .modalities import get_modality
+from .modalities import is_missing
 from .modalities import modalities_in
 from .modalities import names_in
 from .modalities import words_in
@@ -32,23 +34,6 @@ from .speech_features import WrongEncoder
 from .travelling import AUTO_MAP
 from .travelling import write_missing_code
 from .waveforms import read_waveform
-
-_CHARACTERS = 100  # of a token, and more than any has
-
-
-def is_missing(transcript: str | None) -> bool:
-    """Whether there are no words: None, empty, white space alone, or the placeholder."""
-    return transcript is None or transcript.strip() in ("", EMPTY_TRANSCRIPT)
-
-
-def beginning(transcript: str, max_length: int) -> str:
-    """A transcript as far as it can be read: tokenizers take seconds for a megabyte, to keep its first tokens.
-
-    Args:
-        max_length: tokens that are read.
-    """
-    most = _CHARACTERS * max_length
-    return transcript if len(transcript) <= most else transcript[:most].rpartition(" ")[0] or transcript[:most]
 
 
 class _InMemory(dict):
@@ -354,4 +339,4 @@ class EmoMMProcessor(ProcessorMixin):
 if not __name__.startswith("transformers_modules"):
     AutoProcessor.register(EmoMMConfig, EmoMMProcessor, exist_ok=True)
 
-__all__ = ["EMPTY_TRANSCRIPT", "EmoMMProcessor", "beginning", "is_missing"]
+__all__ = ["EMPTY_TRANSCRIPT", "EmoMMProcessor"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch import nn
 
+from .answers import attention_weights as weights_of_attention
 from .modalities import modalities_in
 
 
@@ -21,14 +22,10 @@ def attention_weights(attentions: Sequence[Tensor], inputs: Mapping[str, Tensor]
     """
     modalities = modalities_in(modality)
     lengths = [_length(inputs, each.inputs[::2]) for each in modalities]
-    seen: dict[str, list[Tensor]] = {each.name: [] for each in modalities}
-    for i, weights in enumerate(attentions):
-        others = [j for j in range(len(modalities)) if j != i]
-        shares = weights.detach().mean(dim=1).split([lengths[j] for j in others], dim=1)
-        for j, share in zip(others, shares, strict=True):
-            seen[modalities[j].name].append(share)
-    mean = {name: shares[0] if len(shares) == 1 else torch.stack(shares).mean(dim=0) for name, shares in seen.items()}
-    return {**mean, "by": "attention"}
+    names = [each.name for each in modalities]
+    arrays = [weights.detach().float().cpu().numpy() for weights in attentions]
+    found = weights_of_attention(arrays, lengths, names)
+    return {**{name: torch.from_numpy(values) for name, values in found.items()}, "by": "attention"}
 
 
 def _length(inputs: Mapping[str, Tensor], names: Sequence[str]) -> int:
@@ -99,35 +96,4 @@ def _states_and_embeddings(encoder: nn.Module, ids: Tensor, mask: Tensor) -> tup
     return states, caught[0]
 
 
-def merge_tokens(
-    text: str, word_ids: Sequence[int | None], offsets: Sequence[tuple[int, int]], weights: Sequence[float]
-) -> list[tuple[int, int, float]]:
-    """Tokens to words: (first character, end, sum of the weights) of each, in their order.
-
-    Tokens of one `word_ids` entry are one word, and so are neighbours without a space between (`can` `'` `t` `!`),
-    unless letters meet there, as in scripts that need no spaces. Special tokens have no entry, and are left out.
-    """
-    spans: list[tuple[int, int, float]] = []
-    last = None
-    for word, (start, end), weight in zip(word_ids, offsets, weights, strict=False):  # the weights are padded
-        while start < end and text[start].isspace():
-            start += 1
-        if word is None or start >= end:
-            continue
-        touching = spans and start == spans[-1][1] and not text[start - 1 : start + 1].isalpha()
-        if spans and (word == last or touching):
-            first, before, sum_before = spans[-1]
-            spans[-1] = (first, max(end, before), sum_before + float(weight))
-        else:
-            spans.append((start, end, float(weight)))
-        last = word
-    return spans
-
-
-def shares(weights: Sequence[float]) -> list[float]:
-    """The weights brought to a sum of 1; as they are where all are 0, and so nothing is known."""
-    total = float(sum(weights))
-    return [float(weight) / total if total > 0 else 0.0 for weight in weights]
-
-
-__all__ = ["attention_weights", "merge_tokens", "saliency", "shares"]
+__all__ = ["attention_weights", "saliency"]

@@ -81,7 +81,7 @@ class Wav2Vec2Layers(EncoderLayers):
         return [self.encoder.encoder.layer_norm] if self._stable else []
 
     def enter(self, inputs: Tensor, mask: Tensor | None, spec_augment: float = 0.0) -> tuple[Tensor, Tensor]:
-        samples = inputs.new_full((len(inputs),), inputs.shape[1], dtype=torch.long)
+        samples = inputs.new_full(inputs.shape[:1], inputs.shape[1], dtype=torch.long)
         samples = samples if mask is None else mask.sum(dim=1)
         with recorded(self.convolutions, inputs):
             features = self._in_pieces(inputs.to(self.encoder.dtype), samples, mask)  # (batch, channels, frames)
@@ -203,7 +203,7 @@ class WavLMLayers(Wav2Vec2Layers):
     def given(self, states: Tensor, frame_mask: Tensor | None) -> dict[str, Any]:
         frames = states.shape[1]
         bias = self.layers[0].attention.compute_bias(frames, frames)  # (heads, frames, frames)
-        bias = bias.expand(len(states), -1, -1, -1).reshape(-1, frames, frames)
+        bias = bias.expand(states.shape[0], -1, -1, -1).reshape(-1, frames, frames)
         return {"attention_mask": frame_mask, "position_bias": bias}
 
 
@@ -224,7 +224,7 @@ class Wav2Vec2BertLayers(EncoderLayers):
         return [self.encoder.feature_projection, self.encoder.encoder.dropout]
 
     def enter(self, inputs: Tensor, mask: Tensor | None, spec_augment: float = 0.0) -> tuple[Tensor, Tensor]:
-        counts = inputs.new_full((len(inputs),), inputs.shape[1], dtype=torch.long)
+        counts = inputs.new_full(inputs.shape[:1], inputs.shape[1], dtype=torch.long)
         frame_mask = _within(counts if mask is None else mask.sum(dim=1).clamp(min=1), inputs.shape[1])
         with recorded(self.front, inputs):
             states, _ = self.encoder.feature_projection(inputs.to(self.encoder.dtype))
@@ -272,7 +272,7 @@ class WhisperLayers(EncoderLayers):
         with recorded(self.convolutions, inputs):
             states = F.gelu(encoder.conv1(inputs.to(encoder.dtype)))
             states = F.gelu(encoder.conv2(states)).transpose(1, 2)  # (batch, frames, width)
-        counts = inputs.new_full((len(inputs),), states.shape[1], dtype=torch.long)
+        counts = inputs.new_full(inputs.shape[:1], states.shape[1], dtype=torch.long)
         if mask is not None:
             counts = (mask.sum(dim=1) + 1).div(2, rounding_mode="floor").clamp(min=1)
         frame_mask = _within(counts, states.shape[1])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what a file names like this, transformers copies with it: w
 logger = logging.getLogger(__name__)
 
 CODE = (
+    "answers.py",
     "checksums.py",
     "compressed_audio.py",
     "configuration_emomm.py",

@@ -9,13 +9,11 @@ from dataclasses import field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .modalities import AUDIO
 from .modalities import Modality
+from .modalities import is_missing
 from .modalities import words_in
-from .processing_emomm import is_missing
 from .voice_activity import JUDGED
 from .voice_activity import SPEECH
 from .voice_activity import seconds_of_speech
@@ -191,31 +189,31 @@ def of_utterances(found: Mapping[str, Any], utterances: Sequence[Utterance]) -> 
     """What the model says of rows, as what it says of utterances: the mean over the windows of each.
 
     Args:
-        found: by name (rows, ...), or None. Of `audio`, the weights of moments (rows, longest), each window's weights
-            follow those of the one before.
+        found: arrays by name, (rows, ...), or None. Of `audio`, the weights of moments (rows, longest), each window's
+            weights follow those of the one before.
         utterances: that `rows_of` made the rows of.
     """
     if not any(each.windows for each in utterances):
         return dict(found)
-    counts = [max(len(each.windows), 1) for each in utterances]
+    ends = np.cumsum([max(len(each.windows), 1) for each in utterances])[:-1]
     merged: dict[str, Any] = {}
     for name, values in found.items():
         if values is None or isinstance(values, str):
             merged[name] = values
             continue
-        parts = values.split(counts)
+        parts = np.split(values, ends)
         if name == AUDIO.name:
             merged[name] = [_in_turn(part, each) for part, each in zip(parts, utterances, strict=True)]
         else:
-            merged[name] = torch.stack([part.float().mean(dim=0) for part in parts])
+            merged[name] = np.stack([part.mean(axis=0, dtype=np.float32) for part in parts])
     return merged
 
 
-def _in_turn(weights: Tensor, utterance: Utterance) -> Tensor:
+def _in_turn(weights: np.ndarray, utterance: Utterance) -> np.ndarray:
     """(windows, longest) to (frames,) of the whole recording."""
     if not utterance.windows:
         return weights[0]
-    return torch.cat([row[: len(window)] for row, window in zip(weights, utterance.windows, strict=True)])
+    return np.concatenate([row[: len(window)] for row, window in zip(weights, utterance.windows, strict=True)])
 
 
 def row_of(given: Given, further: Sequence[str] = ()) -> dict[str, Any]:

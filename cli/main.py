@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "train and evaluate the experiments of a recipe",
     "report": "write the report of a job, or of several jobs side by side",
     "predict": "say the emotion of recordings, or predict a corpus, with a model",
+    "export": "write a model as a folder that runs without torch (ONNX)",
     "push": "share the model of an experiment on the Hub",
     "recipes": "list the packaged recipes",
     "space": "write the folder of a Hugging Face Space: a model in the browser",

@@ -86,8 +86,12 @@ def say_at_once(text: str) -> None:
         show(text, error=True)
 
 
-def speak() -> None:
-    """Sends what EmoMM logs to stderr, from the first process alone, and quietens the progress bars of libraries."""
+def speak(libraries: bool = True) -> None:
+    """Sends what EmoMM logs to stderr, from the first process alone, and quietens the progress bars of libraries.
+
+    Args:
+        libraries: whether those are loaded: transformers, and the Hub's.
+    """
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.setLevel(logging.INFO if is_first_process() else logging.ERROR)
     handler = logging.StreamHandler()
@@ -96,6 +100,8 @@ def speak() -> None:
     logger.propagate = False
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not libraries:
+        return
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 

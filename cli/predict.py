@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from .parsing import Parser
@@ -32,26 +33,11 @@ def command(argv: list[str]) -> int:
         raise InputError(f"{recordings[0]} is a recording, and {other}: predict one kind at a time.")
     if options.text and len(options.text) != len(recordings):
         raise InputError(f"--text is given {len(options.text)} times for {len(recordings)} recordings: once for each.")
-    speak()
-    from ..inference.predicting import predict_recordings
-    from ..inference.predicting import prepare_output
-    from ..inference.predicting import readable
-    from ..inference.predicting import why
-    from ..inference.predicting import write_results
+    results = _recordings(options, recordings)
+    from ..inference.shown_results import readable
+    from ..inference.shown_results import why
+    from ..inference.shown_results import write_results
 
-    if options.output is not None:
-        prepare_output(options.output)
-
-    results = predict_recordings(
-        options.model,
-        recordings,
-        texts=options.text,
-        transcribe=options.transcribe,
-        speech_encoder=options.speech_encoder,
-        batch_size=options.batch_size or 8,
-        trust_remote_code=options.trust_remote_code,
-        any_sound=options.no_vad,
-    )
     failed = [result for result in results if result["error"] is not None]
     if options.output is not None:
         write_results(results, options.output)
@@ -61,6 +47,43 @@ def command(argv: list[str]) -> int:
     for result in failed:
         print(f"not predicted: {why(result)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _recordings(options: argparse.Namespace, recordings: list[str]) -> list[dict[str, Any]]:
+    """The results of recordings, by torch or, for the folder of an ONNX model, without."""
+    speak(libraries=not _is_onnx(options))
+    from ..inference.shown_results import prepare_output
+
+    if options.output is not None:
+        prepare_output(options.output)
+    asked = {"texts": options.text, "batch_size": options.batch_size or 8, "any_sound": options.no_vad}
+    if _is_onnx(options):
+        from ..inference import onnx_predicting
+
+        return onnx_predicting.predict_recordings(options.model, recordings, **asked)
+    from ..inference.predicting import predict_recordings
+
+    return predict_recordings(
+        options.model,
+        recordings,
+        transcribe=options.transcribe,
+        speech_encoder=options.speech_encoder,
+        trust_remote_code=options.trust_remote_code,
+        **asked,
+    )
+
+
+def _is_onnx(options: argparse.Namespace) -> bool:
+    """Whether the model is one that `emomm export --format onnx` wrote. Raises InputError for an option that goes with
+    other models alone."""
+    if not os.path.isfile(os.path.join(options.model, "emomm_onnx.json")):
+        return False
+    for name in ("transcribe", "speech_encoder", "trust_remote_code"):
+        if getattr(options, name):
+            raise InputError(
+                f"--{name} doesn't go with {options.model!r}, which is an ONNX model and runs without torch."
+            )
+    return True
 
 
 def _predict_corpus(options: argparse.Namespace) -> int:
@@ -73,17 +96,17 @@ def _predict_corpus(options: argparse.Namespace) -> int:
         raise InputError(f"unrecognized arguments: {' '.join(options.inputs[1:])}. One corpus is predicted at a time.")
     if options.output is None:
         raise InputError("--output FILE is missing: where the predictions of a corpus go, as parquet.")
-    speak()
-    from ..inference.predicting import predict
+    speak(libraries=not _is_onnx(options))
+    asked = {"paths": corpus_paths(options.corpora_paths), "batch_size": options.batch_size or 64}
+    if _is_onnx(options):
+        from ..inference import onnx_predicting
 
-    rows = predict(
-        options.model,
-        options.inputs[0],
-        options.output,
-        paths=corpus_paths(options.corpora_paths),
-        batch_size=options.batch_size or 64,
-        trust_remote_code=options.trust_remote_code,
-    )
+        rows = onnx_predicting.predict(options.model, options.inputs[0], options.output, **asked)
+    else:
+        from ..inference.predicting import predict
+
+        asked["trust_remote_code"] = options.trust_remote_code
+        rows = predict(options.model, options.inputs[0], options.output, **asked)
     print(f"{rows} rows predicted: {options.output}")
     return 0
 
@@ -96,7 +119,9 @@ def _predict_parser() -> Parser:
         description="Say the emotion of recordings, or predict every row of a corpus, with an exported model. The "
         "model comes first. Exit code 1: some recordings could not be read, and the results of the others are there.",
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder of an exported model, also one of `emomm export`, or a Hub id"
+    )
     parser.add_argument(
         "inputs",
         nargs="+",

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ..choices import RATINGS
+
 SCALARS = ("accuracy", "uar", "f1_macro", "f1_weighted")
-RATINGS = ("valence", "arousal", "dominance")
 
 
 def emotion_scores(references: np.ndarray, predictions: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..choices import RATINGS
 from ..files import write_whole
-from .metrics import RATINGS
 
 _LABELS = b"labels"
 _ALWAYS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")

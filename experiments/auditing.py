@@ -25,7 +25,7 @@ from ..features.text_encoders import public_name
 from ..features.voice_encoders import stated_config
 from ..modalities import AUDIO
 from ..modalities import TEXT
-from ..processing_emomm import is_missing
+from ..modalities import is_missing
 from ..recordings.recorded_corpus import holds_recordings
 from ..reporting.audit_words import SAID_ELSEWHERE
 from ..settings.settings import Settings

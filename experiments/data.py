@@ -21,8 +21,8 @@ from ..evaluation.folds import Table
 from ..features.sequences import Sequences
 from ..modalities import AUDIO
 from ..modalities import Modality
+from ..modalities import is_missing
 from ..modalities import modalities_in
-from ..processing_emomm import is_missing
 from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
 from ..speech_features import WrongEncoder

@@ -7,7 +7,6 @@ whatever number of processes and workers.
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from .sequences import Sequences
 
@@ -44,6 +43,8 @@ class Windows:
     ):
         self.waveforms, self.seed, self.augmentation = waveforms, seed, augmentation
         self.longest = None if seconds is None else max(round(seconds * _RATE), 1)
+        import torch  # here, as what reads windows alone is used without
+
         # In shared memory: workers that outlive an epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 

@@ -32,10 +32,10 @@ from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
 from ..modalities import AUDIO
 from ..modalities import TEXT
+from ..modalities import is_missing
 from ..modalities import names_in
 from ..modeling_emomm import EmoMMForEmotionClassification
 from ..processing_emomm import EmoMMProcessor
-from ..processing_emomm import is_missing
 from ..speech_encoders import SpeechEncoder
 from ..voice_activity import Vad
 from ..voice_activity import VoiceActivity

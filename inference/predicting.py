@@ -1,12 +1,8 @@
 """A corpus, or recordings, predicted in batches with an exported model."""
 
-import contextlib
 import dataclasses
-import errno
-import json
 import logging
 import os
-from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,18 +19,10 @@ from ..checksums import ChangedFiles
 from ..checksums import refuse_changed_model
 from ..checksums import refuse_changed_processor
 from ..configuration_emomm import EmoMMConfig
-from ..corpora.builtin import resolve_specs
 from ..corpora.corpus import Corpus
-from ..corpora.loading import load_corpus
-from ..corpora.spec import CorpusSpec
 from ..data_collator import EmoMMDataCollator
 from ..errors import InputError
-from ..evaluation.predictions import Predictions
-from ..evaluation.predictions import write_predictions
 from ..evaluation.window_means import window_means
-from ..features.sequences import Sequences
-from ..features.windows import as_floats
-from ..files import write_text
 from ..hub_access import reach_hub
 from ..interruption import heed
 from ..modalities import AUDIO
@@ -47,15 +35,14 @@ from ..modeling_emomm import EmoMMForEmotionClassification
 from ..own_files import code_of_models
 from ..pipeline_emomm import EmoMMPipeline
 from ..processing_emomm import EmoMMProcessor
-from ..recordings.recorded_corpus import load_recorded_corpus
-from ..speech_encoders import SpeechEncoder
-from ..speech_features import SpeechFeatures
-from ..speech_features import WrongEncoder
-from ..waveforms import SAMPLING_RATE
+from .corpus_rows import Asked
+from .corpus_rows import heard
+from .corpus_rows import rows_for
+from .corpus_rows import write_rows
+from .shown_results import prepare_output
+from .shown_results import why
 
 logger = logging.getLogger(__name__)
-
-_AROUND = ".,;:!?…-–()[]'\"‘’‚“”„«»"  # that words are shown without
 
 
 def predict(
@@ -87,43 +74,26 @@ def predict(
     for modality in loaded.modalities if own else ():  # those of its own code are not known here
         if modality.name in own:
             register_modality(Modality(**dataclasses.asdict(modality)))
-    rows = _loaded(_spec(corpus, loaded.config, paths or {}), own, processor, model)
-    _check_fit(loaded.config, processor, rows, model)
+    asked = _asked(loaded, processor, model)
+    rows = rows_for(asked, corpus, paths or {}, own)
     probabilities, vad = _predictions(loaded, processor, rows, batch_size)
-    labels = [loaded.config.id2label[i] for i in range(loaded.config.num_labels)]
-    predictions = Predictions.of(
-        labels,
-        utterance_id=rows.utterance_ids,
-        corpus=np.full(len(rows), rows.name, dtype=object),
-        speaker=rows.speakers,
-        session=rows.sessions,
-        label=np.array(rows.labels, dtype=object)[rows.label_ids],
-        probabilities=probabilities,
-        predicted_ratings=vad,
-    )
-    with _writing(Path(output)):
-        write_predictions(Path(output), [predictions])
+    write_rows(output, rows, asked.labels, probabilities, vad)
     return len(rows)
 
 
-def prepare_output(output: str | Path) -> None:
-    """Makes the folder of a file that is to be written. Raises InputError, before any work, where it can't be."""
-    output = Path(output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if output.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    except OSError as error:
-        raise InputError(f"can't write {output} ({error.strerror}); give another --output") from error
-
-
-@contextlib.contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """Raises InputError where a file can't be written."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"can't write {output} ({error.strerror or error}); give another --output") from error
+def _asked(model: EmoMMForEmotionClassification, processor: EmoMMProcessor, name: str) -> Asked:
+    config = model.config
+    held = processor.hears and getattr(processor, "feature_extractor", None) is not None
+    return Asked(
+        name=name,
+        labels=[config.id2label[i] for i in range(config.num_labels)],
+        modalities=names_in(config.modality),
+        widths={"audio": config.audio_dim, **(config.modality_dims or {})},
+        allow_missing=processor.allow_missing,
+        speech_encoder=config.speech_encoder,
+        audio_encoder=config.audio_encoder,
+        encoder=processor.load_speech_encoder() if held else None,
+    )
 
 
 def predict_recordings(
@@ -176,69 +146,6 @@ def predict_recordings(
     if all(result["error"] is not None for result in results):
         raise InputError("; ".join(map(why, results)))
     return results
-
-
-def why(result: dict[str, Any]) -> str:
-    """Why a recording could not be used, with its name."""
-    name, error = result["recording"], result["error"]
-    return error if error.startswith(name) else f"{name}: {error}"
-
-
-def readable(results: Sequence[dict[str, Any]]) -> str:
-    """The results of `predict_recordings` as lines for people: classes with bars, and what counted the most."""
-    lines: list[str] = []
-    for result in results:
-        if result["error"] is not None:
-            lines.append(f"{result['recording']}: not predicted\n  error: {result['error']}")
-            continue
-        if result["label"] is None:
-            lines.append(f"{result['recording']}: no label")
-        else:
-            lines.append(f"{result['recording']}: {result['label']} ({result['score']:.1%})")
-        lines += [*_bars(result), *_counted(result), *(f"  note: {note}" for note in result["notes"])]
-    return "\n".join(lines)
-
-
-def _bars(result: dict[str, Any]) -> list[str]:
-    """The classes, and the ratings of a model that gives them."""
-    width = max((len(each["label"]) for each in result["scores"]), default=0)
-    lines = [
-        f"  {each['label']:{width}} {each['score']:6.1%}  {'#' * round(40 * each['score'])}".rstrip()
-        for each in result["scores"]
-    ]
-    if result["vad"] is not None:
-        lines.append(f"  {', '.join(f'{name} {value:.1f}' for name, value in result['vad'].items())} (of 1 to 5)")
-    return lines
-
-
-def _counted(result: dict[str, Any]) -> list[str]:
-    """The words, and those of them and of the moments that counted the most."""
-    lines = []
-    if result["transcript"] is not None:
-        lines.append(f"  {'heard' if result['transcribed'] else 'words'}: {result['transcript']}")
-    words = [
-        f"{word['word'].strip(_AROUND) or word['word']} {word['weight']:.0%}" for word in _heaviest(result["words"])
-    ]
-    moments = [
-        f"{moment['start']:.1f}-{moment['end']:.1f} s {moment['weight']:.0%}"
-        for moment in _heaviest(result["moments"])
-    ]
-    for what, named in (("words", words), ("moments", moments)):
-        if named:
-            lines.append(f"  {what} that counted ({result['weights_by']}): {', '.join(named)}")
-    return lines
-
-
-def _heaviest(weighed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The five with the highest weights."""
-    return sorted(weighed, key=lambda each: -each["weight"])[:5]
-
-
-def write_results(results: Sequence[dict[str, Any]], path: str | Path) -> None:
-    """The results of `predict_recordings` as a JSON file, a list."""
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    with _writing(Path(path)):
-        write_text(Path(path), text + "\n")
 
 
 def load_model(model: str, trust_remote_code: bool) -> tuple[EmoMMForEmotionClassification, EmoMMProcessor]:
@@ -319,71 +226,6 @@ def _in_a_line(error: Exception) -> str:
     return text if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {text}"
 
 
-def _spec(corpus: str, config: EmoMMConfig, paths: dict[str, str]) -> CorpusSpec:
-    """The corpus by name; a path is taken for data in the schema, with the model's classes."""
-    specs = resolve_specs({}, paths)
-    if corpus in specs:
-        return specs[corpus]
-    if not os.path.exists(corpus):
-        raise InputError(f"corpus {corpus!r} is neither known ({', '.join(sorted(specs))}) nor a path")
-    labels = [config.id2label[i] for i in range(config.num_labels)]
-    return CorpusSpec.from_dict(Path(corpus).stem, {"path": corpus, "labels": labels, "test_only": True})
-
-
-def _check_fit(config: EmoMMConfig, processor: EmoMMProcessor, corpus: Corpus, model: str) -> None:
-    for name in names_in(config.modality):
-        if name == AUDIO.name and corpus.recordings is not None:
-            _check_lengths(processor.load_speech_encoder(), corpus)
-        elif name == AUDIO.name:
-            _check_voice(config, corpus, model)
-        elif name != TEXT.name and corpus.vectors(name).dim != config.modality_dims[name]:
-            raise InputError(
-                f"the vectors of {name} of {corpus.name} are {corpus.vectors(name).dim} wide, {model!r} takes "
-                f"{config.modality_dims[name]}"
-            )
-        lengths = np.ones(1) if name == TEXT.name else corpus.vectors(name).length
-        if not processor.allow_missing and not lengths.all():
-            row = str(corpus.utterance_ids[int(np.argmin(lengths))])
-            raise InputError(f"{corpus.name} row {row!r} has no {get_modality(name).word}, and {model!r} needs it")
-
-
-def _loaded(spec: CorpusSpec, own: list[str], processor: EmoMMProcessor, model: str) -> Corpus:
-    """The corpus with what the model takes of it: recordings, where that holds its speech encoder; else features."""
-    if not processor.hears or getattr(processor, "feature_extractor", None) is None:
-        return load_corpus(spec, modalities=own)
-    try:
-        return load_recorded_corpus(spec, own)
-    except InputError as error:
-        raise InputError(
-            f"{error}. {model!r} holds its speech encoder: it takes the recordings of a corpus, not features of them"
-        ) from error
-
-
-def _check_lengths(encoder: SpeechEncoder, corpus: Corpus) -> None:
-    """Raises InputError that names a row whose recording is too short for one frame."""
-    lengths = corpus.audio.length
-    shortest = int(np.where(lengths > 0, lengths, lengths.max()).argmin())
-    if lengths[shortest] and encoder.frames_of(int(lengths[shortest])) < 1:
-        raise InputError(
-            f"{corpus.name} row {str(corpus.utterance_ids[shortest])!r} has a recording of "
-            f"{lengths[shortest] / SAMPLING_RATE:.3f} s, too short for {encoder.features.encoder}: leave it out"
-        )
-
-
-def _check_voice(config: EmoMMConfig, corpus: Corpus, model: str) -> None:
-    if None not in (config.speech_encoder, corpus.spec.speech_encoder):
-        made_by = SpeechFeatures.from_dict(config.speech_encoder)
-        try:
-            made_by.refuse_other_states(SpeechFeatures.from_dict(corpus.spec.speech_encoder))
-        except WrongEncoder as error:
-            raise InputError(f"{model!r} and {corpus.name}: {error}") from error
-    if corpus.audio_dim != config.audio_dim:
-        raise InputError(
-            f"the voice features of {corpus.name} are {corpus.audio_dim} wide ({corpus.spec.extractor}), {model!r} "
-            f"takes {config.audio_dim} ({config.audio_encoder})"
-        )
-
-
 @torch.no_grad()
 def _predictions(
     model: EmoMMForEmotionClassification, processor: EmoMMProcessor, corpus: Corpus, batch_size: int
@@ -405,7 +247,7 @@ def _predictions(
     vad = np.empty((len(corpus), 3), dtype=np.float32) if model.config.gives_vad else None
     for start in tqdm(range(0, len(order), batch_size), desc="predicting", unit="batch", disable=None):
         rows = order[start : start + batch_size]
-        voices = [[None]] * len(rows) if encoder is None else _heard(encoder, vectors[AUDIO.name], rows)
+        voices = [[None]] * len(rows) if encoder is None else heard(encoder, vectors[AUDIO.name], rows)
         window_of = torch.tensor([place for place, windows in enumerate(voices) for _ in windows])
         features = [
             {
@@ -424,11 +266,4 @@ def _predictions(
     return probabilities, vad
 
 
-def _heard(encoder: SpeechEncoder, recordings: Sequences, rows: np.ndarray) -> list[list[np.ndarray | None]]:
-    """What the model is given of some recordings: of each, the windows that it hears; None where there is none."""
-    there = [row for row in rows if recordings.length[row]]
-    heard = dict(zip(there, encoder.heard([as_floats(recordings[row][:, 0]) for row in there]), strict=True))
-    return [heard.get(row, [None]) for row in rows]
-
-
-__all__ = ["load_model", "predict", "predict_recordings", "prepare_output", "readable", "why", "write_results"]
+__all__ = ["load_model", "predict", "predict_recordings"]

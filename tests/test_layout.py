@@ -15,11 +15,11 @@ from conftest import ROOT
 
 DOORS = {"__init__", "__main__", "run_emomm", "app", "extract_features", "convert_emotion2vec"}
 TRAVELS = {
-    "checksums", "compressed_audio", "configuration_emomm", "data_collator", "fusions", "losses", "modalities",
-    "modeling_emomm", "own_files", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
-    "speech_features", "transcribing", "travelling", "utterances", "voice_activity", "waveforms",
-    "configuration_emotion2vec", "modeling_emotion2vec", "encoder_layers", "held_encoders", "speech_layers",
-    "text_layers",
+    "answers", "checksums", "compressed_audio", "configuration_emomm", "configuration_emotion2vec", "data_collator",
+    "encoder_layers", "fusions", "held_encoders", "losses", "modalities", "modeling_emomm", "modeling_emotion2vec",
+    "own_files", "pipeline_emomm", "processing_emomm", "saliency", "sample_scale", "speech_encoders",
+    "speech_features", "speech_layers", "text_layers", "transcribing", "travelling", "utterances", "voice_activity",
+    "waveforms",
 }  # fmt: skip
 GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
 TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting", "tuning"}

@@ -25,17 +25,17 @@ from transformers import TextClassificationPipeline
 from transformers import pipeline
 
 from emomm import pipeline_emomm
+from emomm.answers import merge_tokens
+from emomm.answers import shares
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.corpora.builtin import BUILTIN
 from emomm.exporting import export_model
 from emomm.features.text_encoders import load_encoder
+from emomm.modalities import beginning
 from emomm.modeling_emomm import EmoMMForEmotionClassification
 from emomm.pipeline_emomm import TASK
 from emomm.pipeline_emomm import EmoMMPipeline
 from emomm.processing_emomm import EmoMMProcessor
-from emomm.processing_emomm import beginning
-from emomm.saliency import merge_tokens
-from emomm.saliency import shares
 from emomm.sharing.model_card import _recording_code
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_features import WrongEncoder

@@ -16,9 +16,9 @@ from transformers import AutoProcessor
 from transformers import AutoTokenizer
 
 from emomm.configuration_emomm import EmoMMConfig
+from emomm.modalities import is_missing
 from emomm.processing_emomm import EMPTY_TRANSCRIPT
 from emomm.processing_emomm import EmoMMProcessor
-from emomm.processing_emomm import is_missing
 from emomm.speech_encoders import SpeechEncoder
 from emomm.speech_features import WrongEncoder
 from emomm.waveforms import AudioError

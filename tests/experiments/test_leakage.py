@@ -8,7 +8,7 @@ from emomm.experiments.leakage import plain_words
 from emomm.experiments.leakage import shared_in_words
 from emomm.experiments.leakage import shared_rows
 from emomm.features.sequences import Sequences
-from emomm.processing_emomm import is_missing
+from emomm.modalities import is_missing
 
 
 def sequences(rows, dtype=np.float32):

@@ -29,7 +29,7 @@ from emomm.inference import predicting
 from emomm.inference.predicting import load_model
 from emomm.inference.predicting import predict
 from emomm.inference.predicting import predict_recordings
-from emomm.inference.predicting import readable
+from emomm.inference.shown_results import readable
 from emomm.interruption import Interrupted
 from emomm.interruption import interruptible
 from emomm.processing_emomm import EmoMMProcessor
