@@ -11,7 +11,6 @@ from pathlib import Path
 
 from filelock import FileLock
 from filelock import Timeout
-from transformers import dynamic_module_utils
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +50,8 @@ def code_of_models() -> Iterator[None]:
     transformers copies it, file by file, into one folder for all processes of a user, and imports it from there: of
     two that load a model for the first time, one would now and then import what the other is writing.
     """
+    from transformers import dynamic_module_utils  # here, as an ONNX model is used without
+
     folder = Path(dynamic_module_utils.HF_MODULES_CACHE)
     lock = FileLock(folder / ".emomm.lock", is_singleton=True)  # one within another is no deadlock
     try:

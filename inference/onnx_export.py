@@ -74,7 +74,8 @@ def export_onnx(
         folder: where to.
         precision: `fp32`, or `int8`: weights of 8 bits, and activations quantised as they come.
         part: `head`: vectors of the voice and states of the words in; `whole`: recordings and words, with the encoders
-            that the model holds or names.
+            that the model holds or names; without that of the voice, with a warning, where one that it names
+            can't be loaded.
         speech_encoder: folder or id of the encoder that made the model's voice features, in place of the one it names.
         trust_remote_code: run the code that comes with the model.
 
@@ -184,15 +185,15 @@ class _Writer:
             return  # vectors are all that it takes
         try:
             encoder = self.processor.load_speech_encoder(name, "cpu")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{error}; or export the head alone: --part head") from error
-        extractor = type(encoder.feature_extractor).__name__
-        if extractor not in _EXTRACTORS:
-            raise InputError(f"recordings can't be made ready without torch for {extractor}: export --part head")
-        try:
+            extractor = type(encoder.feature_extractor).__name__
+            if extractor not in _EXTRACTORS:
+                raise ValueError(f"recordings can't be made ready without torch for {extractor}")
             graph = self._speech_graph(encoder)
-        except ValueError as error:
-            raise InputError(f"{error}: export --part head") from error
+        except (OSError, ValueError) as error:
+            if name is not None or self.model.speech_encoder is not None:
+                raise InputError(f"{error}; export the head alone: --part head") from error
+            logger.warning("%s: written without it, for voice features, and no recordings", error)
+            return
         samples = None
         if graph.takes == "input_values":
             samples = Dim("samples", min=_samples_of(2, graph.encoder.config))

@@ -25,6 +25,7 @@ from transformers import AutoModel
 from emomm.checksums import ChangedFiles
 from emomm.cli.main import main
 from emomm.errors import InputError
+from emomm.inference import corpus_rows
 from emomm.inference import predicting
 from emomm.inference.predicting import load_model
 from emomm.inference.predicting import predict
@@ -220,9 +221,9 @@ def test_a_corpus_of_another_encoder_is_refused_by_name(place, tmp_path, monkeyp
         name: SpeechEncoder.from_pretrained(str(place / name), frame_rate=10.0, device="cpu").features.to_dict()
         for name in ("speech", "another")
     }
-    spec = predicting.resolve_specs
+    spec = corpus_rows.resolve_specs
     own = {"own": {"labels": ["neutral", "happy", "sad", "anger"], "test_only": True}}
-    monkeypatch.setattr(predicting, "resolve_specs", lambda corpora, paths: spec(own, paths))
+    monkeypatch.setattr(corpus_rows, "resolve_specs", lambda corpora, paths: spec(own, paths))
     for name, made_by in (("right", described["speech"]), ("unknown", None)):
         assert predict(str(place / "model"), "own", tmp_path / "p.parquet", corpus(tmp_path / name, made_by)) == 2
     with pytest.raises(InputError, match=r"own: the features of this model were made by speech .*not by another \("):
