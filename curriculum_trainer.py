@@ -110,9 +110,13 @@ class CurriculumTrainer(ResumableTrainer):
             of_pool = weights[self.sampler.pool()].mean(dtype=np.float64)
             self.weight_scale = float(weights.mean(dtype=np.float64) / of_pool) if of_pool > 0 else 1.0
         if args.post_curriculum_dropout is not None and args.curriculum_epochs > 0:
-            model = self.accelerator.unwrap_model(self.model)
-            over = epoch >= args.curriculum_epochs
-            model.set_dropout(args.post_curriculum_dropout if over else model.config.dropout)
+            self.accelerator.unwrap_model(self.model).set_dropout(self.dropout(epoch))
+
+    def dropout(self, epoch: int) -> float:
+        """Of the head in this epoch."""
+        changed = self.args.post_curriculum_dropout
+        over = changed is not None and 0 < self.args.curriculum_epochs <= epoch
+        return changed if over else self.model.config.dropout
 
     def _get_train_sampler(self, train_dataset=None) -> CurriculumSampler:
         if self.sampler is None:
@@ -233,19 +237,16 @@ class CurriculumTrainer(ResumableTrainer):
         """
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         if output.predictions is not None and output.label_ids is not None:
-            config, logits = self.model.config, logits_of(output.predictions)
-            weights = None if config.class_weights is None else torch.tensor(config.class_weights)
-            loss = emotion_loss(
-                torch.from_numpy(logits),
-                torch.from_numpy(output.label_ids),
-                config.loss,
-                config.focal_gamma,
-                config.loss_temperature,
-                config.label_smoothing,
-                weights,
-            )
-            output.metrics[f"{metric_key_prefix}_loss"] = loss.item()
+            loss = self.loss_of_all(logits_of(output.predictions), output.label_ids)
+            output.metrics[f"{metric_key_prefix}_loss"] = loss
         return output
+
+    def loss_of_all(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """The loss of rows that are evaluated together: logits (n, classes), class numbers (n,)."""
+        config = self.model.config
+        weights = None if config.class_weights is None else torch.tensor(config.class_weights)
+        shape = (config.loss, config.focal_gamma, config.loss_temperature, config.label_smoothing)
+        return emotion_loss(torch.from_numpy(logits), torch.from_numpy(labels), *shape, weights).item()
 
     def floating_point_ops(self, inputs) -> int:
         """Not counted: the Trainer's estimate walks all parameters at each step, and is wrong for a head."""
@@ -334,8 +335,7 @@ class CurriculumTrainer(ResumableTrainer):
         if gain > 0:
             self.best_score, self.best_epoch = score, round(self.state.epoch)
             if self.args.should_save:
-                state = trained_state(self.accelerator.unwrap_model(self.model))
-                write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
+                self.keep_weights()
         counted = round(self.state.epoch) > self.args.curriculum_epochs
         if gain > self.args.early_stopping_threshold or not counted:
             self.epochs_without_improvement = 0
@@ -346,6 +346,11 @@ class CurriculumTrainer(ResumableTrainer):
             self.control.should_training_stop = True
             # From a state that was saved now, a resumed run would go on training.
             self.control.should_save = False
+
+    def keep_weights(self) -> None:
+        """Writes the weights, which are the best so far."""
+        state = trained_state(self.accelerator.unwrap_model(self.model))
+        write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
 
     def load_best(self) -> None:
         """Puts the weights of the best validation epoch into the model."""

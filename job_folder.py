@@ -9,6 +9,7 @@
             settings.json  of the experiment, with the paths of this machine
             seed-1
                 FOLD       a `RunFolder`
+            stacks         of runs that are trained as one model, until they are done
             final          a `RunFolder` of the model that is trained on all sessions
             hub            what was pushed
 
@@ -102,6 +103,11 @@ class ExperimentFolder:
     def final(self) -> RunFolder:
         """The model that is trained once more, on all sessions."""
         return RunFolder(self.path / "final")
+
+    @property
+    def stacks(self) -> Path:
+        """What runs go on from that are trained as one model and were killed, a folder."""
+        return self.path / "stacks"
 
     @property
     def hub(self) -> Path:

@@ -53,6 +53,10 @@ class EmoMMOutput(ModelOutput):
     gates: Tensor | None = None
 
 
+BYTE_STEP = math.sqrt(12) / 256
+"""What random bytes, each with its half, are multiplied by so that their deviation is 1."""
+
+
 def _random_bytes(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Uniform numbers of -128 to 127, as float32, eight out of each that the generator draws: in a fifth of the time
     that normal ones take, which on a small model is felt."""
@@ -270,12 +274,16 @@ class EmoMMForEmotionClassification(HeldEncoders, EmoMMPreTrainedModel):
         else:
             return features.to(self.dtype)
         if deviation:
-            step = deviation * math.sqrt(12) / 256  # so that the deviation of the bytes, each with its half, is right
-            noise = _random_bytes((len(features), 1, features.shape[-1]), features.device)
-            shift = torch.add(shift + step / 2, noise, alpha=step)
+            shift = self._moved(modality, shift, features, deviation)
         if factor is not None:
             scale, shift = scale * factor, shift * factor
         return torch.addcmul(shift, features.float(), scale).to(self.dtype)
+
+    def _moved(self, modality: str, shift: Tensor, features: Tensor, deviation: float) -> Tensor:
+        """What is added to a row, (dim,), with noise of this deviation for each: (batch, 1, dim)."""
+        step = deviation * BYTE_STEP
+        noise = _random_bytes((len(features), 1, features.shape[-1]), features.device)
+        return torch.add(shift + step / 2, noise, alpha=step)
 
     def _kept(self, masks: list[Tensor]) -> list[Tensor | None]:
         """In training, the rows (batch,) at which each modality is left to the fusion, the others lacking it.
@@ -293,17 +301,20 @@ class EmoMMForEmotionClassification(HeldEncoders, EmoMMPreTrainedModel):
     def _fused(self, states: dict[str, ModalityState]) -> FusionOutput:
         """What the fusion makes of the modalities that are given."""
         if not self.fusion.handles_missing:
-            for modality in self.modalities:
-                state = states.get(modality.name)
-                # Looking at the values waits for the device; in training the collator has looked already.
-                if state is None or (not self.training and not bool(state.present.all())):
-                    every = "both" if len(self.modalities) == 2 else "all"
-                    raise ValueError(
-                        f"some rows have no {modality.word}, and fusion_type={self.config.fusion_type!r} needs {every}"
-                        ": train with fusion_type='adaptive' for rows that lack a modality"
-                    )
+            self._refuse_missing(states)
         known = next(iter(states.values()))
         return self.fusion([states.get(each.name) or self._absent(known, each) for each in self.modalities])
+
+    def _refuse_missing(self, states: dict[str, ModalityState]) -> None:
+        for modality in self.modalities:
+            state = states.get(modality.name)
+            # Looking at the values waits for the device; in training the collator has looked already.
+            if state is None or (not self.training and not bool(state.present.all())):
+                every = "both" if len(self.modalities) == 2 else "all"
+                raise ValueError(
+                    f"some rows have no {modality.word}, and fusion_type={self.config.fusion_type!r} needs {every}"
+                    ": train with fusion_type='adaptive' for rows that lack a modality"
+                )
 
     def _absent(self, known: ModalityState, modality: Modality) -> ModalityState:
         """The state of a modality that no row has, beside one that some have."""

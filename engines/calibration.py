@@ -98,7 +98,7 @@ def steps_a_second(work: Work, place: Place, threads: int, barrier: Barrier | No
     clock = _Clock(barrier)
     with tempfile.TemporaryDirectory() as folder, threads_of(threads):
         planned = dataclasses.replace(work.run(place), folder=Path(folder))
-        trainer, _, _ = work.experiments[place[0]].begin(planned, [clock])
+        trainer = work.experiments[place[0]].begin(planned, [clock]).trainer
         trainer.args.save_seconds = float("inf")
         trainer.train()
         memory = psutil.Process().memory_full_info().uss

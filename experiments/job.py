@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import platform
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,8 @@ from .running import Engine
 from .running import OneByOne
 from .running import Place
 from .running import Work
+from .running import threads_of
+from .stacked_runs import stacked_outcomes
 from .text_encoder import Encoders
 from .training import Experiment
 
@@ -314,7 +317,7 @@ def _carry_out(work: Work, engine: Engine, results: dict[str, Any], entries: lis
         for encoder in (experiment.encoder, experiment.speech) if work.state.is_main_process else ():
             if encoder is not None:
                 encoder.mend_shared_weights()
-    with closing(engine.outcomes(work)) as outcomes:
+    with closing(_all_outcomes(work, engine)) as outcomes:
         for place, outcome in outcomes:
             found[place] = outcome
             number, _ = place
@@ -325,6 +328,15 @@ def _carry_out(work: Work, engine: Engine, results: dict[str, Any], entries: lis
             if work.state.is_main_process:
                 write_json(JobFolder(work.recipe.output_dir).results, results)
     return [f"{work.run(each)}: {found[each]['status']}" for each in sorted(found) if found[each]["status"] != "done"]
+
+
+def _all_outcomes(work: Work, engine: Engine) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Those of the runs that train alone, then of those that are stacked: a process that trained can't be forked."""
+    if work.places:
+        with closing(engine.outcomes(work)) as outcomes:
+            yield from outcomes
+    with threads_of(engine.threads):
+        yield from stacked_outcomes(work)
 
 
 def _join_wanted(work: Work) -> None:

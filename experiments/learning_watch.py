@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +42,9 @@ class LearningWatch(TrainerCallback):
     def __init__(self, model: nn.Module, name: str, record: RunRecord):
         self.name, self.record = name, record
         self._said: set[str] = set()
-        self._before = {key: _sample(weight) for key, weight in model.named_parameters() if weight.requires_grad}
+        trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+        self._before = {key: _samples(weight.unsqueeze(0))[0] for key, weight in trained.items()}
+        self._measured: torch.Tensor | None = None
 
     @torch.no_grad()
     def look(self, model: nn.Module, epoch: float) -> None:
@@ -50,16 +54,10 @@ class LearningWatch(TrainerCallback):
         start. None where no parameter has the shape that it had, as when they are spread over devices. Waits for the
         device once.
         """
-        found = []
-        for key, weight in model.named_parameters():
-            if weight.requires_grad:
-                change, before, now = torch.full((), -1.0, device=weight.device), self._before[key], _sample(weight)
-                if now.shape == before.shape:
-                    before = before.to(weight.device)
-                    change = (now - before).square().mean().sqrt() / before.square().mean().sqrt().clamp(min=_SMALL)
-                # NaN and infinity are the lowest or the highest value of all.
-                found.append(torch.stack([*(value.float() for value in torch.aminmax(weight.detach())), change]))
-        lowest, highest, changes = torch.stack(found).cpu().unbind(dim=1)
+        if self._measured is None:
+            trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+            self.measure([self], {key: weight.unsqueeze(0) for key, weight in trained.items()})
+        (lowest, highest, changes), self._measured = self._measured.unbind(dim=1), None
         finite = lowest.isfinite() & highest.isfinite()
         largest = changes.nan_to_num(nan=math.inf).max().item()
         self.record = replace(
@@ -67,6 +65,23 @@ class LearningWatch(TrainerCallback):
             weights_change=None if largest < 0 else largest,
             diverged_epoch=None if finite.all() else round(epoch),
         )
+
+    @staticmethod
+    @torch.no_grad()
+    def measure(watches: Sequence["LearningWatch"], weights: Mapping[str, torch.Tensor]) -> None:
+        """Looks at the weights of several runs at once, those that each watch `look`s at next: (runs, ...) each."""
+        found = []
+        for key, values in weights.items():
+            before = torch.stack([watch._before[key] for watch in watches]).to(values.device)
+            change, now = torch.full((len(values),), -1.0, device=values.device), _samples(values)
+            if now.shape == before.shape:
+                moved, size = ((now - before).square().mean(dim=1), before.square().mean(dim=1))
+                change = moved.sqrt() / size.sqrt().clamp(min=_SMALL)
+            # NaN and infinity are the lowest or the highest value of all.
+            extremes = torch.aminmax(values.detach().flatten(1), dim=1)
+            found.append(torch.stack([*(value.float() for value in extremes), change], dim=1))
+        for watch, measured in zip(watches, torch.stack(found, dim=1).cpu(), strict=True):
+            watch._measured = measured  # (weights, 3)
 
     def warnings(self, history: list[dict[str, Any]], **more: Any) -> Warnings:
         """What there is to say of the run, given its history and `more` fields of its record."""
@@ -93,10 +108,10 @@ class LearningWatch(TrainerCallback):
             logger.warning("%s: so far, after epoch %d: %s", self.name, round(state.epoch), run_line(new))
 
 
-def _sample(weight: torch.Tensor) -> torch.Tensor:
-    """At most `_SAMPLE` of a weight's values, evenly spread over it, as a float32 copy."""
-    flat = weight.detach().flatten()
-    return flat[:: max(1, -(-len(flat) // _SAMPLE))].float().clone()
+def _samples(weights: torch.Tensor) -> torch.Tensor:
+    """At most `_SAMPLE` of the values of each of several weights (n, ...), evenly spread, as a float32 copy (n, m)."""
+    flat = weights.detach().flatten(1)
+    return flat[:, :: max(1, -(-flat.shape[1] // _SAMPLE))].float().clone()
 
 
 __all__ = ["LearningWatch"]

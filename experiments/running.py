@@ -54,8 +54,9 @@ class Work:
 
     @property
     def places(self) -> list[Place]:
-        """All runs, in the order of the plan."""
-        return [(number, each) for number, runs in enumerate(self.plans) for each in range(len(runs))]
+        """The runs that an engine carries out, in the order of the plan: all but those that are stacked."""
+        alone = [number for number, experiment in enumerate(self.experiments) if not experiment.settings.stack]
+        return [(number, each) for number in alone for each in range(len(self.plans[number]))]
 
     def run(self, place: Place) -> Run:
         """The run at a place."""
@@ -87,9 +88,14 @@ def carry_out(experiment: Experiment, planned: Run, state: PartialState) -> dict
     if state.is_main_process:
         begin_run(planned)
     state.wait_for_everyone()
+    return ended(planned, lambda: experiment.train(planned), state)
+
+
+def ended(planned: Run, end: Callable[[], dict[str, Any]], state: PartialState) -> dict[str, Any]:
+    """How a run ends, which is said: what `end` gives, which trains or only tests it, or `failed_outcome`."""
     started = time.monotonic()
     try:
-        outcome = experiment.train(planned)
+        outcome = end()
     except (RunFailed, torch.OutOfMemoryError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
@@ -101,7 +107,7 @@ def carry_out(experiment: Experiment, planned: Run, state: PartialState) -> dict
         planned,
         outcome["validation"]["uar"],
         ", ".join(f"{name} UAR {scores['uar']:.3f}" for name, scores in outcome["test"].items()),
-        time.monotonic() - started,
+        time.monotonic() - started + (outcome["train_seconds"] if "stacked" in outcome else 0),
     )
     if outcome["warnings"]:
         logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
@@ -189,4 +195,4 @@ class OneByOne:
             yield place, outcome
 
 
-__all__ = ["Engine", "OneByOne", "Place", "Work", "carry_out", "failed_outcome", "threads_of"]
+__all__ = ["Engine", "OneByOne", "Place", "Work", "carry_out", "ended", "failed_outcome", "threads_of"]

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ from .scoring import predictions_of
 from .scoring import validation_scores
 from .speech_encoder import RecordingEncoder
 from .speech_encoder import tuning_card
+from .stackable import check_stackable
 from .text_encoder import Encoders
 from .text_encoder import TextEncoder
 
@@ -117,6 +119,8 @@ class Experiment:
         if not self._optimizer_checked and any(name.startswith("optim") for name in self.settings.training_arguments):
             check_optimizer(self.settings, arguments, config)
             self._optimizer_checked = True
+        if self.settings.stack:
+            check_stackable(self, arguments, config)
         self.data.check_ratings(train_rows, run.fold.name)
         if self.fusion_module is not None:
             checked(self.settings, try_fusion, config)
@@ -171,27 +175,43 @@ class Experiment:
         Returns what `metrics.json` holds. Raises RunFailed where training diverged.
         """
         with tracked(run, self.job_folder) as tracker:
-            return self._train(run, tracker)
+            begun = self.begin(run, [tracker, *self.callbacks])
+            begun.trainer.train(resume_from_checkpoint=True)
+            return self._finish(begun, tracker)
 
     def begin(
-        self, run: Run, callbacks: Sequence[TrainerCallback]
-    ) -> tuple[CurriculumTrainer, np.ndarray | None, int | None]:
-        """The Trainer of a run as it begins; the difficulty of all rows; how many training rows have none."""
+        self, run: Run, callbacks: Sequence[TrainerCallback], kind: type[CurriculumTrainer] = CurriculumTrainer
+    ) -> "Begun":
+        """A run as it begins: the model that its seed gives, and its Trainer, of a `kind`."""
         train_rows = self.data.rows(run.fold.train)
         rated = self.data.wants_difficulty
         difficulty, of_train, unrated = self.data.difficulty(train_rows) if rated else (None, None, None)
         set_seed(run.seed)  # the Trainer seeds only after the model is built
         model = self._model(train_rows)
-        return self._trainer(run, model, of_train, callbacks), difficulty, unrated
+        trainer = self._trainer(run, model, of_train, callbacks, kind)
+        return Begun(run, trainer, self._watch(run, trainer), difficulty, unrated)
 
-    def _train(self, run: Run, tracker: Tracker) -> dict[str, Any]:
-        trainer, difficulty, unrated = self.begin(run, [tracker, *self.callbacks])
-        watch = self._watch(run, trainer)
-        trainer.train(resume_from_checkpoint=True)
+    def finish(self, begun: "Begun", losses: Sequence[float], rates: Sequence[float], **about: Any) -> dict[str, Any]:
+        """Tests a run that others trained, and writes its files; what it logged is tracked now.
+
+        Args:
+            begun: the run, its Trainer through with training.
+            losses, rates: of each of its steps.
+            about: what `metrics.json` says besides.
+
+        As `train`.
+        """
+        trainer = begun.trainer
+        with tracked(begun.run, self.job_folder) as tracker:
+            tracker.replay(trainer.args, trainer.state, trainer.model, losses, rates)
+            return self._finish(begun, tracker, **about)
+
+    def _finish(self, begun: "Begun", tracker: Tracker, **about: Any) -> dict[str, Any]:
+        run, trainer, watch = begun.run, begun.trainer, begun.watch
         seconds = trainer.seconds
         _load_chosen(trainer, watch)
-        result = self._result(run, trainer, unrated, seconds)
-        predictions = self._test(run, trainer, difficulty, result)
+        result = {**self._result(run, trainer, begun.unrated, seconds), **about}
+        predictions = self._test(run, trainer, begun.difficulty, result)
         scores = {"validation rows": result["validation"]} if run.fold.validation else {}
         scores |= {f"test rows of {corpus}": found for corpus, found in result["test"].items()}
         result["warnings"] = watch.warnings(trainer.state.log_history, best_epoch=trainer.best_epoch, scores=scores)
@@ -227,13 +247,14 @@ class Experiment:
         model: EmoMMForEmotionClassification,
         difficulty: np.ndarray | None,
         callbacks: Sequence[TrainerCallback],
+        kind: type[CurriculumTrainer],
     ) -> CurriculumTrainer:
         """The Trainer of a run; `difficulty` is that of the training rows."""
         data, settings, inputs = self.data, self.settings, self.inputs
         rows = data.rows(run.fold.train)
         weights = difficulty_weights(difficulty) if settings.use_difficulty_scaling else None
         order = data.own_curriculum_order[rows]
-        return CurriculumTrainer(
+        return kind(
             model=model,
             args=self.arguments(run),
             train_dataset=inputs.training_rows(
@@ -340,6 +361,25 @@ class Experiment:
         }
 
 
+@dataclass
+class Begun:
+    """A run that trains.
+
+    Args:
+        run: which.
+        trainer: of it.
+        watch: of its learning, one of the Trainer's callbacks.
+        difficulty: of all rows; None where nothing wants it.
+        unrated: how many training rows have no rating.
+    """
+
+    run: Run
+    trainer: CurriculumTrainer
+    watch: LearningWatch
+    difficulty: np.ndarray | None
+    unrated: int | None
+
+
 def _load_chosen(trainer: CurriculumTrainer, watch: LearningWatch) -> None:
     """Puts the weights of the best validation epoch into the model; without validation the last ones stay there.
 
@@ -385,4 +425,4 @@ def _json_value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-__all__ = ["Experiment"]
+__all__ = ["Begun", "Experiment"]

@@ -301,6 +301,12 @@ class Settings:
         min=1,
     )
     early_stopping_threshold: float = _training(0.0, "Least improvement that counts.", min=0)
+    stack: bool = _training(
+        False,
+        "Train the runs of the experiment, its folds and seeds, as one model with stacked weights: for heads on "
+        "stored features or states, on a GPU.",
+    )
+    stack_size: int | None = _training(None, "Runs in a stack at most; null: all, or as many as memory holds.", min=1)
     training_arguments: dict = _training({}, "Other fields of TrainingArguments, which recipes give directly.")
 
     output_dir: str | None = _job(None, "Folder of the results; null is runs/<recipe>.")
@@ -356,7 +362,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 # follow from corpus and protocol alone.
 _NO_IDENTITY = {
     "name", "description", "seeds", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds",
-    "floors", "folds", "fold_seed", "manifest", "disjoint_by", "allow_overlap",
+    "floors", "folds", "fold_seed", "manifest", "disjoint_by", "allow_overlap", "stack_size",
 }  # fmt: skip
 _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metrics|dataloader_.*")
 
@@ -374,6 +380,8 @@ def settings_identity(settings: Settings) -> dict[str, Any]:
     identity["training_arguments"] = {
         key: value for key, value in settings.training_arguments.items() if not _NO_IDENTITY_TRAINING.fullmatch(key)
     }
+    if not settings.stack:
+        del identity["stack"]
     for key, names, module in OWN:
         file = identity[module]
         chosen = identity[key] if isinstance(identity[key], list) else [identity[key]]

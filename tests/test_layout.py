@@ -47,9 +47,12 @@ MAY_IMPORT = {
     "reporting": {"evaluation", "floors", "corpora", "audit"},
     "tracking": {"settings", "features", "evaluation", "reporting"},
     "inference": {"corpora", "evaluation", "features", "recordings", "travels"},
+    "stacking": {
+        "features", "curriculum", "resuming", "evaluation", "curriculum_trainer", "optimizer_groups", "travels",
+    },
     "experiments": {
         "settings", "features", "curriculum", "resuming", "corpora", "evaluation", "floors", "curriculum_trainer",
-        "exporting", "reporting", "tracking", "recordings", "travels", "tuning", "audit",
+        "stacking", "exporting", "reporting", "tracking", "recordings", "travels", "tuning", "audit",
     },
     "engines": {"settings", "corpora", "experiments"},
     "sharing": {

@@ -5,13 +5,17 @@ import importlib.util
 import math
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 from transformers import TrainerCallback
+from transformers import TrainerState
+from transformers import TrainingArguments
 
 from ..errors import InputError
 from ..evaluation.metrics import SCALARS
@@ -96,10 +100,13 @@ class Tracker(TrainerCallback):
     def on_train_begin(self, args, state, control, model, **kwargs):
         if not self.sinks:
             return
-        self._step = state.global_step
-        self._labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
         self._hook = model.register_forward_hook(self._keep_loss)
-        self._send("this run", lambda sink: sink.begin(state.global_step))
+        self._begin(args, state.global_step, model)
+
+    def _begin(self, args: TrainingArguments, step: int, model: PreTrainedModel) -> None:
+        self._step = step
+        self._labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        self._send("this run", lambda sink: sink.begin(step))
         self._send(
             "its hyper-parameters",
             lambda sink: sink.parameters(_parameters(self.run, args.to_dict(), model.config.to_dict())),
@@ -153,6 +160,31 @@ class Tracker(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         if self.sinks:  # the Trainer has logged, and so sent, all steps
             self._draw("curriculum/pool", lambda: _curriculum_figure(state.log_history, self._labels))
+
+    def replay(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        model: PreTrainedModel,
+        losses: Sequence[float],
+        rates: Sequence[float],
+    ) -> None:
+        """Sends what a run logged that has been trained by others, as if it were logged now.
+
+        Args:
+            losses, rates: of each of its steps.
+        """
+        if not self.sinks:
+            return
+        self._begin(args, 0, model)
+        for entry in state.log_history:
+            for step in range(self._step, entry["step"]):
+                self._steps.append((step + 1, rates[step], torch.tensor(losses[step])))
+            self._step = entry["step"]
+            self._send_steps()
+            values = {self._name(key): value for key, value in entry.items() if key not in ("learning_rate", "step")}
+            self._send("its metrics", lambda sink, values=values: sink.scalars(values, self._step))
+        self.on_train_end(args, state, None)
 
     # ---- the end ----
 

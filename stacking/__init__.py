@@ -1,0 +1,1 @@
+"""The runs of an experiment trained as one model with stacked weights."""
