@@ -282,11 +282,6 @@ def test_the_card_and_what_is_pushed(done):
 def test_rows_of_a_corpus_are_predicted(done, folder, tmp_path, monkeypatch):
     """By the code that came with the model, where nobody has said here what gaze is."""
     monkeypatch.setattr(modalities, "_REGISTRY", {"audio": AUDIO, "text": TEXT})
-    # In a process in which models of other tests may have brought their code already, from elsewhere.
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(tmp_path / "modules")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
-        monkeypatch.delitem(sys.modules, name)
     model, usual = exported(done, "concat"), gaze_column(folder, tmp_path)
     with pytest.raises(InputError, match="comes with the model, in own_gaze.py: load it with trust_remote_code=True"):
         predict(str(model), str(usual), tmp_path / "found.parquet")
