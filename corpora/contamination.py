@@ -54,7 +54,7 @@ def contamination(corpus: str, extractor: str, made_by: Mapping[str, Any] | None
     if plus and _names(_OF_EMOBOX, corpus):
         return (
             f"The numbers on {corpus} may be contaminated: {extractor} was trained with the labels of "
-            f"{_EMOTION2VEC[2]}, and of other corpora of EmoBox, which it doesn't list."
+            f"{_EMOTION2VEC[2]}, and of other corpora of EmoBox, which its card doesn't list."
         )
     for seen in SEEN_WITH_LABELS:
         pattern, names, in_words = seen

@@ -154,6 +154,9 @@ class FoldChecks:
             for row in np.flatnonzero(theirs & parts[side])
         )
         hint = "sessions must not share speakers; check the speaker and session columns or the session_rule"
+        sides = [set(self.rows.corpora[theirs & parts[side]].tolist()) for side in (first, second)]
+        if not sides[0] & sides[1]:
+            hint = 'the corpora share speakers; disjoint_by ["speaker"] drops their rows that would be trained on'
         if self.is_own:
             hint = (
                 "scores would be of known speakers. Leave theirs out of one part; or, where the protocol is meant so, "

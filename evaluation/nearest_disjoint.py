@@ -59,7 +59,7 @@ def nearest_disjoint(
         wanted = [_counts(rows, labels) / people] * people
     needed = len(names) + bool(rest)
     if people < max(needed, 2):
-        raise ValueError(f"{people} speakers are too few for {len(names)} tests of speakers that nobody trains on")
+        raise ValueError(f"{max(needed, 2)} speakers are needed to test none who is trained on; there are {people}")
     targets = np.array([*wanted, *([_counts(rows & ~tested, labels)] if rest else [])])
     groups = _deal(speakers, labels, rows, targets, seed)
     made = []

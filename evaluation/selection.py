@@ -95,8 +95,10 @@ def _rows(run: dict[str, Any]) -> tuple:
 def choices(experiments: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`choose`, as results.json has it: {corpus: choice} of its entries, among those that tested most of its rows.
 
-    Corpora that a single experiment was tested on are left out: there is nothing to choose.
+    Corpora that a single experiment was tested on are left out: there is nothing to choose. So are the twins of
+    experiments on disjoint folds, which are no other methods.
     """
+    experiments = [entry for entry in experiments if "twin_of" not in entry]
     corpora = dict.fromkeys(corpus for entry in experiments for corpus in entry.get("statistics", {}))
     found = {}
     for corpus in corpora:

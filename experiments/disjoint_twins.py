@@ -1,11 +1,14 @@
 """`--price`: of each experiment whose folds leak, a twin on the nearest folds that don't."""
 
 import atexit
+import contextlib
 import csv
 import logging
 import shutil
 import tempfile
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +43,7 @@ def with_twins(recipe: Recipe, loaded: Loaded, state: PartialState, dry_run: boo
     Raises:
         InputError: no experiment's folds leak; speakers that are unknown, or too few; a test part of another corpus.
     """
-    folder = _passing_folder() if dry_run else JobFolder(recipe.output_dir).disjoint
+    folder = _passing_folder() if dry_run else JobFolder(recipe.output_dir).disjoint.absolute()
     experiments: list[Settings] = []
     twins: dict[str, str] = {}
     for settings in recipe.experiments:
@@ -75,6 +78,26 @@ def with_twins(recipe: Recipe, loaded: Loaded, state: PartialState, dry_run: boo
     if not twins:
         raise InputError("--price: no experiment's folds share a speaker or a recording: there is no leak to price")
     return replace(recipe, experiments=experiments), twins
+
+
+@contextmanager
+def as_it_was_where_refused(folder: Path) -> Iterator[None]:
+    """Leaves the folder of disjoint folds, and that of the job, as they were where what is done within is refused: the
+    folds may be those of a job that is under way, or of runs that are done."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    before = {} if missing else {file: file.read_bytes() for file in folder.glob("*.csv")}
+    try:
+        yield
+    except InputError:
+        for file in folder.glob("*.csv"):
+            if file not in before:
+                file.unlink(missing_ok=True)
+            elif file.read_bytes() != before[file]:
+                file.write_bytes(before[file])
+        for each in missing:
+            with contextlib.suppress(OSError):  # not there, or another has put something into it
+                each.rmdir()
+        raise
 
 
 def _passing_folder() -> Path:
@@ -143,4 +166,4 @@ def _write(path: Path, data: ExperimentData, folds: Sequence[GivenFold]) -> None
         raise InputError(f"can't write {path} ({error}); give another --output_dir") from error
 
 
-__all__ = ["with_twins"]
+__all__ = ["as_it_was_where_refused", "with_twins"]

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from ..tracking.tracker import summarise_job
 from .auditing import audit_entry
 from .auditing import audit_experiment
 from .auditing import audit_notes
+from .disjoint_twins import as_it_was_where_refused
 from .disjoint_twins import with_twins
 from .job_floors import job_floors
 from .own_modules import check_agreement
@@ -113,13 +115,33 @@ def _run(recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: En
     folder = recipe.output_dir
     loaded: Loaded = {}
     encoders: Encoders = {}
-    recipe, twins = with_twins(recipe, loaded, state, dry_run) if price else (recipe, {})
-    experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
-    check_agreement([run for runs in plans for run in runs], state)
-    changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
-    if dry_run:
+    with as_it_was_where_refused(JobFolder(folder).disjoint) if price and not dry_run else nullcontext():
+        recipe, twins = with_twins(recipe, loaded, state, dry_run) if price else (recipe, {})
+        experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
+        check_agreement([run for runs in plans for run in runs], state)
+        changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
+        if dry_run:
+            _say_notes(recipe, loaded, experiments)
+            return Outcome(_with_left_out(_plan_table(experiments, plans, state.num_processes), without), [])
+        lock = _locked(folder, changed, experiments, state)
+    try:
+        state.wait_for_everyone()
         _say_notes(recipe, loaded, experiments)
-        return Outcome(_with_left_out(_plan_table(experiments, plans, state.num_processes), without), [])
+        outcome = _run_all(recipe, experiments, plans, state, twins, engine)
+        return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
+    except Exception as error:
+        if not is_of_the_disk(error):
+            raise
+        raise InputError(
+            f"reading or writing a file of {folder} failed ({_in_a_line(error)}); once that is mended, the same "
+            "command goes on"
+        ) from error
+    finally:
+        lock.release()
+
+
+def _locked(folder: Path, changed: list[Path], experiments: list[Experiment], state: PartialState) -> FileLock:
+    """The lock of the job's folder, held by the main process, which has taken away what is to be made again."""
     lock = FileLock(JobFolder(folder).lock)
     try:
         if state.is_main_process:
@@ -136,20 +158,7 @@ def _run(recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: En
         raise InputError(f"another job is writing into {folder}; wait for it, or give another --output_dir") from error
     except OSError as error:
         raise InputError(f"can't write into {folder} ({error}); give another --output_dir") from error
-    try:
-        state.wait_for_everyone()
-        _say_notes(recipe, loaded, experiments)
-        outcome = _run_all(recipe, experiments, plans, state, twins, engine)
-        return dataclasses.replace(outcome, text=_with_left_out(outcome.text, without))
-    except Exception as error:
-        if not is_of_the_disk(error):
-            raise
-        raise InputError(
-            f"reading or writing a file of {folder} failed ({_in_a_line(error)}); once that is mended, the same "
-            "command goes on"
-        ) from error
-    finally:
-        lock.release()
+    return lock
 
 
 def plan_experiment(
@@ -265,6 +274,8 @@ def _run_all(
         {**with_protocol(experiment.card(), runs), **audit_entry(experiment.audit), "runs": [], "summary": {}}
         for experiment, runs in zip(experiments, plans, strict=True)
     ]
+    for name, twin in twins.items():  # it is no other method, and is not chosen among them
+        next(entry for entry in entries if entry["name"] == twin)["twin_of"] = name
     before = readable_results(recipe.output_dir)
     results = {
         "recipe": recipe.name,

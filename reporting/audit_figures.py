@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from .figures import BLUE
 from .figures import COLOURS
 from .figures import ORANGE
+from .figures import PAPER
 from .figures import figure
 from .figures import styled
 
@@ -29,7 +30,7 @@ def class_shares_figure(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     for number, label in enumerate(next(iter(shares.values()))):
         widths = np.array([each[label] for each in shares.values()])
         colour, hatch = COLOURS[number % len(COLOURS)], _HATCHES[number // len(COLOURS) % len(_HATCHES)]
-        axes.barh(places, widths, left=left, height=0.7, color=colour, hatch=hatch, label=label, edgecolor="white")
+        axes.barh(places, widths, left=left, height=0.7, color=colour, hatch=hatch, label=label, edgecolor=PAPER)
         left += widths
     axes.set_yticks(places, list(shares))
     axes.set_ylim(len(shares) - 0.5, -0.5)
@@ -50,8 +51,8 @@ def speakers_figure(parts: Mapping[str, tuple[int, int]]) -> Figure:
     made, axes = figure(5.8, 1.0 + 0.28 * len(parts))
     places = np.arange(len(parts))
     known, new = np.array(list(parts.values())).T
-    axes.barh(places, known, height=0.7, color=ORANGE, hatch="///", edgecolor="white", label="trained on too")
-    axes.barh(places, new, left=known, height=0.7, color=BLUE, edgecolor="white", label="tested alone")
+    axes.barh(places, known, height=0.7, color=ORANGE, hatch="///", edgecolor=PAPER, label="trained on too")
+    axes.barh(places, new, left=known, height=0.7, color=BLUE, edgecolor=PAPER, label="new")
     axes.set_yticks(places, list(parts))
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.set_xlim(left=0)

@@ -35,8 +35,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 NAMED_GROUPS = 40  # more speakers than these are drawn as a histogram
 
 # Colours that stand for a role: on the page, `themed` gives them the values of light and dark.
-_INK, _GRID, _PAPER = "#1b1b1f", "#d8d8de", "#fefefe"
-_DARK = {_INK: "#e8e8ee", _GRID: "#44474f", _PAPER: "#16181d", BLUE: "#3fa9e6"}
+_INK, _GRID, PAPER = "#1b1b1f", "#d8d8de", "#fefefe"
+_DARK = {_INK: "#e8e8ee", _GRID: "#44474f", PAPER: "#16181d", BLUE: "#3fa9e6"}
 _ON_LIGHT, _ON_DARK = "#101010", "#ffffff"  # text in the cells of a heat map: as the cell, whatever the page
 
 _DPI = 200
@@ -47,15 +47,15 @@ _STYLE = {
     "axes.labelsize": 9,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
-    "axes.facecolor": _PAPER,
+    "axes.facecolor": PAPER,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
-    "figure.facecolor": _PAPER,
-    "savefig.facecolor": _PAPER,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
     "text.color": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
@@ -161,7 +161,7 @@ def groups_figure(groups: dict[str, dict[str, Any]], what: str) -> Figure:
     values = np.array([group["uar"] for group in groups.values()])
     if len(groups) > NAMED_GROUPS:
         made, axes = figure(5.2, 3.2)
-        axes.hist(values, bins=np.linspace(0, 1, 21), color=BLUE, edgecolor=_PAPER, linewidth=0.5)
+        axes.hist(values, bins=np.linspace(0, 1, 21), color=BLUE, edgecolor=PAPER, linewidth=0.5)
         axes.axvline(np.median(values), color=RED, linestyle="--", label=f"median {np.median(values):.2f}")
         axes.set_xlabel(f"UAR of a {what}")
         axes.set_ylabel(f"{what}s (number)")
@@ -291,7 +291,7 @@ def reliability_figure(found: Reliability) -> Figure:
     above.set_ylabel("share right")
     above.set_title(f"of this curve: ECE = {found.ece:.3f}, Brier score = {found.brier:.3f}", loc="left")
     share = 100 * curve["count"] / curve["count"].sum()
-    below.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=SKY, edgecolor=_PAPER, linewidth=0.5)
+    below.bar(edges[:-1], share, width=np.diff(edges), align="edge", color=SKY, edgecolor=PAPER, linewidth=0.5)
     below.set_ylabel("rows (%)")
     below.set_xlabel("probability of the predicted class")
     below.set_xlim(0, 1)
@@ -354,7 +354,7 @@ def layers_figure(shares: np.ndarray) -> Figure:
     """Learned weights of layers, (runs, layers): the mean over runs, each run a dot, and what equal weights are."""
     made, axes = figure(5.4, 2.6)
     layers = np.arange(shares.shape[1])
-    axes.bar(layers, shares.mean(axis=0), color=SKY, edgecolor=_PAPER, linewidth=0.5, label="mean over runs")
+    axes.bar(layers, shares.mean(axis=0), color=SKY, edgecolor=PAPER, linewidth=0.5, label="mean over runs")
     if len(shares) > 1:
         axes.plot(np.tile(layers, len(shares)), shares.ravel(), ".", color=_INK, label="each run")
     axes.axhline(1 / shares.shape[1], color=RED, linestyle="--", label="equal weights, as training begins")

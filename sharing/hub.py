@@ -25,6 +25,7 @@ from ..evaluation.results import Pooled
 from ..evaluation.results import add_statistics
 from ..evaluation.results import pooled_predictions
 from ..evaluation.selection import scored_by
+from ..evaluation.test_parts import tested_corpus
 from ..experiments.final_model import train_final_model
 from ..experiments.job import plan_experiment
 from ..experiments.own_fusion import load_modalities
@@ -170,6 +171,7 @@ def gather(wanted: Push, folder: Path) -> Path:
         figures = _figures(wanted.folder, entry, staging, alone)
         metrics, run = _object(source.metrics), _object(source.record)
         folds = numbered_folds(entry, alone)
+        tested = dict.fromkeys(tested_corpus(name, known) for name in entry["statistics"])
         facts = CardFacts(
             hub_model_id=wanted.hub_model_id,
             entry={**entry, "statistics": _with_folds(entry["statistics"], folds)} if folds else entry,
@@ -186,7 +188,7 @@ def gather(wanted: Push, folder: Path) -> Path:
             config=_object(staging / "config.json"),
             environment=_object(source.environment) if source.environment.exists() else results["environment"],
             job_environment=results["environment"],
-            genders={name: _genders(known[name]) for name in entry["statistics"]},
+            genders={name: _genders(known[name]) for name in tested},
             figures=figures,
             choices=job_choices(results),
             adapter_only=wanted.adapter_only,

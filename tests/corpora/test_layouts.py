@@ -106,6 +106,28 @@ def test_rows(tmp_path, corpus, path, told):
     assert math.isnan(row["valence"])
 
 
+@pytest.mark.parametrize("corpus", WHOLE)
+def test_capitals_what_is_missing_and_what_is_more(tmp_path, monkeypatch, corpus):
+    """The names in capitals, one recording less, and two that are nobody's: the same rows but for that one."""
+    layout, names = LAYOUTS[corpus], WHOLE[corpus][0]()
+    monkeypatch.setattr(file_names, "_recordings", lambda folder: (f"{folder}/{name}" for name in names))
+    plain = read_release(tmp_path, corpus).rows
+    gone = plain[len(plain) // 2]
+    shouted = [name.upper() for name in names if not f"{tmp_path}/{name}" == str(gone["path"])]
+    shouted += ["README.WAV", f"mine/{names[0].rpartition('/')[2].rpartition('.')[0]} (copy).wav"]
+    monkeypatch.setattr(file_names, "_recordings", lambda folder: (f"{folder}/{name}" for name in shouted))
+    release = read_release(tmp_path, corpus)
+    told = ("speaker", "session", "label", "gender", "sentence", "intensity", "transcript", "style")
+
+    def counted(rows):
+        return Counter(tuple(row[key] for key in told) for row in rows)
+
+    assert counted(plain) - counted(release.rows) == counted([gone]) and len(release.rows) == len(plain) - 1
+    assert f"not the whole release: {layout.files - 1} of {layout.files} recordings" in release.notes
+    (said,) = (note for note in release.notes if "aren't named as" in note)
+    assert said.startswith(f"2 recordings aren't named as {corpus}'s and left out (") and " (copy).wav" in said
+
+
 def test_esd_parts_are_numbered(tmp_path):
     named.touch(tmp_path, named.esd([4, 20]))
     release = read_release(tmp_path)

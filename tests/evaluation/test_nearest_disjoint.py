@@ -60,5 +60,5 @@ def test_fewer_folds_than_asked_where_speakers_are_few():
     speakers, labels = np.repeat(np.arange(2), 20), np.arange(40) % 2
     made = nearest_disjoint(cross_validation(40, 5), speakers, labels)
     assert len(made) == 2 and all(fold.tests["test"].sum() == 20 for fold in made)
-    with pytest.raises(ValueError, match="1 speakers are too few"):
+    with pytest.raises(ValueError, match="2 speakers are needed to test none who is trained on; there are 1"):
         nearest_disjoint(cross_validation(40, 5), np.zeros(40, int), labels)

@@ -137,6 +137,11 @@ def test_each_of_three_corpora_is_tested_by_a_model_of_the_other_two():
             assert sorted(np.concatenate(sides).tolist()) == expected
     with pytest.raises(InputError, match="leave-one-corpus-out needs two training corpora or more, there is A alone"):
         planned(corpora[:1], "leave_corpus_out")
+    same = replace(corpora[2], speakers=np.array([name.replace("C/1", "A/1") for name in corpora[2].speakers]))
+    with pytest.raises(InputError, match="the corpora share speakers; disjoint_by"):
+        planned([corpora[0], same], "leave_corpus_out")
+    folds = planned([corpora[0], corpora[1], same], "leave_corpus_out", disjoint_by=["speaker"])
+    assert [fold.dropped for fold in folds] == [{"speaker": 16}, {"speaker": 0}, {"speaker": 8}]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,10 +6,14 @@ import json
 import random
 
 import pytest
+from filelock import FileLock
 from small_jobs import write_recipe
 
 from emomm.errors import InputError
 from emomm.experiments import job
+from emomm.job_folder import JobFolder
+from emomm.reporting.report_data import read_report
+from emomm.reporting.words import lead as lead_text
 from emomm.settings.recipe import load_recipe
 
 VOICE = {
@@ -65,6 +69,15 @@ def test_it_is_in_the_report(priced):
     assert "The price of the leak" in page
 
 
+def test_the_twin_is_no_method_to_choose(priced):
+    recipe, outcome = priced
+    results = json.loads((recipe.output_dir / "results.json").read_text())
+    assert [entry.get("twin_of") for entry in results["experiments"]] == [None, "small"]
+    assert results["chosen_on_validation"] == {} and "chosen on validation" not in outcome.text
+    (lead,) = lead_text(read_report([recipe.output_dir])).splitlines()
+    assert lead.endswith(", small.")
+
+
 def test_it_stays_while_the_runs_are_the_same(priced):
     """Without --price the job goes on with the experiment as it is given."""
     recipe, _ = priced
@@ -77,6 +90,29 @@ def test_it_stays_while_the_runs_are_the_same(priced):
     assert after["price"] == before["price"] and "the price of the leak: small on synthetic" in outcome.text
     assert sorted(entry["name"] for entry in after["experiments"]) == ["small", "small (disjoint)"]
     path.write_text(json.dumps(before))  # in its order
+
+
+def test_folds_of_what_is_refused_leave_the_folder_as_it_was(priced, tmp_path):
+    """Of a job that is under way, of runs that others would replace, and where there was no folder."""
+    recipe, _ = priced
+    path = recipe.output_dir / "disjoint/small.csv"
+    before = path.read_text()
+    (settings,) = recipe.experiments
+    others = dataclasses.replace(settings, disjoint_by=["transcript"], corpora={"synthetic": {"generator": {
+        **VOICE["corpora"]["synthetic"]["generator"], "seed": 5}}})  # fmt: skip
+    with pytest.raises(InputError, match="--overwrite"):
+        job.run(dataclasses.replace(recipe, experiments=[others]), price=True)
+    assert path.read_text() == before
+    path.write_text("")  # as another's half-written one
+    with FileLock(JobFolder(recipe.output_dir).lock), pytest.raises(InputError, match="another job is writing into"):
+        job.run(recipe, price=True)
+    assert path.read_text() == ""
+    path.write_text(before)
+    both = {"output_dir": str(tmp_path / "new/out"), "modality": "both", "text_model_name": "nowhere"}
+    refused = dataclasses.replace(settings, **both)
+    with pytest.raises(InputError, match="nowhere"):
+        job.run(dataclasses.replace(recipe, experiments=[refused]), price=True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_does_not_leak_has_no_price(tmp_path):

@@ -20,6 +20,9 @@ from emomm.reporting.score_tables import results_table
 from emomm.reporting.words import caveats
 from emomm.reporting.words import protocol_text
 from emomm.settings.recipe import load_recipe
+from emomm.sharing.hub import gather
+from emomm.sharing.hub import model_folder
+from emomm.sharing.uploading import Push
 
 CLASSES = ["neutral", "happy", "sad", "anger"]
 SPLITS = ["Train"] * 24 + ["Development"] * 8 + ["Test1"] * 8 + ["Test2"] * 8 + ["Test3"] * 8
@@ -159,6 +162,22 @@ def test_what_leaks_is_refused_before_training_or_said_by_all_that_shows_scores(
     assert entry["runs"][0]["parts"]["train"]["dropped"] == {"speaker": 8, "recording": 1}
     assert entry["runs"][0]["parts"]["train"]["rows"] == 16 and "overlap" not in entry
     assert "(rows of all runs: speaker 8, recording 1)" in outcome.text and "§" not in outcome.text
+
+
+def test_the_card_has_each_test_part_and_what_leaks(written):
+    recipe = written(rows=leaky(), allow_overlap=True)
+    job.run(recipe)
+    wanted = Push(recipe.output_dir, "small", "someone/feelings")
+    card = (gather(wanted, model_folder(wanted)) / "README.md").read_text(encoding="utf-8")
+    table = [line.split(" | ")[0] for line in card.splitlines() if line.startswith("| POD:")]
+    assert [f"| {name} §" for name in TESTS] == table[:3]
+    assert "Known speakers.** Tested speakers are trained on too (2 of the 6 tested speakers of all runs)" in card
+    assert "Known recordings.** Tested recordings are trained on too, under another id (1 of the 24" in card
+    assert "no tested speaker is trained on" not in card
+    assert (
+        "By published: The corpus' own split" in card
+        and "tested on rows of POD:test1, POD:test2 and POD:test3" in card
+    )
 
 
 def test_a_changed_split_is_another_run(written):
