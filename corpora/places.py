@@ -76,7 +76,7 @@ def data_files(spec: CorpusSpec, path: Path) -> tuple[list[Path], list[str]]:
     if os.path.isfile(path):
         if path.suffix.lower() not in KINDS:
             raise InputError(f"corpus {spec.name}: {path} is none of {', '.join(KINDS)}")
-        return [path], []
+        return [path], _untold_split(spec, [path.name])
     there = [
         Path(parent, name)
         for parent, names in walked(path)
@@ -88,7 +88,8 @@ def data_files(spec: CorpusSpec, path: Path) -> tuple[list[Path], list[str]]:
         files = [file for file in files if not _CACHE.fullmatch(file.name)] or files
         if files:
             chosen, notes = _each_once(_of_split(spec, path, files))
-            return chosen, notes + _other_kinds(there, kind)
+            told = _untold_split(spec, [part for file in chosen for part in file.relative_to(path).parts])
+            return chosen, told + notes + _other_kinds(there, kind)
     raise InputError(
         f"corpus {spec.name}: no data in {path}; expected a save_to_disk folder, files ending in "
         f"{', '.join(KINDS)}, or an emotion2vec triple ({', '.join(TRIPLE)})"
@@ -175,6 +176,13 @@ def _of_split(spec: CorpusSpec, path: Path, files: list[Path]) -> list[Path]:
             'splits in the corpus\' "split", or give the file'
         )
     return chosen or files
+
+
+def _untold_split(spec: CorpusSpec, names: list[str]) -> list[str]:
+    """A note where another split than the usual one is asked for, and no name tells of it."""
+    if spec.split == CorpusSpec.split or any(name.lower().startswith(spec.split.lower()) for name in names):
+        return []
+    return [f"split is {spec.split!r}, but no file name tells of splits: all rows are read"]
 
 
 __all__ = ["KINDS", "TRIPLE", "NotThere", "SavedFolder", "data_files", "is_saved", "read_json", "saved_folder"]

@@ -98,6 +98,7 @@ def reader(tmp_path, monkeypatch) -> Path:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_recipe.json").write_text(code_of("json", "inverse_difficulty"))
     (tmp_path / "emodb.json").write_text(code_of("json", '"train_dataset": "EmoDB"'))
+    (tmp_path / "emobox.json").write_text(code_of("json", '"EmoBox/data/emodb"'))
     for name, code in own_files().items():
         (tmp_path / name).write_text(code)
     monkeypatch.chdir(tmp_path)

@@ -647,6 +647,15 @@ def test_splits_may_be_folders(tmp_path):
         load("own", tmp_path, audio_dim=3, split="dev")
 
 
+def test_a_split_that_no_file_name_tells_is_said(tmp_path):
+    place = put(tmp_path, own_columns(), "data.parquet")
+    told = "split is 'dev', but no file name tells of splits: all rows are read"
+    for where in (tmp_path, place):
+        assert told in load("own", where, audio_dim=3, split="dev").notes
+        assert not [note for note in load("own", where, audio_dim=3).notes if "split" in note]
+    assert not [note for note in load("own", place, audio_dim=3, split="data").notes if "split" in note]
+
+
 def test_loading_keeps_no_second_copy_in_memory(tmp_path):
     """The rows are not pickled to be given a name, which took four times their memory and nearly all of the time."""
     features = np.zeros((500, 4, 768), np.float32)
