@@ -172,7 +172,7 @@ def _scores(key: Tensor, sequence: Tensor, projection: nn.Linear | None) -> Tens
     """(batch, heads, hidden) against (batch, length, dim), as if the sequence had been projected."""
     if projection is None:
         return key @ sequence.transpose(1, 2)
-    return (key @ projection.weight) @ sequence.transpose(1, 2) + (key @ projection.bias).unsqueeze(-1)
+    return _times(key, projection.weight) @ sequence.transpose(1, 2) + _times(key, projection.bias).unsqueeze(-1)
 
 
 def _weighted_mean(weights: Tensor, sequence: Tensor, projection: nn.Linear | None) -> Tensor:
@@ -180,7 +180,13 @@ def _weighted_mean(weights: Tensor, sequence: Tensor, projection: nn.Linear | No
     mean = weights @ sequence
     if projection is None:
         return mean
-    return mean @ projection.weight.T + weights.sum(dim=-1, keepdim=True) * projection.bias
+    return _times(mean, projection.weight.T) + weights.sum(dim=-1, keepdim=True) * projection.bias
+
+
+def _times(rows: Tensor, weight: Tensor) -> Tensor:
+    """(batch, heads, n) @ (n, m) or (n,), as one product of rows: with weights of several models at once (`vmap`),
+    torch would copy them for each row of the batch."""
+    return (rows.flatten(0, 1) @ weight).unflatten(0, rows.shape[:2])
 
 
 class CrossAttentionBlock(nn.Module):

@@ -1,5 +1,6 @@
 """The benchmarks name functions of the package: they are there. Those of fine-tuning run, at a small size."""
 
+import argparse
 import importlib
 import sys
 from pathlib import Path
@@ -69,3 +70,11 @@ def test_speed_on_a_gpu_is_measured_or_said_to_be_not(benchmark_of, monkeypatch,
         and found["loop"] > 0
         and found["ratio"] == pytest.approx(found["trainer"] / found["loop"])
     )
+
+
+def test_a_stack_is_timed_against_its_runs(benchmark_of, tmp_path):
+    options = argparse.Namespace(rows=60, epochs=1, seeds=1, rounds=1)
+    found = benchmark_of("stack").compared("voice", tmp_path, options, torch.device("cpu"))
+    assert found["alone"]["uar"] == pytest.approx(found["stacked"]["uar"], abs=0.02)
+    ratio = found["alone"]["training"] / found["stacked"]["training"]
+    assert found["training, alone / stacked"] == pytest.approx(ratio, abs=0.01)

@@ -1,0 +1,170 @@
+"""How long the runs of an experiment take as one model with stacked weights (`--stack`), and one by one.
+
+    python benchmarks/stack.py [--json] [--cpu] [--rounds 1] [--epochs 10] [--seeds 3] [--rows 1000]
+
+15 runs: leave one session out, five sessions, three seeds, on 1 000 made rows of one 768-wide voice vector and about
+12 words, with the defaults of a recipe: `voice`, the voice alone; `both`, cross attention over stored states of the
+words (of a text encoder of one layer with random weights, made on the spot: nothing is downloaded). Each way goes from
+planned runs to everything a run leaves: training with an evaluation each epoch, test, predictions, exported model. The
+two take turns on the same device after a warm-up; the figures are medians over the rounds. `training` is without test
+and files. Beside the seconds it says how many runs one by one take as long as the stack, and the mean UAR of both.
+
+Without a GPU it says so and ends, unless `--cpu` is given.
+"""
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from transformers import BertConfig  # noqa: E402
+from transformers import BertModel  # noqa: E402
+from transformers import BertTokenizer  # noqa: E402
+
+import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
+from emomm.corpora.synthetic import CUE_WORDS  # noqa: E402
+from emomm.corpora.synthetic import FILLER_WORDS  # noqa: E402
+from emomm.experiments.job import plan_experiment  # noqa: E402
+from emomm.experiments.run_folder import begin_run  # noqa: E402
+from emomm.settings.recipe import load_recipe  # noqa: E402
+from emomm.stacking.training import train_stacked  # noqa: E402
+
+MODALITIES = {"voice": "audio", "both": "both"}
+Loaded = tuple[dict, dict]
+
+
+def text_encoder(folder: Path) -> str:
+    """A text encoder of one layer with random weights."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CUE_WORDS, *FILLER_WORDS, *"abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=768, num_hidden_layers=1, num_attention_heads=12, intermediate_size=768
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary).save_pretrained(folder)
+    return str(folder)
+
+
+def recipe_of(folder: Path, name: str, stack: bool, options: argparse.Namespace, encoder: str) -> Path:
+    """A recipe of one experiment, on a corpus of five sessions."""
+    generator = {"rows": options.rows, "speakers": 10, "sessions": 5, "audio_dim": 768, "frames": [1, 1]}
+    path = folder / f"{name}-{stack}.json"
+    content = {
+        "train_dataset": "synthetic",
+        "corpora": {"synthetic": {"generator": {**generator, "words": [8, 16]}}},
+        "evaluation_mode": "loso",
+        "seeds": list(range(1, options.seeds + 1)),
+        "num_epochs": options.epochs,
+        "floors": False,
+        "stack": stack,
+        "text_model_name": encoder,
+        "store_dir": str(folder / "store"),
+        "experiments": [{"name": name, "modality": MODALITIES[name]}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def timed(recipe: Path, out: Path, loaded: Loaded, device: torch.device, most: int | None = None) -> dict[str, float]:
+    """Seconds of all runs of a recipe, and of their training; their mean UAR on the test rows."""
+    settings = load_recipe(str(recipe)).experiments[0]
+    experiment, runs = plan_experiment(settings, out, *loaded)
+    runs = runs[:most]
+    experiment.inputs.rows(experiment.data.rows(runs[0].fold.train))  # states are stored, or read
+    for run in runs:
+        begin_run(run)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    if settings.stack:
+        outcomes = [end() for _, end in train_stacked(experiment, runs)]
+    else:
+        outcomes = [experiment.train(run) for run in runs]
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    uar = [scores["uar"] for outcome in outcomes for scores in outcome["test"].values()]
+    return {
+        "whole": time.perf_counter() - began,
+        "training": sum(outcome["train_seconds"] for outcome in outcomes),
+        "runs": len(runs),
+        "uar": statistics.mean(uar),
+    }
+
+
+def compared(name: str, folder: Path, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Medians over rounds of both ways, and their ratios."""
+    encoder, loaded = text_encoder(folder / "encoder"), ({}, {})
+    recipes = {way: recipe_of(folder, name, way == "stacked", options, encoder) for way in ("alone", "stacked")}
+    for way, recipe in recipes.items():  # libraries, kernels and memory of the device
+        timed(recipe, folder / f"warm-{way}", loaded, device, most=2)
+    rounds = []
+    for number in range(options.rounds):
+        order = sorted(recipes, reverse=number % 2 == 1)
+        rounds.append({way: timed(recipes[way], folder / f"{way}-{number}", loaded, device) for way in order})
+    found: dict[str, Any] = {
+        way: {key: round(statistics.median(each[way][key] for each in rounds), 4) for key in rounds[0][way]}
+        for way in recipes
+    }
+    for what in ("whole", "training"):
+        ratios = [each["alone"][what] / each["stacked"][what] for each in rounds]
+        found[f"{what}, alone / stacked"] = round(statistics.median(ratios), 2)
+        found[f"{what}, stack in runs"] = round(found["alone"]["runs"] / statistics.median(ratios), 2)
+    return found
+
+
+def say(name: str, found: dict[str, Any]) -> None:
+    """Prints the figures of an experiment."""
+    alone, stacked = found["alone"], found["stacked"]
+    for what in ("whole", "training"):
+        ratio, runs = found[f"{what}, alone / stacked"], found[f"{what}, stack in runs"]
+        print(
+            f"{name:6} {what:9} one by one {alone[what]:7.2f} s   stacked {stacked[what]:7.2f} s   ratio {ratio:5.2f}"
+            f"   the stack costs {runs:.2f} runs",
+            flush=True,
+        )
+    print(f"{name:6} mean UAR  one by one {alone['uar']:.3f}     stacked {stacked['uar']:.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one object of all figures")
+    parser.add_argument("--cpu", action="store_true", help="run on the processor")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3, help="each of five runs")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--of", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
+    options = parser.parse_args()
+    if options.cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    elif not torch.cuda.is_available():
+        print("no GPU here: nothing was measured (--cpu runs it on the processor)")
+        return
+    device = torch.device("cpu" if options.cpu else "cuda")
+    where = f"{torch.get_num_threads()} threads" if options.cpu else torch.cuda.get_device_name()
+    logging.getLogger("emomm").setLevel(logging.ERROR)
+    figures, runs = {}, 5 * options.seeds
+    if not options.json:
+        print(f"{runs} runs, {options.epochs} epochs, {options.rows} rows, torch {torch.__version__}, {where}")
+    for name in options.of.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            figures[name] = compared(name, Path(folder), options, device)
+        if not options.json:
+            say(name, figures[name])
+    if options.json:
+        print(json.dumps({"device": where, "torch": torch.__version__, "epochs": options.epochs, **figures}))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # several cards would be one large batch
+    main()
