@@ -29,6 +29,8 @@ from pathlib import Path
 import conftest
 from emomm.cli.main import main
 
+os.environ.pop("WANDB_MODE")  # transformers would print a line
+
 
 def content(folder):
     if not folder.is_dir():
@@ -556,11 +558,15 @@ def environment(folder):
     return {**kept, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "OMP_NUM_THREADS": "1"}
 
 
+FIRST = "NaN feature"
+
+
 @pytest.fixture(scope="module")
 def outcomes(folder):
     """What every command line gave, by name."""
-    lines = [(name, arguments, []) for name, arguments in RIGHT.items()]
-    lines += [(name, arguments, HIDDEN.get(name, [])) for name, (arguments, _) in CASES.items()]
+    # The first of all loads the libraries: what these say of themselves would be seen beside its message.
+    lines = [(FIRST, CASES[FIRST][0], []), *((name, arguments, []) for name, arguments in RIGHT.items())]
+    lines += [(name, arguments, HIDDEN.get(name, [])) for name, (arguments, _) in CASES.items() if name != FIRST]
     commands = []
     for number, (name, arguments, hidden) in enumerate(lines):
         own_folder = [] if "--output_dir" in arguments else ["--output_dir", f"out-{number}"]
@@ -608,7 +614,7 @@ def test_the_job_that_others_continue_was_a_whole_one(outcomes):
     assert results and all(again["before"][path] == again["after"][path] for path in results)
 
 
-@pytest.mark.parametrize("name", ["out of range", "experiment that doesn't exist", "YAML syntax", "NaN feature"])
+@pytest.mark.parametrize("name", ["out of range", "experiment that doesn't exist", "YAML syntax"])
 def test_as_a_process_of_its_own(folder, name):
     arguments, parts = CASES[name]
     done = subprocess.run(
