@@ -99,9 +99,9 @@ def _predict_corpus(options: argparse.Namespace) -> int:
     speak(libraries=not _is_onnx(options))
     asked = {"paths": corpus_paths(options.corpora_paths), "batch_size": options.batch_size or 64}
     if _is_onnx(options):
-        from ..inference import onnx_predicting
+        from ..inference import onnx_rows
 
-        rows = onnx_predicting.predict(options.model, options.inputs[0], options.output, **asked)
+        rows = onnx_rows.predict(options.model, options.inputs[0], options.output, **asked)
     else:
         from ..inference.predicting import predict
 

@@ -45,6 +45,7 @@ from .onnx_model import SPEECH
 from .onnx_model import STATISTICS
 from .onnx_model import WORDS
 from .predicting import load_model
+from .predicting import reach_speech_models
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ CLOSE = 1e-4
 
 _BATCH = Dim("batch")
 _EXTRACTORS = ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor")  # that are there without torch
+_LARGE = 1_800_000_000  # bytes of weights, of which a file of protobuf holds 2 GiB at most
 _QUANTIZED = ["MatMul", "Gemm", "Gather"]
 
 
@@ -88,6 +90,8 @@ def export_onnx(
         raise InputError(f"{', '.join(missing)} is not installed: pip install 'emomm[onnx]'")
     loaded, processor = load_model(model, trust_remote_code)
     loaded = loaded.cpu().float()
+    if part == "whole":
+        reach_speech_models(processor, speech_encoder)
     with whole_folder(Path(folder)) as staging, _quietly(), torch.no_grad():
         writer = _Writer(loaded, processor, staging, precision)
         writer.head()
@@ -103,7 +107,7 @@ def export_onnx(
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without what the exporter tells its developers."""
-    names = ("torch.onnx", "torch.export", "torch.onnx._internal.exporter._registration", "transformers")
+    names = ("torch.onnx", "torch.export", "torch.onnx._internal.exporter._registration", "transformers", "root")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -251,16 +255,10 @@ class _Writer:
         """Writes a graph, and compares it with torch on the examples, of which the first is followed."""
         from transformers.exporters import OnnxConfig
         from transformers.exporters import OnnxExporter
-        from transformers.exporters import OnnxRuntimeDynamicConfig
-        from transformers.exporters import OnnxRuntimeQuantizer
 
         expected = [_arrays(module(**example)) for example in examples]
-        config = OnnxConfig(dynamic_shapes=shapes)
-        if self.precision == "int8":
-            dynamic = OnnxRuntimeDynamicConfig(op_types_to_quantize=_QUANTIZED, per_channel=True)
-            config.quantizer = OnnxRuntimeQuantizer(dynamic)
         try:
-            program, _ = OnnxExporter().export_program(module, dict(examples[0]), config)
+            program, _ = OnnxExporter().export_program(module, dict(examples[0]), OnnxConfig(dynamic_shapes=shapes))
         except Exception as error:  # noqa: BLE001 whatever torch says of what it can't follow
             logger.debug("exporting %s", name, exc_info=True)
             what = "the model" if name != HEAD or self.model.fusion is None else f"its fusion {self._fusion!r}"
@@ -270,7 +268,10 @@ class _Writer:
             ) from error
         import onnx_ir
 
-        onnx_ir.save(program, str(self.folder / name))
+        program = _quantized(program) if self.precision == "int8" else program
+        size = sum(each.const_value.nbytes for each in program.graph.initializers.values() if each.const_value)
+        beside = f"{name}.data" if size > _LARGE else None
+        onnx_ir.save(program, str(self.folder / name), external_data=beside)
         self.graphs[name] = {
             "opset": program.opset_imports[""],
             "inputs": _described(program.graph.inputs),
@@ -347,6 +348,22 @@ class _Writer:
         }
 
 
+def _quantized(program: Any) -> Any:
+    """A graph with weights of 8 bits, a scale for each channel; activations are quantised as they come. Products of
+    which neither side is a matrix of weights stay as they are."""
+    from transformers.exporters import OnnxRuntimeDynamicConfig
+    from transformers.exporters import OnnxRuntimeQuantizer
+
+    others = [
+        node.name
+        for node in program.graph.all_nodes()
+        if node.op_type in _QUANTIZED
+        and not any(each is not None and each.const_value is not None and len(each.shape) == 2 for each in node.inputs)
+    ]
+    config = OnnxRuntimeDynamicConfig(op_types_to_quantize=_QUANTIZED, per_channel=True, nodes_to_exclude=others)
+    return OnnxRuntimeQuantizer(config).quantize(program, {}, "onnx")
+
+
 def _arrays(outputs: Any) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items() if isinstance(value, Tensor)}
 
@@ -388,7 +405,7 @@ def summary(described: dict[str, Any], folder: str | Path) -> str:
     """What was written, as lines for people."""
     lines = [f"{described['part']} in {described['precision']}: {folder}"]
     for name, graph in described["graphs"].items():
-        size = os.path.getsize(Path(folder) / name) / 1e6
+        size = sum(path.stat().st_size for path in Path(folder).glob(f"{name}*")) / 1e6
         lines.append(f"  {name:20} {size:8.1f} MB, at most {graph['largest_difference']:.1g} from torch")
     return "\n".join(lines)
 

@@ -91,12 +91,22 @@ class SpeechGraph(nn.Module):
 def _unwrap(encoder: nn.Module) -> None:
     """Weights that are made anew at each step become plain ones, and linear layers that are computed as convolutions
     plain linear layers."""
-    for module in encoder.modules():
+    for name, module in list(encoder.named_modules()):
         if isinstance(module, Emotion2VecLinear):
             module.__class__ = nn.Linear
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name)
+            encoder.set_submodule(name, _plain(module))
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """The module with the weights that its parametrizations make. `remove_parametrizations` would change its class,
+    which it shares with the module that it is a copy of."""
+    plain = object.__new__(parametrize.type_before_parametrizations(module))
+    plain.__dict__.update(module.__dict__)
+    made = {name: nn.Parameter(getattr(module, name).detach().clone(), False) for name in module.parametrizations}
+    plain._parameters = {**module._parameters, **made}
+    plain._modules = {name: each for name, each in module._modules.items() if name != "parametrizations"}
+    return plain
 
 
 def _within(counts: Tensor, length: int) -> Tensor:
@@ -124,16 +134,14 @@ class _WavLM(_Wav2Vec2, WavLMLayers):
 
 
 def _normed_over_time(states: Tensor, counts: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """A group norm on (batch, channels, length), of each row over its first `counts` (batch,) positions; the rest is
-    zeros."""
-    batch, channels, length = states.shape
-    real = _within(counts, length)[:, None, None].to(states.dtype)  # (batch, 1, 1, length)
-    groups = states.reshape(batch, norm.num_groups, channels // norm.num_groups, length)
-    share = real / (counts.to(states.dtype) * (channels // norm.num_groups))[:, None, None, None]
-    mean = (groups * share).sum(dim=(2, 3), keepdim=True)
-    variance = ((groups - mean).square() * share).sum(dim=(2, 3), keepdim=True)
-    normed = ((groups - mean) * (variance + norm.eps).rsqrt()).reshape(batch, channels, length)
-    return (normed * norm.weight[:, None] + norm.bias[:, None]) * real[:, 0]
+    """A group norm on (batch, channels, length) with a group for each channel, as all these encoders have it, of each
+    row over its first `counts` (batch,) positions; the rest is zeros."""
+    real = _within(counts, states.shape[2]).unsqueeze(1).to(states.dtype)  # (batch, 1, length)
+    share = real / counts.to(states.dtype)[:, None, None]
+    mean = (states * share).sum(dim=2, keepdim=True)
+    variance = ((states - mean).square() * share).sum(dim=2, keepdim=True)
+    normed = (states - mean) * (variance + norm.eps).rsqrt()
+    return (normed * norm.weight[:, None] + norm.bias[:, None]) * real
 
 
 class _Whisper(WhisperLayers):
