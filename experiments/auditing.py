@@ -103,10 +103,10 @@ def _encoders(data: ExperimentData, bare: bool) -> list[Finding]:
     """What encoders had seen before: those that made the features, and those that are to read recordings and words,
     tuned or not, since tuning takes nothing away of it."""
     settings, found, known = data.settings, [], {}
-    for corpus in data.corpora:
+    for corpus in data.corpora if bare or AUDIO.name in settings.modalities else ():
         encoder, made_by = corpus.spec.extractor, corpus.spec.speech_encoder
         if corpus.recordings is not None:
-            if bare or AUDIO.name not in settings.modalities:
+            if bare:
                 continue
             encoder, made_by = public_name(settings.speech_model_name), stated_config(settings.speech_model_name)
         warning = contamination(corpus.name, encoder, made_by)

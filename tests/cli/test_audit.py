@@ -51,8 +51,16 @@ def test_shared_speakers_in_the_folds_of_emobox(release, tmp_path, capsys):
     assert main(["audit", str(place), "--corpus", f"EmoDB={release}", "--strict"]) == 1
     shown = capsys.readouterr().out
     assert "problem: speakers: 10 of 10 tested speakers have training or validation rows, in 5 of 5 folds" in shown
-    page = Path(shown.split()[-1]).read_text(encoding="utf-8")
+    file = Path(shown.split()[-1])
+    page = file.read_text(encoding="utf-8")
     assert "10 of 10 tested speakers" in page and "What two parts share" in page
+    figures = sorted(path.name for path in (file.parent / "figures").glob("*.png"))
+    assert figures == ["classes.png", "durations.png", "speakers.png"]
+    # 32 of the 160 recordings of each fold are tested, one of each four labels after the other.
+    assert "; ".join(f"fold-{fold}: test 10 speakers, 10 trained on too" for fold in ("1", "2")) in page
+    assert "test: neutral 25%, happy 25%, sad 25%, anger 25%." in page
+    table = (file.parent / "tables/durations.csv").read_text().splitlines()
+    assert table[0].startswith("class,unit,5 %,25 %,median") and table[1].startswith("neutral,seconds,0.1")
 
 
 def test_disjoint_folds_pass(release, tmp_path, capsys):

@@ -108,6 +108,14 @@ def test_what_the_encoder_of_recordings_had_seen(encoder, config, problem, told,
     )
 
 
+@pytest.mark.parametrize(("modality", "found"), [("audio", 1), ("both", 1), ("text", 0)])
+def test_what_made_the_features_counts_where_they_are_heard(modality, found):
+    corpora = {"IEMO": {**three_sessions()["mine"], "extractor": "emotion2vec_plus_large", "audio_dim": 8}}
+    given = {"train_dataset": "IEMO", "corpora": corpora, "modality": modality, "validation": "session"}
+    problems = audited(**given).problems
+    assert sum(each.check == "contamination" for each in problems) == found
+
+
 def test_an_encoder_of_words_that_was_trained_on_the_corpus():
     found = audited(
         train_dataset="MELD", corpora={"MELD": three_sessions()["mine"]}, modality="text", validation="session",
