@@ -42,8 +42,10 @@ def pytest_configure(config):
 
 # Two workers end together where the files that take longest begin first; files are handed out whole, in this order.
 _LONGEST = (
-    "extract", "hub", "known_answers", "tracker", "page", "distributed", "resume", "wrong_input",
-    "modeling_emotion2vec", "conversion", "report", "exporting", "job", "pipeline_emomm", "live", "space",
+    "side_by_side", "finetuning", "extract", "tracker", "hub", "resume", "distributed", "known_answers", "report",
+    "pipeline_emomm", "exporting", "readme", "own_modality", "stacked_training", "served_page", "conversion",
+    "wrong_input", "recorded_jobs", "job", "text_states", "run_folder", "figures", "page", "onnx_model", "final_model",
+    "learning_watch",
 )  # fmt: skip
 
 
