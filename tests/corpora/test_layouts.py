@@ -72,6 +72,9 @@ ROWS = [
     ("eNTERFACE05", "subject 16/surprise/sentence 3/s16_su_3avi.avi",
      ("s16_su_3", "16", "4", "surprise", "", "su3", "", "en", None)),
     ("eNTERFACE05", "s_3_fe_5.wav", ("s3_fe_5", "3", "1", "fear", "", "fe5", "", "en", None)),
+    ("EmoTale", "wav/dk_019_S_2.WAV",
+     ("dk_019_S_2", "019", "019", "sadness", "m", "2", "", "da",
+      "Det sorte ark papir er placeret deroppe ved siden af tømmerstykket.")),
     ("EmoTale", "wav/EN_004_H_5.wav",
      ("EN_004_H_5", "004", "004", "happiness", "m", "5", "", "en", "In seven hours it will be morning.")),
 ]  # fmt: skip
