@@ -8,15 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_jobs import write_recipe
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_encoders import tiny_encoder
 
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.experiments.job import plan_experiment
+from emomm.experiments.job import run as run_job
 from emomm.experiments.run_folder import begin_run
 from emomm.experiments.run_folder import outcome_of
 from emomm.experiments.training import Experiment
 from emomm.settings.recipe import load_recipe
+from emomm.stacking.checkpoints import StackFolder
+from emomm.stacking.stack import Stack
+from emomm.stacking.stacked_run import StackedRun
 from emomm.stacking.training import train_stacked
 
 PLAIN = {
@@ -160,3 +165,78 @@ def test_what_can_not_be_exact_is_refused(case, tmp_path, encoder):
     fields, said = REFUSED[case]
     with pytest.raises(InputError, match=f"stack is true.*{said}|{said}.*stack"):
         planned(tmp_path, "refused", encoder, stack=True, **fields)
+
+
+class Killed(BaseException):
+    """As if the process had been killed."""
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_a_stack_that_was_killed_goes_on(epoch, tmp_path, encoder, monkeypatch):
+    """In the middle of its training, or when it was trained and one run was written: to the same bits."""
+    fields = {**PLAIN, "modality": "audio", "num_epochs": 3, "save_seconds": 0, "stack": True, "seeds": [1, 2]}
+    whole, runs = planned(tmp_path, "whole", encoder, **fields)
+    for _, end in train_stacked(whole, runs):
+        end()
+    killed, others = planned(tmp_path, "killed", encoder, **fields)
+    save, opened = StackFolder.save, []
+
+    def save_and_die(self, number, saved):
+        save(self, number, saved)
+        if number == epoch < 3:
+            raise Killed
+
+    monkeypatch.setattr(StackFolder, "save", save_and_die)
+    with pytest.raises(Killed):
+        for _, end in train_stacked(killed, others):
+            end()
+            raise Killed
+    left = [run for run in others if outcome_of(run) is None]
+    assert len(left) == (4 if epoch == 2 else 3)
+    monkeypatch.setattr(StackFolder, "save", save)
+    open_epoch = StackedRun.open_epoch
+    monkeypatch.setattr(
+        StackedRun, "open_epoch", lambda self, number: (opened.append(number), open_epoch(self, number))
+    )
+    for _, end in train_stacked(killed, left):
+        end()
+    assert set(opened) == ({2} if epoch == 2 else set())  # no epoch that was done is trained again
+    for one, two in zip(runs, others, strict=True):
+        before, after = weights(one), weights(two)
+        assert all(torch.equal(after[name], before[name]) for name in before)
+        assert [each for each in history(one) if "train_loss" not in each] == [
+            each for each in history(two) if "train_loss" not in each
+        ]
+    assert not (two.folder.parent.parent / "stacks").exists()
+
+
+def test_what_is_too_large_for_the_device_is_halved(tmp_path, encoder, monkeypatch):
+    fields = {**PLAIN, "modality": "audio", "num_epochs": 1, "stack": True, "seeds": [1, 2]}
+    experiment, runs = planned(tmp_path, "large", encoder, **fields)
+    train = Stack.train
+
+    def little_memory(self, after_epoch):
+        if len(self.runs) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        train(self, after_epoch)
+
+    monkeypatch.setattr(Stack, "train", little_memory)
+    outcomes = [(run, end()) for run, end in train_stacked(experiment, runs)]
+    assert [run for run, _ in outcomes] == runs and {found["stacked"] for _, found in outcomes} == {1}
+
+
+def test_a_job_of_stacks_is_a_job(tmp_path, encoder):
+    """results.json, the same command again, and what a tracker is sent."""
+    path = write_recipe(
+        tmp_path, "job", text_model_name=encoder, stack=True, stack_size=1, report_to=["tensorboard"], **PLAIN
+    )
+    recipe = load_recipe(str(path))
+    assert not run_job(recipe).failed
+    results = json.loads((tmp_path / "job" / "results.json").read_text())
+    assert [run["status"] for run in results["experiments"][0]["runs"]] == ["done", "done"]
+    assert not run_job(recipe).failed
+    again = json.loads((tmp_path / "job" / "results.json").read_text())
+    assert again["experiments"][0]["runs"] == results["experiments"][0]["runs"]  # nothing was trained again
+    events = EventAccumulator(str(next((tmp_path / "job").rglob("tensorboard")))).Reload()
+    steps = [event.step for event in events.Scalars("train/step_loss")]
+    assert steps == list(range(1, len(steps) + 1)) and len(events.Scalars("eval/uar")) == 2
