@@ -1,13 +1,14 @@
 """One utterance, features and words, answered by torch and by ONNX graphs in fp32 and int8: cold, warm, on disk.
 
     python benchmarks/answer.py [--model FOLDER] [--threads 2] [--answers 200] [--cold 3] [--session NAME] [--json]
+                                [--exported FOLDER]
 
 Without --model (the folder of an exported model of features and words), an untrained one of the quickstart's size with
 its sentence encoder: the time is that of a trained one. Utterances are rows of the sample corpus `emodb_emobank`. All
 ways take turns at each utterance, in one process; medians. An answer is: words to tokens, features and tokens to
 padded inputs, the model, probabilities. Cold is a process from its start to its first answer, imports and loading
 included. With a trained model, `uar` is over the rows of --session (that it was tested on), or of all. Other load on
-the machine counts, for all ways alike.
+the machine counts, for all ways alike. --exported keeps the ONNX folders (fp32, int8), and takes those that are there.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from emomm.exporting import export_model  # noqa: E402
 from emomm.features.text_encoders import load_tokenizer  # noqa: E402
 from emomm.inference.onnx_export import export_onnx  # noqa: E402
 from emomm.inference.onnx_model import OnnxModel  # noqa: E402
+from emomm.inference.onnx_model import is_onnx  # noqa: E402
 from emomm.inference.onnx_model import softmax  # noqa: E402
 from emomm.inference.predicting import load_model  # noqa: E402
 from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
@@ -167,8 +169,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = options.model or untrained(folder, corpus.audio_dim)
     folders = {"torch": model}
     for precision in PRECISIONS:
-        folders[f"onnx {precision}"] = str(folder / precision)
-        export_onnx(model, folder / precision, precision)
+        exported = (options.exported or folder) / precision
+        folders[f"onnx {precision}"] = str(exported)
+        if not is_onnx(str(exported)):
+            export_onnx(model, exported, precision)
     answers, whole = {}, {}
     for name, where in folders.items():
         answers[name], whole[name] = of_torch(where) if name == "torch" else of_onnx(Path(where), options.threads)
@@ -204,6 +208,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=200)
     parser.add_argument("--cold", type=int, default=3)
     parser.add_argument("--session", help="of the sample corpus, whose rows are scored (default: all)")
+    parser.add_argument("--exported", type=Path, help="folder to keep the ONNX folders in, and to take them from")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -210,7 +210,7 @@ class OnnxModel:
             if text is not None and not isinstance(text, str):
                 raise ValueError(f"its text is {text!r}; it must be a string")
             utterance.text = text if self.reads else None
-            if self.reads and not is_missing(text):
+            if self.reads and row.get(TEXT.features) is None and not (is_missing(text) and self.allow_missing):
                 self.words  # noqa: B018 refused before anything where there is no encoder
             features = row.get(AUDIO.features)
             if (
@@ -250,13 +250,24 @@ class OnnxModel:
         for utterance, window in rows:
             for name in columns:
                 columns[name].append(window if name == AUDIO.name else utterance.further.get(name))
-        if self.reads and not any(each is not None for each in columns[TEXT.name]):
-            columns[TEXT.name] = self.words.tokenize([utterance.text for utterance, _ in rows])
+        if self.reads:
+            columns[TEXT.name] = self._read_words(columns[TEXT.name], [utterance.text for utterance, _ in rows])
         found = self.outputs(columns)
         weights = of_utterances({each.name: found["weights"].get(each.name) for each in self.modalities}, ready)
         merged = of_utterances({name: found[name] for name in ("logits", "vad", "gates")}, ready)
         attends = "attention" if self.description["gives_attention"] else None
         return Said(softmax(merged.pop("logits")), **merged, weights=weights, weights_by=attends)
+
+    def _read_words(self, states: list[np.ndarray | None], texts: Sequence[str | None]) -> list[np.ndarray | None]:
+        """Token ids of rows, or, where of some the encoder's states are given, the states of all."""
+        if self.description["text"] is None:  # the head, whose rows have states, or may lack words
+            return states
+        tokens = self.words.tokenize(texts)
+        if all(each is None for each in states):
+            return tokens
+        encoded, mask = self._encoded(tokens, TEXT)
+        made = [vectors[real] for vectors, real in zip(encoded, mask, strict=True)]
+        return [mine if given is None else given for given, mine in zip(states, made, strict=True)]
 
     @cached_property
     def _answers(self) -> Answers:

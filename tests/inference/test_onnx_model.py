@@ -162,9 +162,14 @@ def test_the_command_writes_the_head_in_int8(place, tmp_path, capsys):
     assert main([*arguments, "--output", str(folder)]) == 0
     assert "head in int8" in capsys.readouterr().out
     emotion, whole = OnnxModel(folder), OnnxModel(place / "onnx")
-    with pytest.raises(InputError, match="--part whole"):
-        emotion(audio_features=vectors(4), text=SAID)
+    for words in ({"text": SAID}, {}):
+        with pytest.raises(InputError, match="--part whole"):
+            emotion(audio_features=vectors(4), **words)
     states, _ = whole._encoded(whole.words.tokenize([SAID]), whole.modalities[1])
+    mixed = whole(
+        [{"audio_features": vectors(4), "text_features": states[0]}, {"audio_features": vectors(4), "text": SAID}]
+    )
+    assert mixed[0]["scores"] == mixed[1]["scores"]
     found = emotion(audio_features=vectors(4), text_features=states[0])
     scores = {each["label"]: each["score"] for each in whole(audio_features=vectors(4), text=SAID)["scores"]}
     assert {each["label"]: each["score"] for each in found["scores"]} == pytest.approx(scores, abs=0.05)
