@@ -25,7 +25,7 @@ def job(monkeypatch):
 
     module.outcome = types.SimpleNamespace(text="the table", failed=[])
 
-    def run(recipe, dry_run, overwrite):
+    def run(recipe, dry_run, overwrite, engine):
         module.calls.append((recipe, dry_run, overwrite))
         return module.outcome
 
@@ -373,7 +373,7 @@ def test_the_script_runs_from_a_clone_of_any_name(tmp_path):
     for path in [*ROOT.glob("*.py"), *(path.parent for path in ROOT.glob("*/__init__.py")), ROOT / "recipes"]:
         shutil.copytree(path, clone / path.name) if path.is_dir() else shutil.copy(path, clone)
     (clone / "experiments" / "job.py").write_text(
-        "import sys\nfrom types import SimpleNamespace\n\n\ndef run(recipe, dry_run, overwrite):\n"
+        "import sys\nfrom types import SimpleNamespace\n\n\ndef run(recipe, dry_run, overwrite, engine):\n"
         "    names = [s.name for s in recipe.experiments]\n"
         "    return SimpleNamespace(text=f'{recipe.name} {names} {__name__} {__file__}', failed=sys.path[:1])\n"
     )
