@@ -5,6 +5,7 @@
         report             a `ReportFolder`
         floors             predictions of floors, made once
         encoders           weights of frozen encoders, which exports share
+        array              what submitit keeps of a job array
         EXPERIMENT         an `ExperimentFolder`
             settings.json  of the experiment, with the paths of this machine
             seed-1
@@ -179,6 +180,11 @@ class JobFolder:
     def encoders(self) -> Path:
         """Weights of frozen encoders, which the exports share, a folder."""
         return self.path / "encoders"
+
+    @property
+    def array(self) -> Path:
+        """What submitit keeps of a job array: tasks, what they gave, their logs, a folder."""
+        return self.path / "array"
 
     @property
     def report(self) -> ReportFolder:

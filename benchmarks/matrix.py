@@ -82,8 +82,8 @@ def main() -> None:
         print(json.dumps({"cores": CORES, "rounds": options.rounds, "ways": found}))
         return
     for name, said in found.items():
-        ratio = f"  {said[f'whole, against {first}']:.2f} x  {said[f'runs, against {first}']:.2f} x" * (name != first)
-        print(f"{name:8} {said['whole']:8.0f} runs an hour ({said['runs']:.0f} while they train){ratio}")
+        ratios = "".join(f"  {ratio:.2f} x" for what, ratio in said.items() if ", against" in what)
+        print(f"{name:8} {said['whole']:8.0f} runs an hour ({said['runs']:.0f} while they train){ratios}")
 
 
 if __name__ == "__main__":

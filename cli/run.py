@@ -67,7 +67,13 @@ def command(argv: list[str]) -> int:
         recipe,
         dry_run=options["dry_run"],
         overwrite=options["overwrite"],
-        engine=engine_of(options["jobs"], options["threads_per_run"]),
+        engine=engine_of(
+            options["jobs"],
+            options["threads_per_run"],
+            options["engine"],
+            options["ray_address"],
+            options["slurm"],
+        ),
         **({"price": True} if options["price"] else {}),
     )
     show(outcome.text)
@@ -150,20 +156,7 @@ def _parser() -> Parser:
         help="run experiments whose folds leak once more, on the nearest disjoint folds, and say the difference",
     )
     parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
-    how = parser.add_argument_group("how the runs are carried out (results are the same at equal threads a run)")
-    how.add_argument(
-        "--jobs",
-        type=_jobs,
-        metavar="N|auto",
-        help="runs in N processes side by side, each with its share of the cores or a GPU; auto: what a short trial "
-        "says pays (default: one after another)",
-    )
-    how.add_argument(
-        "--threads_per_run",
-        type=positive,
-        metavar="N",
-        help="threads that a run computes with (default: the cores, shared out among the processes)",
-    )
+    _add_engine(parser)
     sharing = parser.add_argument_group("sharing")
     sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
     add_hub(sharing)
@@ -182,6 +175,47 @@ def _parser() -> Parser:
                         help=_field_help(field) if name == field.name else argparse.SUPPRESS,
                     )
     return parser
+
+
+def _add_engine(parser: Parser) -> None:
+    """The options of how the runs are carried out."""
+    how = parser.add_argument_group("how the runs are carried out (results are the same at equal threads a run)")
+    how.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N|auto",
+        help="runs in N processes side by side, each with its share of the cores or a GPU; auto: what a short trial "
+        "says pays (default: one after another)",
+    )
+    how.add_argument(
+        "--threads_per_run",
+        type=positive,
+        metavar="N",
+        help="threads that a run computes with (default: the cores, shared out among the processes)",
+    )
+    how.add_argument(
+        "--engine",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="this machine (the default), tasks of a Ray cluster, or a job array of SLURM",
+    )
+    how.add_argument(
+        "--ray_address", metavar="ADDRESS", help="of a Ray cluster: auto, HOST:PORT (default: one on this machine)"
+    )
+    how.add_argument(
+        "--slurm", type=_json_object, metavar="JSON", help="parameters of submitit's executor, as a JSON object"
+    )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """A JSON object, as an option's type."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'is {text!r}, but must be a JSON object, as {{"slurm_partition": "gpu"}}')
+    return found
 
 
 def _jobs(text: str) -> int | str:

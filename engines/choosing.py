@@ -1,20 +1,47 @@
 """The engine that the options of a command ask for."""
 
+from typing import Any
+
+from ..errors import InputError
 from ..experiments.running import Engine
 from ..experiments.running import OneByOne
+from .ray_engine import RayEngine
+from .side_by_side import AUTO
 from .side_by_side import SideBySide
+from .slurm_engine import SlurmEngine
+
+ENGINES = ("local", "ray", "slurm")
 
 
-def engine_of(jobs: int | str | None = None, threads: int | None = None) -> Engine:
+def engine_of(
+    jobs: int | str | None = None,
+    threads: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    slurm: dict[str, Any] | None = None,
+) -> Engine:
     """What carries out the runs of a job.
 
     Args:
-        jobs: processes on this machine; "auto", as many as pay; None, one after another.
+        jobs: runs at a time; "auto", as many as pay; None, one after another, or on a cluster as many as it has room
+            for.
         threads: of a run; None, the cores, shared out among the processes.
+        engine: one of `ENGINES`.
+        ray_address: of a Ray cluster; None, one that is started on this machine.
+        slurm: parameters of submitit's executor.
+
+    Raises InputError for options that don't go together.
     """
-    if jobs is None or jobs == 1:
-        return OneByOne(threads)
-    return SideBySide(jobs, threads)
+    for name, given, of in (("--ray_address", ray_address, "ray"), ("--slurm", slurm, "slurm")):
+        if given is not None and engine != of:
+            raise InputError(f"{name} goes with --engine {of}")
+    if engine != "local" and jobs == AUTO:
+        raise InputError(f"--jobs auto is for this machine: with --engine {engine}, give a number, or leave it out")
+    if engine == "ray":
+        return RayEngine(ray_address, jobs, threads)
+    if engine == "slurm":
+        return SlurmEngine(jobs, threads, slurm)
+    return OneByOne(threads) if jobs is None or jobs == 1 else SideBySide(jobs, threads)
 
 
-__all__ = ["engine_of"]
+__all__ = ["ENGINES", "engine_of"]

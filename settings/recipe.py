@@ -30,7 +30,7 @@ from .values import training_argument
 # Options of `emomm run` that override no setting; here they are only offered as nearest names.
 RUN_OPTIONS = (
     "experiment", "all", "dry_run", "overwrite", "no_report", "price",
-    "jobs", "threads_per_run",
+    "jobs", "threads_per_run", "engine", "ray_address", "slurm",
     "push_to_hub", "hub_model_id", "hub_private", "hub_license", "final_model", "adapter_only",
 )  # fmt: skip
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"

@@ -140,7 +140,7 @@ def in_plan(status="done"):
     return [(seed, f"session-{session}", status) for seed in (1, 2) for session in (1, 2)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def alone(tmp_path_factory):
     """A job of voice and words, run after run with one thread."""
     folder = tmp_path_factory.mktemp("alone")
