@@ -8,6 +8,7 @@ folder: all machines must reach that.
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from .tasks import task_of
 logger = logging.getLogger(__name__)
 
 _RETRIES = 3
+_STORE = 200 * 2**20  # bytes; runs read and write files
 _GRACE = 30.0  # seconds for tasks that are cancelled
 
 
@@ -67,14 +69,18 @@ class RayEngine:
         if ray.is_initialized():
             return
         quiet = {"configure_logging": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        if self.address is None:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # it is of this machine alone
-            ray.init(num_cpus=max(self._cores, (self.jobs or 1) * self.threads), include_dashboard=False, **quiet)
-            return
+        handler = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address=self.address, **quiet)
+            if self.address is not None:
+                ray.init(address=self.address, **quiet)
+            else:
+                os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # it is of this machine alone
+                cores = max(self._cores, (self.jobs or 1) * self.threads)
+                ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"--ray_address {self.address}: no Ray cluster there ({_line(error)})") from error
+        finally:
+            signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word
 
     def make_ready(self, work: Work, make: Callable[[], None]) -> None:
         """Made here, where all tasks find it."""
