@@ -104,6 +104,7 @@ class SideBySide:
                 yield from OneByOne().outcomes(work)
             return
         yield from Crew(work, self.jobs, lambda number: self._start(number, work)).outcomes()
+        torch.set_num_threads(self._cores)  # nothing is forked any more
 
     def _start(self, number: int, work: Work) -> Worker:
         context = multiprocessing.get_context("fork" if self.forks else "spawn")
