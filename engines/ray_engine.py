@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _RETRIES = 3
 _STORE = 200 * 2**20  # bytes; runs read and write files
+# On a machine that is busy a worker takes long to come up; one that is late is started again, and again.
+_BUSY = {"worker_register_timeout_seconds": 600}
 _GRACE = 30.0  # seconds for tasks that are cancelled
 
 
@@ -76,7 +78,8 @@ class RayEngine:
             else:
                 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # it is of this machine alone
                 cores = max(self._cores, (self.jobs or 1) * self.threads)
-                ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet)
+                here = {"include_dashboard": False, "object_store_memory": _STORE, "_system_config": _BUSY}
+                ray.init(num_cpus=cores, **here, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"--ray_address {self.address}: no Ray cluster there ({_line(error)})") from error
         finally:

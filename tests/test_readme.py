@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate.commands.launch import launch_command_parser
 
 from emomm import modalities
 from emomm.cli.main import main
@@ -128,7 +129,10 @@ def test_commands_are_understood(command, reader, monkeypatch):
     """Each program's own parser takes each command; a recipe is read with all that is said to it."""
     for part in command.split(" | "):
         words = shlex.split(part, comments=True)
-        understand(words[2:] if words[0] == "accelerate" else words, monkeypatch)
+        if words[0] == "accelerate":
+            launched = launch_command_parser().parse_args(words[2:])
+            words = [launched.training_script, *launched.training_script_args]
+        understand(words, monkeypatch)
 
 
 def understand(words: list[str], monkeypatch) -> None:
