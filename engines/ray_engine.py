@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 _RETRIES = 3
 _STORE = 200 * 2**20  # bytes; runs read and write files
-# On a machine that is busy a worker takes long to come up; one that is late is started again, and again.
-_BUSY = {"worker_register_timeout_seconds": 600}
+# Ray starts workers at a niceness of 15: on a busy machine they hardly come up, and one that is late is started again.
+_BUSY = {"worker_niceness": 0, "worker_register_timeout_seconds": 600}
 _GRACE = 30.0  # seconds for tasks that are cancelled
 
 

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 
 import psutil
 import pytest
@@ -20,32 +19,38 @@ from test_side_by_side import wait_for
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'emomm[ray]'")
 
 
+STEPS = 5  # of an epoch
+STATE = re.compile(r"checkpoint-(\d+)")
+
+
+def newest(out):
+    """The newest state of each run, by its folder."""
+    found = {}
+    for path in out.glob("small/*/*/checkpoint-*"):
+        if step := STATE.fullmatch(path.name):
+            found[str(path.parent)] = max(int(step[1]), found.get(str(path.parent), 0))
+    return found
+
+
 def test_two_workers_give_the_same_bits_and_one_that_is_killed_costs_an_epoch(alone, tmp_path):  # noqa: F811
     """A state is saved at the end of each epoch; who takes the run over goes on from the newest."""
-    out, epochs = tmp_path / "out", 40
-    given = [alone, "--num_epochs", epochs, "--threads_per_run", 1]
+    out, given = tmp_path / "out", [alone, "--num_epochs", 30, "--threads_per_run", 1]
     code, said = run(tmp_path / "alone.log", *given, "--output_dir", tmp_path / "alone")
     assert code == 0, said
     process = begin(tmp_path / "log", *given, "--engine", "ray", "--output_dir", out)
-    states = re.compile(r"checkpoint-(\d+)")
-
-    def steps():
-        return [int(found[1]) for path in out.glob("small/*/*/*") if (found := states.fullmatch(path.name))]
-
-    wait_for(lambda: len(steps()) >= 3)
-    workers = [each for each in psutil.Process(process.pid).children(recursive=True) if "_carry_out" in each.name()]
-    seen = min(steps())
+    wait_for(lambda: len(newest(out)) == 2 and min(newest(out).values()) >= 2 * STEPS, seconds=300)
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [each for each in children if "_carry_out" in " ".join(each.cmdline())]
+    seen = newest(out)
     os.kill(workers[0].pid, signal.SIGKILL)
-    code, said = small_jobs.finish(process), (tmp_path / "log").read_text()
+    code, said = small_jobs.finish(process, 300), (tmp_path / "log").read_text()
     assert code == 0, said
-    of_epoch = 5
-    went_on = [int(step) for step in re.findall(r"goes on from checkpoint-(\d+)", said)]
-    assert len(went_on) == 1 and went_on[0] >= seen and went_on[0] % of_epoch == 0
+    ((folder, step),) = re.findall(r"^(\S+): goes on from checkpoint-(\d+)", said, re.MULTILINE)
+    assert int(step) >= seen[folder] and int(step) % STEPS == 0
     for each in RUNS:
         assert_same_run(tmp_path / "alone" / "small" / each, out / "small" / each)
     assert outcomes(out) == in_plan()
-    time.sleep(0.2)
-    assert not [each for each in workers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert not psutil.wait_procs(children, timeout=10)[1]
 
 
 def test_an_address_without_a_cluster_is_refused(alone, tmp_path):  # noqa: F811

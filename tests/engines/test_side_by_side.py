@@ -120,8 +120,8 @@ def workers(process, number):
     return found
 
 
-def wait_for(condition):
-    until = time.monotonic() + 60
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
