@@ -302,9 +302,7 @@ class Settings:
     )
     early_stopping_threshold: float = _training(0.0, "Least improvement that counts.", min=0)
     stack: bool = _training(
-        False,
-        "Train the runs of the experiment, its folds and seeds, as one model with stacked weights: for heads on "
-        "stored features or states, on a GPU.",
+        False, "Train folds and seeds as one model with stacked weights: heads on stored features or states, on a GPU."
     )
     stack_size: int | None = _training(None, "Runs in a stack at most; null: all, or as many as memory holds.", min=1)
     training_arguments: dict = _training({}, "Other fields of TrainingArguments, which recipes give directly.")
