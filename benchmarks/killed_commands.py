@@ -45,7 +45,7 @@ PARTS = {
     },
     "predict": {
         "predicting": ("emomm.inference.predicting", "_predictions"),
-        "writing": ("emomm.inference.predicting", "write_predictions"),
+        "writing": ("emomm.inference.corpus_rows", "write_predictions"),
     },
     "extraction": {
         "extracting": ("emomm.extraction.extract", "_extract"),
