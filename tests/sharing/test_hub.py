@@ -19,7 +19,7 @@ from emomm.sharing.uploading import check_destination
 TESTS = Path(__file__).resolve().parent.parent
 TOKEN = "hf_0123456789abcdef"
 CODE = [
-    "checksums.py", "compressed_audio.py", "configuration_emomm.py", "configuration_emotion2vec.py",
+    "answers.py", "checksums.py", "compressed_audio.py", "configuration_emomm.py", "configuration_emotion2vec.py",
     "data_collator.py", "encoder_layers.py", "fusions.py", "held_encoders.py", "losses.py", "modalities.py",
     "modeling_emomm.py", "modeling_emotion2vec.py", "own_files.py", "pipeline_emomm.py", "processing_emomm.py",
     "saliency.py", "sample_scale.py", "speech_encoders.py", "speech_features.py", "speech_layers.py",
