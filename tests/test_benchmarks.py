@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_recordings import as_wav
+from tiny_speech_encoders import tiny_speech_encoder
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -78,3 +80,20 @@ def test_a_stack_is_timed_against_its_runs(benchmark_of, tmp_path):
     assert found["alone"]["uar"] == pytest.approx(found["stacked"]["uar"], abs=0.02)
     ratio = found["alone"]["training"] / found["stacked"]["training"]
     assert found["training, alone / stacked"] == pytest.approx(ratio, abs=0.01)
+
+
+def test_whispers_silence_is_kept_and_left_out(benchmark_of, tmp_path, monkeypatch, capsys):
+    labels = ("neutral", "happiness", "sadness", "anger")
+    lines = ["file_name,label,speaker"]
+    for row in range(24):
+        lines.append(f"{row}.wav,{labels[row % 4]},{row // 4}")
+        (tmp_path / f"{row}.wav").write_bytes(as_wav(3000 + 100 * row)["bytes"])
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    encoder = tiny_speech_encoder(tmp_path / "encoder", "whisper")
+    script = benchmark_of("whisper_silence")
+    monkeypatch.setattr(sys, "argv", ["whisper_silence.py", str(tmp_path), "--encoder", encoder, "--batch", "2"])
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    script.main()
+    first, whole, real = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith("24 recordings: cosine of the means ")
+    assert whole.startswith("whole window") and real.startswith("real frames")
