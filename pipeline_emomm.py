@@ -19,6 +19,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .answers import Answers
 from .answers import Said
 from .answers import Spans
+from .configuration_emomm import EmoMMConfig  # noqa: F401 in a copy that has travelled, it registers own modalities
 from .modalities import AUDIO
 from .modalities import TEXT
 from .modalities import Modality

@@ -5,11 +5,8 @@ from typing import Any
 from ..errors import InputError
 from ..experiments.running import Engine
 from ..experiments.running import OneByOne
-from .ray_engine import RayEngine
-from .side_by_side import AUTO
-from .side_by_side import SideBySide
-from .slurm_engine import SlurmEngine
 
+AUTO = "auto"
 ENGINES = ("local", "ray", "slurm")
 
 
@@ -38,10 +35,18 @@ def engine_of(
     if engine != "local" and jobs == AUTO:
         raise InputError(f"--jobs auto is for this machine: with --engine {engine}, give a number, or leave it out")
     if engine == "ray":
+        from .ray_engine import RayEngine  # here, since what an engine needs is for the runs that it carries out
+
         return RayEngine(ray_address, jobs, threads)
     if engine == "slurm":
+        from .slurm_engine import SlurmEngine
+
         return SlurmEngine(jobs, threads, slurm)
-    return OneByOne(threads) if jobs is None or jobs == 1 else SideBySide(jobs, threads)
+    if jobs is None or jobs == 1:
+        return OneByOne(threads)
+    from .side_by_side import SideBySide
+
+    return SideBySide(jobs, threads)
 
 
-__all__ = ["ENGINES", "engine_of"]
+__all__ = ["AUTO", "ENGINES", "engine_of"]

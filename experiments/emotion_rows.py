@@ -4,6 +4,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..features.sequences import Sequences
+from ..features.sequences import give_back
 from ..features.windows import Windows
 
 # After so many bytes read of memory-mapped vectors their pages are let go of: memory doesn't grow with the corpus.
@@ -65,7 +66,7 @@ class EmotionRows(Dataset):
         self.tokens, self.labels, self.sample_weights, self.vad = tokens, labels, sample_weights, vad
         self._plain_windows = plain_windows
         self._length = next(iter(sizes.values()))
-        self._read: int = 0
+        self._read, self._heard = 0, 0  # bytes
         self._touched: dict[tuple[int, int], Sequences] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -93,6 +94,10 @@ class EmotionRows(Dataset):
         if self.windows is not None:
             row["input_values"] = self.windows[i]
             self._count(self.windows.waveforms, i)
+            self._heard += 2 * int(self.windows.waveforms.length[i])
+            if self._heard > _RELEASED:
+                self._heard = 0
+                give_back()
         if self.tokens is not None:
             row["input_ids"] = self.tokens[i] if len(self.tokens[i]) else None
         if self.labels is not None:

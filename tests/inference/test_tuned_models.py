@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-import torch
 from made_recordings import RATE
 from made_recordings import encoders
 from made_recordings import recorded_recipe
@@ -189,8 +188,8 @@ def test_windows_of_an_utterance_are_one_answer():
     assert long.features.shape == (4, 3) and long.notes == ["heard in 2 windows of 1.0 s, whose scores are averaged"]
     assert [len(window) for _, window in rows_of([short, long])] == [2, 3, 1]
     given = {
-        "logits": torch.tensor([[1.0, 2.0], [0.0, 4.0], [2.0, 0.0]]),
-        "audio": torch.tensor([[1.0, 2.0, 0.0], [3.0, 4.0, 5.0], [6.0, 0.0, 0.0]]),
+        "logits": np.array([[1.0, 2.0], [0.0, 4.0], [2.0, 0.0]]),
+        "audio": np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 5.0], [6.0, 0.0, 0.0]]),
         "vad": None,
     }
     found = of_utterances(given, [short, long])
