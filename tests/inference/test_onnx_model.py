@@ -21,6 +21,7 @@ from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoFeatureExtractor
 
+from emomm import fusions
 from emomm.cli.main import main
 from emomm.configuration_emomm import EmoMMConfig
 from emomm.errors import InputError
@@ -243,6 +244,7 @@ def test_recordings_are_made_ready_as_by_transformers(tmp_path):
 
 def test_what_torch_cannot_follow_is_said(tmp_path, capsys, monkeypatch):
     """A fusion of the user's own that looks at values."""
+    monkeypatch.setattr(fusions, "_REGISTRY", dict(fusions._REGISTRY))
 
     @register_fusion("looks_at_values")
     class Looks(Fusion):
