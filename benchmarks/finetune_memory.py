@@ -31,7 +31,7 @@ import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 from emomm.corpora.corpus import Corpus  # noqa: E402
 from emomm.corpora.spec import CorpusSpec  # noqa: E402
 from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
-from emomm.features.random_encoders import random_encoder  # noqa: E402
+from emomm.features.voice_encoders import load_speech_encoder  # noqa: E402
 from emomm.features.windows import Windows  # noqa: E402
 from emomm.recordings.recorded_corpus import load_recorded_corpus  # noqa: E402
 from emomm.waveforms import SAMPLING_RATE  # noqa: E402
@@ -81,7 +81,7 @@ def train(folder: Path) -> dict[str, int]:
 
     corpus = corpus_of(folder)
     rows = EmotionRows(windows=Windows(corpus.audio, 10.0, seed=0), labels=corpus.label_ids)
-    encoder, _ = random_encoder("random:tiny-wavlm")
+    encoder = load_speech_encoder("random:tiny-wavlm").model
     trainer, _ = trainer_of(held(encoder, "full"), rows, folder, 32, -(-len(rows) // 32))
     loaded = resident(peak=False)
     trainer.train()

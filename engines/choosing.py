@@ -7,7 +7,7 @@ from ..experiments.running import Engine
 from ..experiments.running import OneByOne
 
 AUTO = "auto"
-ENGINES = ("local", "ray", "slurm")
+"""Of `--jobs`: as many as pay."""
 
 
 def engine_of(
@@ -23,7 +23,7 @@ def engine_of(
         jobs: runs at a time; "auto", as many as pay; None, one after another, or on a cluster as many as it has room
             for.
         threads: of a run; None, the cores, shared out among the processes.
-        engine: one of `ENGINES`.
+        engine: local, ray or slurm.
         ray_address: of a Ray cluster; None, one that is started on this machine.
         slurm: parameters of submitit's executor.
 
@@ -49,4 +49,4 @@ def engine_of(
     return SideBySide(jobs, threads)
 
 
-__all__ = ["AUTO", "ENGINES", "engine_of"]
+__all__ = ["AUTO", "engine_of"]

@@ -81,7 +81,10 @@ class RayEngine:
                 here = {"include_dashboard": False, "object_store_memory": _STORE, "_system_config": _BUSY}
                 ray.init(num_cpus=cores, **here, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"--ray_address {self.address}: no Ray cluster there ({_line(error)})") from error
+            where = "--engine ray: Ray can't be started here"
+            if self.address is not None:
+                where = f"--ray_address {self.address}: no Ray cluster there"
+            raise InputError(f"{where} ({_line(error)})") from error
         finally:
             signal.signal(signal.SIGTERM, handler)  # Ray's own ends the process without a word
 

@@ -27,6 +27,7 @@ from ..experiments.running import threads_of
 from ..processes import process_state
 from .calibration import Choice
 from .calibration import choose
+from .choosing import AUTO
 from .crew import Crew
 from .crew import Worker
 from .forks import can_train
@@ -35,8 +36,6 @@ from .worker import serve_forked
 from .worker import serve_spawned
 
 logger = logging.getLogger(__name__)
-
-AUTO = "auto"
 
 
 class SideBySide:
@@ -144,4 +143,4 @@ def _sees_one_gpu(number: int) -> Iterator[None]:
             os.environ[name] = before
 
 
-__all__ = ["AUTO", "SideBySide"]
+__all__ = ["SideBySide"]

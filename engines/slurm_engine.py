@@ -39,7 +39,7 @@ class SlurmEngine:
 
     Args:
         jobs: how many tasks run at a time; None, as many as the cluster gives.
-        threads: of a run, and cores of a task; by default 1 beside a GPU, else those of this process.
+        threads: of a run, and cores of a task; by default those of this process.
         options: for `submitit.AutoExecutor.update_parameters`, such as {"slurm_partition": "gpu", "gpus_per_node": 1}.
     """
 

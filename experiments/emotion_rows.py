@@ -4,12 +4,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..features.sequences import Sequences
-from ..features.sequences import give_back
 from ..features.windows import Windows
 
 # After so many bytes read of memory-mapped vectors their pages are let go of: memory doesn't grow with the corpus.
 # Where the system maps large pages, a look at any vector brings in one.
-_RELEASED, _LARGE_PAGE = 64 * 2**20, 2 * 2**20
+_RELEASED, _LARGE_PAGE = 24 * 2**20, 2 * 2**20
 
 Row = dict[str, np.ndarray | list[np.ndarray] | int | float | None]
 
@@ -66,7 +65,7 @@ class EmotionRows(Dataset):
         self.tokens, self.labels, self.sample_weights, self.vad = tokens, labels, sample_weights, vad
         self._plain_windows = plain_windows
         self._length = next(iter(sizes.values()))
-        self._read, self._heard = 0, 0  # bytes
+        self._read: int = 0
         self._touched: dict[tuple[int, int], Sequences] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -94,10 +93,6 @@ class EmotionRows(Dataset):
         if self.windows is not None:
             row["input_values"] = self.windows[i]
             self._count(self.windows.waveforms, i)
-            self._heard += 2 * int(self.windows.waveforms.length[i])
-            if self._heard > _RELEASED:
-                self._heard = 0
-                give_back()
         if self.tokens is not None:
             row["input_ids"] = self.tokens[i] if len(self.tokens[i]) else None
         if self.labels is not None:

@@ -1,8 +1,6 @@
 """Rows in contiguous arrays: what a training step reads, by index, without a Python object per value."""
 
-import ctypes
 import mmap
-import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -174,11 +172,3 @@ def let_go(mapped: mmap.mmap) -> None:
     """Gives back the pages of a mapped file; they are read again when they are looked at."""
     if _DONTNEED is not None:
         mapped.madvise(_DONTNEED)
-
-
-def give_back() -> None:
-    """Gives back to the system what the C library keeps of freed memory, where that is glibc: between tensors of ever
-    other lengths, that grows for hundreds of steps."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)

@@ -16,6 +16,9 @@ from .text_states import encoder_fingerprint
 
 SETTING = "speech_model_name"
 _RANDOM = "random:"
+# oneDNN, torch's convolutions on a CPU, keeps what it has compiled for each shape, 1 024 of them unless it is told
+# otherwise before it begins: recordings are of ever other lengths, and training would grow by hundreds of MB.
+_KEPT_SHAPES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 
 @lru_cache(maxsize=2)
@@ -24,6 +27,7 @@ def load_speech_encoder(name: str) -> SpeechEncoder:
 
     Raises InputError where it can't be loaded, or is none that EmoMM can use.
     """
+    os.environ.setdefault(*_KEPT_SHAPES)
     try:
         if name.startswith(_RANDOM):
             from .random_encoders import random_encoder

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def _keys(
     failed: dict[int, str] = {}
     pool = ThreadPoolExecutor(workers)
     try:
-        found = pool.map(_attempt(recordings, seen), rows)
+        attempt = _attempt(recordings, seen)
+        some = (rows[first : first + _RELEASED] for first in range(0, len(rows), _RELEASED))
+        found = chain.from_iterable(pool.map(attempt, each) for each in some)  # what waits takes memory
         # The bar is for large corpora, and disks that are far away.
         for place, key in enumerate(tqdm(found, total=len(rows), desc="recordings", disable=None, leave=False)):
             if isinstance(key, AudioError):

@@ -1,5 +1,7 @@
 """Encoders of random weights: the same at each call, and nobody else's random numbers change."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -30,3 +32,13 @@ def test_the_same_at_each_call_and_no_random_number_is_drawn(name):
 def test_another_name_is_refused_with_those_that_there_are():
     with pytest.raises(InputError, match="no encoder 'random:huge' of random weights; there are random:tiny-wavlm"):
         random_encoder("random:huge")
+
+
+def test_convolutions_of_ever_other_lengths_are_not_all_kept(monkeypatch):
+    """What benchmarks/finetune_memory.py measures; what a user has set stays."""
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    for given, expected in ((None, "32"), ("100", "100")):
+        monkeypatch.delenv(name, raising=False) if given is None else monkeypatch.setenv(name, given)
+        load_speech_encoder.cache_clear()
+        load_speech_encoder("random:tiny-wavlm")
+        assert os.environ[name] == expected
