@@ -6,7 +6,6 @@ before it takes its place. `onnx_model` runs it.
 """
 
 import contextlib
-import hashlib
 import importlib.util
 import logging
 import os
@@ -38,6 +37,7 @@ from ..speech_encoders import SpeechEncoder
 from .onnx_graphs import SpeechGraph
 from .onnx_graphs import TextGraph
 from .onnx_graphs import head_of
+from .onnx_inputs import digest
 from .onnx_model import DESCRIPTION
 from .onnx_model import HEAD
 from .onnx_model import MEL_FILTERS
@@ -49,8 +49,6 @@ from .predicting import reach_speech_models
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "int8")
-PARTS = ("head", "whole")
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 CLOSE = 1e-4
 """How far a logit of the graph in fp32 may be from torch's."""
@@ -127,7 +125,7 @@ class _Writer:
         model: in evaluation, float32, on the CPU.
         processor: its own.
         folder: that is filled.
-        precision: of `PRECISIONS`.
+        precision: as `export_onnx` has it.
     """
 
     def __init__(self, model: EmoMMForEmotionClassification, processor: EmoMMProcessor, folder: Path, precision: str):
@@ -344,7 +342,7 @@ class _Writer:
             else {"max_length": processor.max_length, "pad": tokenizer.pad_token_id, "cut": tokenizer.truncation_side},
             "speech": self.speech_of,
             "graphs": self.graphs,
-            "sha256": {path.name: _digest(path) for path in sorted(self.folder.iterdir())},
+            "sha256": {path.name: digest(path) for path in sorted(self.folder.iterdir())},
         }
 
 
@@ -393,12 +391,7 @@ def _public(source: str) -> str:
 def _source_digest(source: str) -> str:
     """Of the model's own checksums, which are of all its files; "" where it has none."""
     path = Path(source) / CHECKSUMS
-    return _digest(path) if path.is_file() else ""
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(path) if path.is_file() else ""
 
 
 def summary(described: dict[str, Any], folder: str | Path) -> str:
@@ -410,4 +403,4 @@ def summary(described: dict[str, Any], folder: str | Path) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["CLOSE", "NEEDED", "PARTS", "PRECISIONS", "export_onnx", "summary"]
+__all__ = ["CLOSE", "NEEDED", "export_onnx", "summary"]

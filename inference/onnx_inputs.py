@@ -1,5 +1,6 @@
 """Recordings and words to what the graphs of an exported model take, in numpy: without torch and transformers."""
 
+import hashlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -172,11 +173,16 @@ def checked(features: Any, name: str, unit: str, dim: int) -> np.ndarray:
     return features
 
 
-def refuse_changed(folder: Path, digest: Callable[[Path], str], noted: Mapping[str, str]) -> None:
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_changed(folder: Path, noted: Mapping[str, str]) -> None:
     """Raises InputError for files of a folder that are not what was written there.
 
     Args:
-        digest: of a file.
         noted: digests by name.
     """
     wrong = [
@@ -186,4 +192,4 @@ def refuse_changed(folder: Path, digest: Callable[[Path], str], noted: Mapping[s
         raise InputError(f"{folder}: {', '.join(wrong)} is not as it was written there: copy or export it again")
 
 
-__all__ = ["Voice", "Words", "checked", "log_mel", "normalized", "padded", "refuse_changed"]
+__all__ = ["Voice", "Words", "checked", "digest", "log_mel", "normalized", "padded", "refuse_changed"]

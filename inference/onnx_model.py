@@ -7,7 +7,6 @@ emotion([{"audio_features": vectors, "text": "Fine."}, {"text": "Go away!"}])
 ```
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -77,7 +76,7 @@ class OnnxModel:
             self.modalities = [Modality(**each) for each in described["modalities"]]
             self.precision: str = described["precision"]
             self.allow_missing: bool = described["allow_missing"]
-            refuse_changed(self.folder, _digest, described["sha256"])
+            refuse_changed(self.folder, described["sha256"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
@@ -352,11 +351,6 @@ def _session(path: Path, threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 __all__ = ["DESCRIPTION", "OnnxModel", "is_onnx", "softmax"]
