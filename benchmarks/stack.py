@@ -42,13 +42,17 @@ MODALITIES = {"voice": "audio", "both": "both"}
 Loaded = tuple[dict, dict]
 
 
-def text_encoder(folder: Path) -> str:
-    """A text encoder of one layer with random weights."""
+def text_encoder(folder: Path, width: int = 768, layers: int = 1, intermediate: int = 768) -> str:
+    """A text encoder with random weights."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CUE_WORDS, *FILLER_WORDS, *"abcdefghijklmnopqrstuvwxyz"]
     vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=768, num_hidden_layers=1, num_attention_heads=12, intermediate_size=768
+        vocab_size=len(vocabulary),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        intermediate_size=intermediate,
     )
     BertModel(config).save_pretrained(folder)
     BertTokenizer(vocab=vocabulary).save_pretrained(folder)

@@ -9,24 +9,35 @@ import dataclasses
 import multiprocessing
 import tempfile
 import time
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import BrokenBarrierError
+from typing import Protocol
 
 import psutil
+import torch
 from transformers import TrainerCallback
 
+from ..experiments.run import Run
 from ..experiments.running import Place
 from ..experiments.running import Work
 from ..experiments.running import threads_of
+from ..experiments.training import Experiment
 from .forks import Fork
 
 _WARM_UP = 3  # steps
 _SECONDS = 0.4
 _FEWEST = 2  # steps, however long they take
-_MARGIN = 1.1
+MARGIN = 1.1
+"""By how much runs side by side must do more than one after another."""
 _MEMORY = 0.8  # share of what is free
 _PATIENCE = 60.0  # seconds until the others are no longer waited for
+
+
+class Barrier(Protocol):
+    """Where processes wait for one another."""
+
+    def wait(self, timeout: float) -> object:
+        """Until all are there. Raises BrokenBarrierError where one has failed, or is late."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +50,7 @@ class Choice:
         together: steps a second of all runs of `tried` processes, each with its share of the cores.
         tried: how many processes were tried; 1, none.
         fit: how many there is memory for.
+        on_each_of: so many GPUs, of which one was tried; 0, of none.
     """
 
     jobs: int
@@ -46,14 +58,16 @@ class Choice:
     together: float = 0.0
     tried: int = 1
     fit: int = 1
+    on_each_of: int = 0
 
     def __str__(self) -> str:
         if self.tried == 1:
-            return "one after another (there are no two runs, or no two cores, to be side by side)"
+            return "one after another (there are no two runs, or no two cores or room on a GPU, to be side by side)"
         chosen = "one after another" if self.jobs == 1 else f"{self.jobs} side by side"
         memory = f"; memory for {self.fit}" if self.fit < self.tried else ""
         return (
-            f"{chosen} ({self.together:.0f} steps a second by {self.tried} processes, {self.alone:.0f} by one{memory})"
+            f"{chosen} ({self.together:.0f} steps a second by {self.tried} processes, {self.alone:.0f} by one{memory}"
+            f"{', tried on one GPU' if self.on_each_of > 1 else ''})"
         )
 
 
@@ -73,15 +87,16 @@ def choose(work: Work, waiting: int, cores: int, threads: int | None) -> Choice:
     free = psutil.virtual_memory().available
     found = _at_once(work, place, tried, threads or cores // tried)
     together = sum(rate for rate, _ in found)
-    alone, _ = steps_a_second(work, place, threads or cores)
+    alone, _ = steps_a_second(work.experiments[place[0]], work.run(place), threads or cores)
     fit = int(_MEMORY * free / max(memory for _, memory in found))
-    jobs = min(tried, fit) if together > _MARGIN * alone else 1
+    jobs = min(tried, fit) if together > MARGIN * alone else 1
     return Choice(max(1, jobs), alone, together, tried, fit)
 
 
 def _at_once(work: Work, place: Place, number: int, threads: int) -> list[tuple[float, int]]:
     barrier = multiprocessing.get_context("fork").Barrier(number)
-    forks = [Fork(lambda: steps_a_second(work, place, threads, barrier)) for _ in range(number)]
+    experiment, run = work.experiments[place[0]], work.run(place)
+    forks = [Fork(lambda: steps_a_second(experiment, run, threads, barrier)) for _ in range(number)]
     try:
         return [fork.given() for fork in forks]
     finally:
@@ -89,7 +104,9 @@ def _at_once(work: Work, place: Place, number: int, threads: int) -> list[tuple[
             fork.end()
 
 
-def steps_a_second(work: Work, place: Place, threads: int, barrier: Barrier | None = None) -> tuple[float, int]:
+def steps_a_second(
+    experiment: Experiment, run: Run, threads: int, barrier: Barrier | None = None
+) -> tuple[float, int]:
     """Of a run that is begun and left, with its evaluations; and the memory that is this process' alone, in bytes.
 
     Args:
@@ -97,8 +114,8 @@ def steps_a_second(work: Work, place: Place, threads: int, barrier: Barrier | No
     """
     clock = _Clock(barrier)
     with tempfile.TemporaryDirectory() as folder, threads_of(threads):
-        planned = dataclasses.replace(work.run(place), folder=Path(folder))
-        trainer = work.experiments[place[0]].begin(planned, [clock]).trainer
+        planned = dataclasses.replace(run, folder=Path(folder))
+        trainer = experiment.begin(planned, [clock]).trainer
         trainer.args.save_seconds = float("inf")
         trainer.train()
         memory = psutil.Process().memory_full_info().uss
@@ -115,12 +132,14 @@ class _Clock(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if self._steps == _WARM_UP:
             self._meet()
+            _finish(args.device)
             self._began = time.monotonic()
         taken, seconds = self._steps - _WARM_UP, time.monotonic() - self._began
-        if taken > 0:
-            self.rate = taken / seconds
         if taken >= _FEWEST and seconds >= _SECONDS:
+            _finish(args.device)
             control.should_training_stop = True
+        if taken > 0:
+            self.rate = taken / (time.monotonic() - self._began)
         self._steps += 1
 
     def _meet(self) -> None:
@@ -131,4 +150,10 @@ class _Clock(TrainerCallback):
             pass
 
 
-__all__ = ["Choice", "choose", "steps_a_second"]
+def _finish(device: torch.device) -> None:
+    """Waits until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+__all__ = ["MARGIN", "Barrier", "Choice", "choose", "steps_a_second"]

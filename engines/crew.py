@@ -14,11 +14,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..experiments.run import Run
 from ..experiments.run import RunFailed
 from ..experiments.running import Place
 from ..experiments.running import Work
 from ..experiments.running import failed_outcome
 from ..interruption import held
+from .cards import Cards
+from .fork_server import Forked
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +37,16 @@ class Worker:
         connection: to it.
     """
 
-    def __init__(self, number: int, process: BaseProcess, connection: Connection):
+    def __init__(self, number: int, process: BaseProcess | Forked, connection: Connection):
         self.number, self.process, self.connection = number, process, connection
         self.place: Place | None = None
         self._memory_kills = _memory_kills()
 
-    def take(self, place: Place, identity: str) -> None:
-        """Gives it a run."""
+    def take(self, place: Place, identity: str, alone: bool = True) -> None:
+        """Gives it a run; says whether its device is its own."""
         self.place = place
         try:
-            self.connection.send((place, identity))
+            self.connection.send((place, identity, alone))
         except OSError:  # it has just died, which is seen next
             pass
 
@@ -95,17 +98,22 @@ class Crew:
         work: the runs.
         size: how many workers there are at a time.
         start: starts the worker of a number.
+        cards: the GPUs that the workers share; None where they compute on none.
     """
 
-    def __init__(self, work: Work, size: int, start: Callable[[int], Worker]):
-        self.work, self._start = work, start
-        self._free, self._workers = [*reversed(range(size))], []
+    def __init__(self, work: Work, size: int, start: Callable[[int], Worker], cards: Cards | None = None):
+        self.work, self._start, self._cards = work, start, cards
+        self._free: list[int] = list(range(size))
+        self._workers: list[Worker] = []
         self._waiting: deque[Place] = deque()
+        self._again: deque[Place] = deque()  # that found too little memory beside others
 
     def outcomes(self) -> Iterator[tuple[Place, dict[str, Any]]]:
         """Those of all runs that are not done, as they end; and of those that are, as they are come across."""
         self._waiting = deque(self.work.places)
         try:
+            if self._cards is not None:
+                self._start_all()
             while True:
                 yield from self._hand_out()
                 if not self._workers:
@@ -118,10 +126,20 @@ class Crew:
 
     # ---- runs -------------------------------------------------------------------------------------------------------
 
+    def _start_all(self) -> None:
+        """Starts as many workers as there are runs for: while the first one's memory is measured, they get ready."""
+        left = sum(not self.work.run(place).files.metrics.exists() for place in self.work.places)
+        for number in self._free[:left]:
+            self._begin(number)
+
+    def _begin(self, number: int) -> Worker:
+        self._free.remove(number)
+        self._workers.append(self._start(number))
+        return self._workers[-1]
+
     def _hand_out(self) -> Iterator[tuple[Place, dict[str, Any]]]:
         """Gives a run to each worker that has none, new ones included; those that have nothing left to do end."""
-        idle = [worker for worker in self._workers if worker.place is None]
-        while self._waiting and (idle or self._free):
+        while self._waiting and (worker := self._worker_for(self._waiting[0])) is not None:
             place = self._waiting.popleft()
             planned = self.work.run(place)
             outcome = self.work.done_before(place)
@@ -129,14 +147,33 @@ class Crew:
                 self.work.progress.skip(outcome, str(planned))
                 yield place, outcome
                 continue
-            if not idle:
-                idle.append(self._start(self._free.pop()))
-                self._workers.append(idle[-1])
-            worker = idle.pop()
-            self.work.progress.begin(str(planned), worker.number)
-            worker.take(place, planned.identity)
-        for worker in idle:
+            self._give(worker, place, planned)
+        while self._again and not self._waiting:
+            worker = self._worker_for(self._again[0], alone=True)
+            if worker is None:
+                break
+            place = self._again.popleft()
+            self._give(worker, place, self.work.run(place), alone=True)
+        if self._waiting and self._cards is not None and not self._cards.known:
+            return  # they wait for what the first run takes
+        for worker in [each for each in self._workers if each.place is None]:
             self._dismiss(worker)
+
+    def _worker_for(self, place: Place, alone: bool = False) -> Worker | int | None:
+        """A worker that has no run, or the number of one that isn't started; on a GPU with room. None without."""
+        idle = [worker for worker in self._workers if worker.place is None]
+        for found in (*idle, *self._free):
+            number = found if isinstance(found, int) else found.number
+            if self._cards is None or self._cards.has_room(number, place[0], alone):
+                return found
+        return None
+
+    def _give(self, worker: Worker | int, place: Place, planned: Run, alone: bool = False) -> None:
+        worker = self._begin(worker) if isinstance(worker, int) else worker
+        self.work.progress.begin(str(planned), worker.number)
+        if self._cards is not None:
+            self._cards.begin(worker.number, place[0], alone)
+        worker.take(place, planned.identity, alone or self._cards is None)
 
     def _dismiss(self, worker: Worker) -> None:
         try:
@@ -151,6 +188,7 @@ class Crew:
         worker.process.close()
         self._workers.remove(worker)
         self._free.append(worker.number)
+        self._free.sort()
 
     def _wait(self) -> None:
         wait([each for worker in self._workers for each in (worker.connection, worker.process.sentinel)])
@@ -159,22 +197,45 @@ class Crew:
         ended = worker.ended  # before it is listened to: what it said last is then there
         for kind, *said in worker.heard():
             if kind == "ended":
-                place, worker.place = worker.place, None
+                place = self._ended(worker)
                 self.work.progress.end(said[0], worker.number)
                 yield place, said[0]
+            elif kind == "crowded":
+                self._take_back(worker)
+                return
             else:
                 self._hear(worker, kind, said)
         if not ended:
             return
         if worker.place is not None:
-            outcome = failed_outcome(self.work.run(worker.place), RunFailed(worker.reason()))
+            place = self._ended(worker)
+            outcome = failed_outcome(self.work.run(place), RunFailed(worker.reason()))
             self.work.progress.end(outcome, worker.number)
-            yield worker.place, outcome
+            yield place, outcome
         self._forget(worker)
+
+    def _ended(self, worker: Worker) -> Place:
+        place, worker.place = worker.place, None
+        if self._cards is not None:
+            self._cards.end(worker.number)
+        return place
+
+    def _take_back(self, worker: Worker) -> None:
+        """Keeps a run that found too little memory for later; its process ends, with all that it holds."""
+        if not self._again:
+            said = "%s: too little memory beside others on its GPU: taken again alone, after the other runs"
+            logger.info(said, self.work.run(worker.place))
+        self._cards.crowded(worker.number)
+        self._again.append(self._ended(worker))
+        self.work.progress.leave(worker.number)
+        self._dismiss(worker)
 
     def _hear(self, worker: Worker, kind: str, said: list[Any]) -> None:
         if kind == "epoch":
             self.work.progress.epoch(*said, worker.number)
+        elif kind == "memory":
+            name = self.work.experiments[worker.place[0]].settings.name
+            self._cards.measured(worker.number, said[0], name)
         elif kind == "error":
             raise said[0]
         else:

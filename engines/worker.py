@@ -1,8 +1,9 @@
 """A process that carries out runs of a job for another: what it hears and says, over a connection.
 
-It hears (place, identity) of a run, or None, which ends it. It says ("epoch", number, epochs), ("log", record),
-("line", text) of what goes to stdout or stderr, and of each run ("ended", outcome), or ("error", exception), which is
-the end of the job. Log records and lines travel whole, so that those of several processes don't mix.
+It hears (place, identity, alone) of a run, or None, which ends it. It says ("epoch", number, epochs), ("log", record),
+("line", text) of what goes to stdout or stderr, and of each run ("ended", outcome), ("crowded",) where it found too
+little memory beside others, or ("error", exception), which is the end of the job. On a GPU it says ("memory", Memory),
+too, of a run that is not alone. Log records and lines travel whole, so that those of several processes don't mix.
 """
 
 import io
@@ -18,6 +19,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from ..experiments.progress import EpochsBegin
+from ..experiments.running import Crowded
 from ..experiments.running import Place
 from ..experiments.running import Work
 from ..experiments.running import threads_of
@@ -25,10 +27,13 @@ from ..hub_access import limit_waiting
 from ..interruption import end_with_parent
 from ..interruption import interruptible
 from ..settings.recipe import Recipe
+from .cards import Measuring
+from .cards import let_go
 from .planned_anew import PlannedAnew
 
-CarryOut = Callable[[Place, str, list[Any]], dict[str, Any]]
-"""Gives the outcome of the run at a place, of this identity, with these callbacks of its Trainer."""
+CarryOut = Callable[[Place, str, list[Any], bool], dict[str, Any]]
+"""Gives the outcome of the run at a place, of this identity, with these callbacks of its Trainer, and whether its
+device is its own."""
 
 
 class Voice:
@@ -84,30 +89,41 @@ class _Lines(io.TextIOBase):
 def serve_forked(connection: Connection, parent: int, threads: int, work: Work) -> None:
     """In a fork of the process that planned the job: its experiments are there."""
 
-    def carry_out(place: Place, identity: str, callbacks: list[Any]) -> dict[str, Any]:
+    def carry_out(place: Place, identity: str, callbacks: list[Any], alone: bool) -> dict[str, Any]:
         work.experiments[place[0]].callbacks = callbacks
         return work.carry_out(place)
 
     _serve(connection, parent, threads, lambda: carry_out)
 
 
-def serve_spawned(connection: Connection, parent: int, threads: int, recipe: Recipe, level: int) -> None:
-    """In a new process: it plans the experiments of its runs anew.
+def serve_spawned(
+    connection: Connection, parent: int, threads: int, recipe: Recipe, level: int, first: int | None = None
+) -> None:
+    """In a process that has planned nothing: it plans the experiments of its runs anew.
 
     Args:
         level: of what EmoMM logs.
+        first: the number of an experiment whose corpora are read before a run is heard of.
     """
 
     def begin() -> CarryOut:
-        logging.getLogger(__package__.partition(".")[0]).setLevel(level)
-        logging.getLogger(PlannedAnew.__module__.rpartition(".")[0]).setLevel(level)
-        limit_waiting()
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        return PlannedAnew(recipe).carry_out
+        planned = planned_anew(recipe, level)
+        if first is not None:
+            planned.read(first)
+        return planned.carry_out
 
     _serve(connection, parent, threads, begin)
+
+
+def planned_anew(recipe: Recipe, level: int) -> PlannedAnew:
+    """The runs of a job, for a process that logs from this level on and has no terminal."""
+    logging.getLogger(__package__.partition(".")[0]).setLevel(level)
+    logging.getLogger(PlannedAnew.__module__.rpartition(".")[0]).setLevel(level)
+    limit_waiting()
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    return PlannedAnew(recipe)
 
 
 def _serve(connection: Connection, parent: int, threads: int, begin: Callable[[], CarryOut]) -> None:
@@ -136,9 +152,17 @@ def _carry_out_runs(connection: Connection, voice: Voice, begin: Callable[[], Ca
     try:
         carry_out = begin()
         while (asked := connection.recv()) is not None:
-            place, identity = asked
-            callback = EpochsBegin(lambda number, epochs: voice.say("epoch", number, epochs))
-            voice.say("ended", carry_out(place, identity, [callback]))
+            place, identity, alone = asked
+            callbacks: list[Any] = [EpochsBegin(lambda number, epochs: voice.say("epoch", number, epochs))]
+            if not alone:
+                callbacks.append(Measuring(lambda found: voice.say("memory", found)))
+            try:
+                outcome = carry_out(place, identity, callbacks, alone)
+            except Crowded:
+                voice.say("crowded")
+            else:
+                let_go()
+                voice.say("ended", outcome)
     except EOFError:
         return
     except Exception as error:  # noqa: BLE001 whatever it is, it is raised where the job is
@@ -155,4 +179,4 @@ def portable(error: Exception) -> Exception:
     return error
 
 
-__all__ = ["CarryOut", "Voice", "portable", "serve_forked", "serve_spawned"]
+__all__ = ["CarryOut", "Voice", "planned_anew", "portable", "serve_forked", "serve_spawned"]

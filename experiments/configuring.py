@@ -1,11 +1,14 @@
 """Settings -> the model's configuration and the Trainer's arguments."""
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils.import_utils import enable_tf32
 
 from ..configuration_emomm import EmoMMConfig
 from ..corpora.spec import CorpusSpec
@@ -18,6 +21,7 @@ from ..features.text_encoders import public_name
 from ..fusions import get_fusion
 from ..modalities import get_modality
 from ..modeling_emomm import EmoMMForEmotionClassification
+from ..processes import process_state
 from ..settings.settings import Settings
 from ..settings.tuning import tunings
 from .own_fusion import checked
@@ -203,8 +207,32 @@ def trainer_arguments(
         "disable_tqdm": True,
         "ddp_find_unused_parameters": may_lack or (runs_encoders and settings.layer_drop > 0),
     }
-    given |= _encoder_rates(settings) | loading_arguments(reads_recordings, torch.cuda.is_available())
+    device = process_state().device.type
+    given |= {"use_cpu": device == "cpu"}  # or bf16 is refused there
+    given |= _encoder_rates(settings) | loading_arguments(reads_recordings, device == "cuda")
+    _forget_precision()
     return checked(settings, CurriculumTrainingArguments, **{**given, **settings.training_arguments})
+
+
+def _forget_precision() -> None:
+    """`tf32`, and torch_compile on a GPU, set the precision of the whole process, and transformers remembers to have
+    done so: without this, one experiment's would be the next one's, or its own would not be set again."""
+    if hasattr(torch.backends, "fp32_precision"):  # torch 2.9
+        torch.backends.fp32_precision = "none"
+        enable_tf32.cache_clear()
+
+
+def check_compiler(settings: Settings, arguments: CurriculumTrainingArguments) -> None:
+    """Raises InputError for `torch_compile` where what it needs to compile is not there."""
+    if not arguments.torch_compile or arguments.torch_compile_backend != "inductor":
+        return
+    compilers = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers):
+        raise InputError(
+            f"experiment {settings.name!r}: torch_compile needs a C++ compiler, and there is no "
+            f"{' or '.join(compilers)} here: install one (Debian, Ubuntu: apt install g++), name yours in the "
+            "environment variable CXX, or leave torch_compile out"
+        )
 
 
 def loading_arguments(reads_recordings: bool, gpu: bool) -> dict[str, Any]:
@@ -278,6 +306,7 @@ def _took(optimizer: torch.optim.Optimizer, name: str, value: str) -> bool:
 
 
 __all__ = [
+    "check_compiler",
     "check_optimizer",
     "class_weights",
     "feature_noise",

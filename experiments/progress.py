@@ -91,6 +91,11 @@ class JobProgress:
         running = self._running.pop(worker)
         self._show(running.text if worker is None else "")
 
+    def leave(self, worker: int) -> None:
+        """The run of a worker has not ended, and is not under way any more."""
+        del self._running[worker]
+        self._show()
+
     def skip(self, outcome: dict[str, Any], run: str) -> None:
         """A run was done before: it counts, and the time that others take is not reckoned from it."""
         self.begin(run, -1)

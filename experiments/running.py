@@ -33,6 +33,13 @@ logger = logging.getLogger(__name__)
 Place = tuple[int, int]
 """A run of a job: the number of its experiment, and its number among the runs of that."""
 
+_MEMORY_ERRORS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+"""What libraries of a GPU say in RuntimeErrors of their own where there is no memory for them."""
+
+
+class Crowded(RuntimeError):
+    """A run found too little memory on a device that it shares with others."""
+
 
 @dataclass
 class Work:
@@ -83,23 +90,32 @@ class Work:
         return carry_out(self.experiments[place[0]], self.run(place), self.state)
 
 
-def carry_out(experiment: Experiment, planned: Run, state: PartialState) -> dict[str, Any]:
-    """Trains and tests a run: what its metrics.json holds, or `failed_outcome`."""
+def carry_out(experiment: Experiment, planned: Run, state: PartialState, alone: bool = True) -> dict[str, Any]:
+    """Trains and tests a run: what its metrics.json holds, or `failed_outcome`.
+
+    Args:
+        alone: whether its device is its own. Where it isn't, and there is too little memory, Crowded is raised.
+    """
     if state.is_main_process:
         begin_run(planned)
     state.wait_for_everyone()
-    return ended(planned, lambda: experiment.train(planned), state)
+    return ended(planned, lambda: experiment.train(planned), state, alone)
 
 
-def ended(planned: Run, end: Callable[[], dict[str, Any]], state: PartialState) -> dict[str, Any]:
+def ended(planned: Run, end: Callable[[], dict[str, Any]], state: PartialState, alone: bool = True) -> dict[str, Any]:
     """How a run ends, which is said: what `end` gives, which trains or only tests it, or `failed_outcome`."""
     started = time.monotonic()
     try:
         outcome = end()
-    except (RunFailed, torch.OutOfMemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            error = RunFailed("out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)")
+    except RunFailed as error:
         return failed_outcome(planned, error)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        if not alone:
+            raise Crowded(str(planned)) from None
+        said = "out of memory on the device; lower batch_size (and raise gradient_accumulation_steps)"
+        return failed_outcome(planned, RunFailed(said))
     if state.is_main_process:
         tidy(planned.folder)
     logger.info(
@@ -112,6 +128,13 @@ def ended(planned: Run, end: Callable[[], dict[str, Any]], state: PartialState) 
     if outcome["warnings"]:
         logger.warning("%s: %s", planned, run_line(outcome["warnings"]))
     return outcome
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether it says that a device has too little memory."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _MEMORY_ERRORS)
 
 
 def failed_outcome(planned: Run, error: RunFailed) -> dict[str, Any]:
@@ -195,4 +218,15 @@ class OneByOne:
             yield place, outcome
 
 
-__all__ = ["Engine", "OneByOne", "Place", "Work", "carry_out", "ended", "failed_outcome", "threads_of"]
+__all__ = [
+    "Crowded",
+    "Engine",
+    "OneByOne",
+    "Place",
+    "Work",
+    "carry_out",
+    "ended",
+    "failed_outcome",
+    "lacks_memory",
+    "threads_of",
+]

@@ -37,6 +37,7 @@ from ..settings.tuning import tunings
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked
+from .configuring import check_compiler
 from .configuring import check_optimizer
 from .configuring import model_config
 from .configuring import trainer_arguments
@@ -116,6 +117,7 @@ class Experiment:
         train_rows = self.data.rows(run.fold.train)
         config = self.config(self.data.label_ids[train_rows])
         arguments = checked(self.settings, self.arguments, run)
+        check_compiler(self.settings, arguments)
         if not self._optimizer_checked and any(name.startswith("optim") for name in self.settings.training_arguments):
             check_optimizer(self.settings, arguments, config)
             self._optimizer_checked = True

@@ -97,3 +97,37 @@ def test_whispers_silence_is_kept_and_left_out(benchmark_of, tmp_path, monkeypat
     first, whole, real = capsys.readouterr().out.strip().splitlines()
     assert first.startswith("24 recordings: cosine of the means ")
     assert whole.startswith("whole window") and real.startswith("real frames")
+
+
+def test_steps_in_other_precisions_and_with_other_optimisers_are_compared(benchmark_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    options = argparse.Namespace(cpu=True, small=True, json=True, rounds=1, steps=2)
+    found = benchmark_of("precision").compared("head", ["fp32", "bf16", "adamw_torch"], tmp_path, options)
+    assert [each["ms"] > 0 and each["fp32 / this"] > 0 for each in found.values()] == [True] * 3
+    differ = {name: each["losses differ"] for name, each in found.items()}
+    assert differ["fp32"] == 0 and differ["adamw_torch"] < 1e-4 < differ["bf16"] < 0.1 < found["fp32"]["loss moved"]
+
+
+RUN_EMOMM = """
+import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--output_dir") + 1])
+out.mkdir()
+runs = [{"train_seconds": seconds, "test": {"c": {"uar": uar}}} for seconds, uar in ((2.0, 0.5), (3.0, 0.7))]
+(out / "results.json").write_text(json.dumps({"experiments": [{"runs": runs}]}))
+print("--jobs auto: 5 side by side (9 steps a second by 5 processes, 4 by one)", file=sys.stderr)
+for took in (0.0, 7.5):
+    print(f"voice · seed 1 · session-1: validation UAR 0.500, c UAR 0.500, {took:.1f} s", file=sys.stderr)
+"""
+
+
+def test_ways_of_a_matrix_are_timed_by_what_the_command_says(benchmark_of, tmp_path, monkeypatch, capsys):
+    matrix = benchmark_of("gpu_matrix")
+    (tmp_path / "run_emomm.py").write_text(RUN_EMOMM)
+    monkeypatch.setattr(matrix, "ROOT", tmp_path)
+    found = matrix.timed(tmp_path / "recipe.json", tmp_path / "out", ["--jobs", "auto"])
+    assert found["training"] == 5 and found["uar"] == pytest.approx(0.6) and found["jobs"] == 5
+    assert 7.4 < found["runs"] < 7.5 + found["whole"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu_matrix.py"])
+    matrix.main()
+    assert capsys.readouterr().out.startswith("no GPU here: nothing was measured")

@@ -52,6 +52,73 @@ def dies_in_second_session():
     Experiment.train = broken
 
 
+def one_gpu(takes=1.0):
+    """As far as this command sees, there is a GPU of 16 GiB, of which a run takes so much."""
+    import torch
+
+    from emomm.engines import cards
+    from emomm.engines import fork_server
+    from emomm.engines import side_by_side
+
+    free, held = round((16 - takes) * 2**30), round(takes * 2**30)
+    touched, init = [], fork_server.ForkServer.__init__
+
+    def untouched_init(self, can_compute):
+        assert not touched, "a fork could not compute on a GPU any more"
+        init(self, can_compute)
+
+    torch.cuda.is_available = lambda: bool(touched.append("asked"))
+    fork_server.ForkServer.__init__ = untouched_init
+    side_by_side.visible_cards = lambda: ["0"]
+    side_by_side.computes_on_gpu = lambda: True
+    cards.memory_now = lambda: cards.Memory(free, 16 * 2**30, held, held)
+
+
+def one_small_gpu():
+    one_gpu(takes=6)
+
+
+def one_gpu_that_forks_cannot_use():
+    from emomm.engines import side_by_side
+
+    one_gpu()
+    side_by_side.computes_on_gpu = lambda: False
+
+
+def one_gpu_and_a_run_that_grows():
+    import torch
+
+    from emomm.experiments.training import Experiment
+
+    one_gpu()
+    train = Experiment.train
+
+    def grows(self, run):
+        tried = self.job_folder / f"tried-{run.seed}-{run.fold.name}"
+        if (run.seed, run.fold.name) != (1, "session-1") and not tried.exists():
+            tried.touch()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(self, run)
+
+    Experiment.train = grows
+
+
+def one_gpu_always_too_small():
+    import torch
+
+    from emomm.experiments.training import Experiment
+
+    one_gpu()
+    train = Experiment.train
+
+    def too_large(self, run):
+        if (run.seed, run.fold.name) == (1, "session-2"):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(self, run)
+
+    Experiment.train = too_large
+
+
 def slow():
     """A step takes a while."""
     from emomm.curriculum_trainer import CurriculumTrainer
@@ -195,6 +262,42 @@ def never_forks():
     side_by_side.SideBySide.__init__ = lambda self, jobs, threads=None: init(self, jobs, threads, fork=False)
 
 
+@pytest.mark.parametrize("gpu, said_of_memory", [(one_gpu, False), (one_small_gpu, True)])
+def test_runs_share_a_gpu_as_far_as_its_memory_goes(alone, tmp_path, gpu, said_of_memory):
+    """The GPU is pretended; the processes, and how they are begun, are those that there would be."""
+    given = ["--jobs", 3, "--threads_per_run", 1, "--output_dir", tmp_path / "out"]
+    code, said = run(tmp_path / "log", alone, *given, change=gpu)
+    assert code == 0, said
+    for each in RUNS:
+        assert_same_run(alone.parent / "small" / "small" / each, tmp_path / "out" / "small" / each)
+    fewer = "small: 2 at a time on a GPU in place of 3: a run takes 6.6 GiB of 16.0"
+    assert said.count(fewer) == said_of_memory
+
+
+def test_where_forks_cannot_use_the_gpu_there_are_new_processes(alone, tmp_path):
+    given = ["--jobs", 2, "--threads_per_run", 1, "--output_dir", tmp_path / "out"]
+    code, said = run(tmp_path / "log", alone, *given, change=one_gpu_that_forks_cannot_use)
+    assert code == 0, said
+    for each in RUNS:
+        assert_same_run(alone.parent / "small" / "small" / each, tmp_path / "out" / "small" / each)
+
+
+def test_a_run_without_memory_beside_others_is_taken_again_alone(tmp_path):
+    recipe = write_recipe(tmp_path, **VOICE)
+    code, said = run(tmp_path / "log", recipe, "--jobs", 2, change=one_gpu_and_a_run_that_grows)
+    assert code == 0, said
+    assert outcomes(tmp_path / "small") == in_plan()
+    assert said.count("too little memory beside others on its GPU: taken again alone, after the other runs") == 1
+    assert len([*(tmp_path / "small").glob("tried-*")]) == 3
+
+
+def test_a_run_without_memory_alone_fails(tmp_path):
+    code, said = run(tmp_path / "log", write_recipe(tmp_path, **VOICE), "--jobs", 2, change=one_gpu_always_too_small)
+    assert code == 1
+    assert "seed 1 · session-2: out of memory on the device; lower batch_size" in said
+    assert [status for *_, status in outcomes(tmp_path / "small")] == ["done", "failed", "done", "done"]
+
+
 def test_a_run_that_is_killed_is_said_and_the_others_end(tmp_path):
     recipe = write_recipe(tmp_path, **VOICE)
     code, said = run(tmp_path / "log", recipe, "--jobs", 2, change=dies_in_second_session)
@@ -249,6 +352,15 @@ def test_auto_tries_and_says_what_it_takes(tmp_path):
     found = re.search(r"--jobs auto: (one after another|2 side by side) \((\d+) steps a second by 2 processes", said)
     assert found and int(found[2]) > 0
     assert results(tmp_path / "small")["environment"]["threads"] == (1 if found[1].startswith("2") else 2)
+
+
+def test_auto_tries_on_a_gpu_too(tmp_path):
+    recipe = write_recipe(tmp_path, **VOICE, num_epochs=20)
+    code, said = run(tmp_path / "log", recipe, "--jobs", "auto", change=one_gpu)
+    assert code == 0, said
+    found = re.search(r"--jobs auto: (one after another|2 side by side) \((\d+) steps a second by 2 processes", said)
+    assert found and int(found[2]) > 0
+    assert outcomes(tmp_path / "small") == in_plan()
 
 
 def test_threads_are_shared_out_and_said(tmp_path):
