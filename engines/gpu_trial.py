@@ -53,6 +53,8 @@ def choose_on_gpu(start: Start, recipe: Recipe, place: Place, most: int, threads
 
 
 def _tried(connections: Sequence[Connection]) -> Choice:
+    if not all([_heard(connection) == "planned" for connection in connections]):  # nothing else is going on then
+        return Choice(1)
     tried = _rates(connections[:1])
     if tried is None:
         return Choice(1)
@@ -124,6 +126,7 @@ def serve_trial(connection: Connection, parent: int, threads: int, recipe: Recip
     try:
         planned = planned_anew(recipe, logging.ERROR)
         experiment, run = planned.experiment(place), planned.run(place)
+        connection.send("planned")
         while connection.recv() == "try":
             try:
                 rate, _ = steps_a_second(experiment, run, threads, _OverThere(connection))

@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_jobs import SMALL
+from small_jobs import assert_same_run
 from small_jobs import run_files
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 
 from emomm.corpora.synthetic import Generator
 from emomm.corpora.synthetic import generate
+from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError
 from emomm.evaluation.metrics import RATINGS
 from emomm.evaluation.metrics import vad_scores
@@ -213,3 +215,64 @@ def test_validation_says_whether_it_shares_speakers_with_training(tmp_path, rule
     assert experiment.card()["selection"] == {"metric": "uar", "validation": rule, "fraction": 0.4}
     experiment.data.speakers = np.full(len(experiment.data.speakers), "synthetic/unknown")
     assert part_cards(experiment.data, run.fold)["validation"]["speakers_trained_on"] is None
+
+
+@pytest.fixture(scope="module")
+def whole_jobs(tmp_path_factory):
+    """Gives a small job by its fields of TrainingArguments, with everything on that a run can have; made once each."""
+    folder, found = tmp_path_factory.mktemp("whole"), {}
+    encoder = tiny_encoder(folder / "encoder", hidden=16)
+
+    def made(name, **fields):
+        if name not in found:
+            whole = {"curriculum_type": "difficulty", "num_epochs": 3, "dropout": 0.2, "post_curriculum_dropout": 0.4}
+            recipe = write_recipe(folder, name, text_model_name=encoder, class_weights="balanced", **whole, **fields)
+            assert job.run(load_recipe(recipe)).failed == []
+            found[name] = folder / name / "small" / "seed-1" / "session-1"
+        return found[name]
+
+    return made
+
+
+def test_a_compiled_run_is_the_run_that_is_not(whole_jobs):
+    """Traced, and carried out by the same kernels: the very bits, under the names that a model's weights have."""
+    assert_same_run(whole_jobs("plain"), whole_jobs("compiled", torch_compile_backend="eager"))
+
+
+def test_a_compiled_run_that_is_interrupted_goes_on(whole_jobs, tmp_path, monkeypatch):
+    step, taken = CurriculumTrainer.training_step, []
+
+    def stops(self, *args, **kwargs):
+        taken.append(1)
+        if len(taken) == 8:
+            raise ValueError("stopped")
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(CurriculumTrainer, "training_step", stops)
+    with pytest.raises(ValueError, match="stopped"):
+        whole_jobs("interrupted", torch_compile_backend="eager", save_seconds=0)
+    again = whole_jobs("interrupted", torch_compile_backend="eager", save_seconds=0)
+    assert_same_run(whole_jobs("compiled", torch_compile_backend="eager"), again)
+
+
+@pytest.mark.parametrize("fields", [{"bf16": True}, {"optim": "adamw_torch"}])
+def test_other_precision_and_optimisers_learn_about_the_same(whole_jobs, fields):
+    """On a processor too; the weights are kept in float32."""
+    one, other = run_files(whole_jobs("plain")), run_files(whole_jobs(next(iter(fields)), **fields))
+    for name, value in one["weights"].items():
+        assert other["weights"][name].dtype == value.dtype
+        np.testing.assert_allclose(other["weights"][name], value, atol=0.05)
+    losses = [[entry["loss"] for entry in each["history"] if "loss" in entry] for each in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1] or fields != {"bf16": True}
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_trains(tmp_path, monkeypatch):
+    recipe = load_recipe(write_recipe(tmp_path, modality="audio", torch_compile=True))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match=r"torch_compile needs a C\+\+ compiler, and there is no g\+\+ or clang\+\+"):
+        job.run(recipe, dry_run=True)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="there is no no-such-compiler here"):
+        job.run(recipe, dry_run=True)
