@@ -106,7 +106,11 @@ def compared(case: str, folder: Path, options: argparse.Namespace) -> dict[str, 
     timed(recipe, folder / "warm", ["--seeds", "1", "--num_epochs", "1"])
     for number in range(options.rounds):
         order = names if number % 2 == 0 else names[::-1]
-        rounds.append({way: timed(recipe, folder / f"{way}-{number}", arguments[way]) for way in order})
+        rounds.append({})
+        for way in order:
+            rounds[-1][way] = timed(recipe, folder / f"{way}-{number}", arguments[way])
+            if not options.json:
+                say(case, {way: rounds[-1][way]}, f"round {number + 1}")
     found: dict[str, Any] = {
         way: {key: round(statistics.median(each[way][key] for each in rounds), 3) for key in rounds[0][way]}
         for way in names
@@ -118,14 +122,14 @@ def compared(case: str, folder: Path, options: argparse.Namespace) -> dict[str, 
     return found
 
 
-def say(case: str, found: dict[str, Any]) -> None:
+def say(case: str, found: dict[str, Any], beside: str = "") -> None:
     """Prints the figures of an experiment."""
     for way, each in found.items():
         ratios = "".join(f"   {value:5.2f} x" for key, value in each.items() if ", " in key)
         chosen = f" ({each['jobs']:.0f} processes)" if "jobs" in each else ""
         print(
             f"{case:6} {way + chosen:20} whole {each['whole']:7.2f} s   runs {each['runs']:7.2f} s   training "
-            f"{each['training']:7.2f} s   UAR {each['uar']:.3f}{ratios}",
+            f"{each['training']:7.2f} s   UAR {each['uar']:.3f}{ratios}   {beside}",
             flush=True,
         )
 
