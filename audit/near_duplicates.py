@@ -8,8 +8,6 @@ which features differ most: there no two are further apart than in all, so that 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import betaincinv
 
 from ..features.sequences import Sequences
@@ -170,6 +168,9 @@ def _sketch(samples: np.ndarray) -> np.ndarray:
 
 def _numbered(rows: int, pairs: np.ndarray) -> np.ndarray:
     """(n,) the same number for rows that pairs connect, `NONE` for the rest."""
+    from scipy.sparse import coo_array  # here, since a brief audit needs none
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(rows, rows))
     numbers = connected_components(graph, directed=False)[1].astype(np.int64)
     alone = np.bincount(numbers, minlength=rows)[numbers] == 1

@@ -10,10 +10,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from scipy.special import stdtrit
 
 from .audited import NONE
 from .audited import AuditedRows
@@ -100,6 +97,8 @@ def _probe(rows: AuditedRows, of: str, columns: np.ndarray) -> Probe | None:
     present = np.flatnonzero(np.bincount(labels, minlength=len(rows.label_names)))
     if len(speakers) < 3 or len(present) < 2:
         return None
+    from sklearn.model_selection import GroupKFold  # here, since it takes a second, and a brief audit has no probes
+
     predicted = np.full(len(rows), NONE)
     for fitted, tested in GroupKFold(min(_FOLDS, len(speakers))).split(columns, labels, groups):
         if len(np.unique(labels[fitted])) > 1:
@@ -108,7 +107,7 @@ def _probe(rows: AuditedRows, of: str, columns: np.ndarray) -> Probe | None:
     right = (predicted == labels).astype(float)
     uar, error = _uar(right, labels, groups, present)
     chance = 1 / len(present)
-    limit = float(student.isf(_TAIL, len(speakers) - 1)) * error
+    limit = -float(stdtrit(len(speakers) - 1, _TAIL)) * error
     tells = uar - chance > limit
     return Probe(
         of, uar, chance, error, len(speakers), bool(tells), bool(tells and uar - chance > _GAIN * (1 - chance))
@@ -116,6 +115,9 @@ def _probe(rows: AuditedRows, of: str, columns: np.ndarray) -> Probe | None:
 
 
 def _by_regression(fitted: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(class_weight="balanced", max_iter=200)
     # Equal rows once, with weights: of a session or a corpus there are few different ones.
     kinds, place = np.unique(np.column_stack([fitted, labels]), axis=0, return_inverse=True)

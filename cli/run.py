@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import FromText
 from ..errors import InputError
+from ..importing import at_one_go
+from ..importing import import_trainer
 from ..interruption import heed
 from ..settings.consistency import check_places
 from ..settings.recipe import ALIASES
@@ -59,9 +61,11 @@ def command(argv: list[str]) -> int:
         check_places(settings)
     _check_push(options, recipe)
     say_at_once(f"{recipe.name}: loading")
-    speak()
-    from ..engines.choosing import engine_of
-    from ..experiments.job import run
+    with at_one_go():
+        speak()
+        import_trainer()
+        from ..engines.choosing import engine_of
+        from ..experiments.job import run
 
     outcome = run(
         recipe,

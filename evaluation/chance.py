@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import ndtr
 from scipy.special import ndtri
 
@@ -90,6 +89,7 @@ def _lowest(counted: np.ndarray, gamma: float) -> float:
     """The least of Σ a_k (1 - p_k)^gamma (-log p_k) over all distributions p."""
     if gamma == 0 or len(counted) == 1:
         return float(-(counted @ np.log(counted / counted.sum())))
+    from scipy.optimize import minimize  # takes half a second to import
 
     def value_and_gradient(logits: np.ndarray) -> tuple[float, np.ndarray]:
         log_p = logits - np.logaddexp.reduce(logits)

@@ -4,9 +4,6 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ..errors import InputError
 from .overlap import NONE
@@ -159,6 +156,9 @@ def _groups(rows: ProtocolRows, place: slice) -> tuple[np.ndarray, str]:
         offset += int(of_content.max(initial=-1)) + 1
     if not joined:
         return speakers, ""
+    from scipy.sparse import coo_array  # here, since most jobs don't need it, and it takes its time to import
+    from scipy.sparse.csgraph import connected_components
+
     first, second = np.concatenate(joined, axis=1)
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(offset, offset))
     component = connected_components(graph, directed=False)[1][:people]
@@ -193,6 +193,8 @@ def _divided(rows: ProtocolRows, corpus: str, groups: np.ndarray) -> np.ndarray:
 
 
 def _drawn(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second to import
+
     fold_of = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # classes of fewer rows than folds: what lacks them is said

@@ -20,7 +20,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from accelerate import PartialState
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -179,6 +178,10 @@ def _found(units: Sequence[_Unit], store: FloorStore, processes: int) -> dict[st
 
 def _fitted(units: Sequence[_Unit], processes: int) -> Iterator[FoldFloor | None]:
     """The floors as they are done, a thread to each; None for one that can't be had."""
+    if not units:
+        return
+    from sklearn.exceptions import ConvergenceWarning  # before the limits: they hold for what is loaded by then
+
     vectors = _Vectors()
     # One thread for the algebra of each: the cores are taken, and the figures are the same on any number of them.
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():

@@ -2,21 +2,25 @@
 
 Everything here is a function of arrays. A floor is fitted on training rows alone; validation rows choose how strongly
 it is regularised, and are not fitted on afterwards; test rows are not seen until `Floor.predict`.
+
+scikit-learn takes seconds to import, and is imported where something is fitted: not before a training begins.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 from ..evaluation.metrics import RATINGS
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import concordance
 from ..evaluation.metrics import emotion_scores
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
 
 # Both from the strongest regularisation on, which ties go to. C is one of these by the number of training rows: as C
 # weighs the sum of the rows' losses, it then means as much for a hundred rows as for a hundred thousand.
@@ -54,8 +58,8 @@ class Floor:
     """
 
     classes: int
-    scaler: StandardScaler
-    logistic: LogisticRegression
+    scaler: "StandardScaler"
+    logistic: "LogisticRegression"
     ridges: tuple[np.ndarray, np.ndarray] | None
     choice: dict[str, Any]
 
@@ -85,6 +89,9 @@ def fit_floor(train: FloorRows, validation: FloorRows, labels: Sequence[str], me
         labels: the C class names in the order of the class numbers.
         metric: one of `SCALARS`.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     with np.errstate(invalid="ignore"):  # a column that no training row has
         scaler = StandardScaler().fit(train.features.astype(np.float64))
     x, held_out = (_standardised(scaler, rows.features) for rows in (train, validation))
@@ -108,7 +115,7 @@ def fit_floor(train: FloorRows, validation: FloorRows, labels: Sequence[str], me
     return Floor(len(labels), scaler, fitted[best], ridges, choice)
 
 
-def _standardised(scaler: StandardScaler, features: np.ndarray) -> np.ndarray:
+def _standardised(scaler: "StandardScaler", features: np.ndarray) -> np.ndarray:
     return np.nan_to_num(scaler.transform(features.astype(np.float64)), nan=0.0, copy=False)
 
 
@@ -119,6 +126,8 @@ def _ridges(
 
     Ratings that the same rows have share their fits.
     """
+    from sklearn.linear_model import Ridge
+
     weights, intercepts = np.zeros((len(RATINGS), x.shape[1])), np.full(len(RATINGS), _UNRATED)
     said: dict[str, Any] = dict.fromkeys(RATINGS)
     rated = ~np.isnan(ratings)

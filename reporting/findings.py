@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ..evaluation.metrics import SCALARS
 from ..evaluation.metrics import brier_score
@@ -101,7 +101,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[floa
     x, y = deviations
     r = float(np.clip((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()), -1, 1))
     with np.errstate(divide="ignore"):
-        return r, float(2 * stats.t.sf(abs(r) * np.sqrt(free / (1 - r**2)), free))
+        return r, float(2 * special.stdtr(free, -abs(r) * np.sqrt(free / (1 - r**2))))  # of t, above
 
 
 @dataclass(frozen=True, eq=False)

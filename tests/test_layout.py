@@ -21,7 +21,10 @@ TRAVELS = {
     "speech_features", "speech_layers", "text_layers", "transcribing", "travelling", "utterances", "voice_activity",
     "waveforms",
 }  # fmt: skip
-GROUND = {"choices", "errors", "files", "hub_access", "interruption", "job_folder", "markup", "processes", "registry"}
+GROUND = {
+    "choices", "errors", "files", "hub_access", "importing", "interruption", "job_folder", "markup", "processes",
+    "registry",
+}  # fmt: skip
 TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting", "tuning"}
 
 # Room -> which it may import besides itself and the ground; `travels` are the files that go to the Hub. A room stands
