@@ -49,6 +49,7 @@ from .auditing import audit_experiment
 from .auditing import audit_notes
 from .disjoint_twins import as_it_was_where_refused
 from .disjoint_twins import with_twins
+from .floors_aside import floors_aside
 from .job_floors import job_floors
 from .own_modules import check_agreement
 from .own_modules import own_inputs
@@ -292,8 +293,10 @@ def _run_all(
         _join_wanted(work)
         engine.make_ready(work, lambda: _make_for_all(work))
         results["environment"]["threads"] = engine.threads
+        aside = floors_aside(work, recipe.output_dir) if isinstance(engine, OneByOne) else nullcontext()
+        with aside:
+            failed = _carry_out(work, engine, results, entries)
         floors = job_floors(experiments, plans, recipe.output_dir, state)
-        failed = _carry_out(work, engine, results, entries)
     if state.is_main_process:
         pooled = add_statistics(results, recipe.output_dir)
         for experiment, entry, found in zip(experiments, entries, floors, strict=True):

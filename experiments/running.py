@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol
@@ -16,6 +15,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from ..evaluation.learning_checks import run_line
 from ..settings.recipe import Recipe
@@ -196,9 +196,14 @@ class OneByOne:
         """With which a run computes."""
         return torch.get_num_threads() if self._threads is None else self._threads
 
-    def at_work(self) -> AbstractContextManager[None]:
-        """Nothing."""
-        return nullcontext()
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Keeps progress bars from having a thread, which a fork that fits floors would lack."""
+        monitor, tqdm.monitor_interval = tqdm.monitor_interval, 0
+        try:
+            yield
+        finally:
+            tqdm.monitor_interval = monitor
 
     def make_ready(self, work: Work, make: Callable[[], None]) -> None:
         """The threads are those of training alone: what is made for all runs is made with all."""
