@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..features.sequences import Sequences
+from ..text_columns import Column
 
 NONE = -1
 """The number of a row that has no recording, or no words."""
@@ -35,13 +36,13 @@ class AuditedRows:
         encoders: what is found of what encoders had seen before.
     """
 
-    corpora: np.ndarray
+    corpora: Column
     labels: np.ndarray
     label_names: tuple[str, ...]
-    speakers: np.ndarray
-    sessions: np.ndarray
+    speakers: Column
+    sessions: Column
     unknown_speaker: np.ndarray
-    utterance_ids: np.ndarray
+    utterance_ids: Column
     sentences: np.ndarray
     recordings: np.ndarray
     vad: np.ndarray

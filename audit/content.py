@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..corpora.corpus import SAMPLING_RATE
+from ..text_columns import coded
 from .audited import NONE
 from .audited import AuditedRows
 from .audited import Finding
@@ -23,9 +24,9 @@ _QUANTILES = {"5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95}
 
 def speaker_counts(rows: AuditedRows) -> list[dict[str, Any]]:
     """Of each speaker, rows and rows of each class."""
-    names, codes = np.unique(np.asarray(rows.speakers, str), return_inverse=True)
-    table = np.zeros((len(names), len(rows.label_names)), np.int64)
-    np.add.at(table, (codes.reshape(-1), rows.labels), 1)
+    names, codes = coded(rows.speakers)
+    classes = len(rows.label_names)
+    table = np.bincount(codes * classes + rows.labels, minlength=len(names) * classes).reshape(-1, classes)
     return [
         {
             "speaker": name,
@@ -106,18 +107,16 @@ def _under_two(
     """
     there = np.flatnonzero(numbers != NONE)
     there = there[np.argsort(numbers[there], kind="stable")]
-    values = np.unique(np.asarray(rows.speakers, str), return_inverse=True)[1].reshape(-1)
-    values = values if what == "speakers" else rows.labels
+    values = coded(rows.speakers)[1] if what == "speakers" else rows.labels
     one, other = there[:-1], there[1:]
     differ = (numbers[one] == numbers[other]) & (values[one] != values[other])
     if but is not None:
         differ &= (but[one] != but[other]) | (but[one] == NONE)
     if not differ.any():
         return None
-    names = np.asarray(rows.speakers, str) if what == "speakers" else np.array(rows.label_names)[rows.labels]
-    pairs = sorted(
-        {tuple(sorted((str(names[a]), str(names[b])))) for a, b in zip(one[differ], other[differ], strict=True)}
-    )
+    names = coded(rows.speakers)[0] if what == "speakers" else np.array(rows.label_names)
+    pairs = np.unique(np.sort(np.stack([values[one[differ]], values[other[differ]]], axis=1), axis=1), axis=0)
+    pairs = sorted(tuple(sorted((str(names[a]), str(names[b])))) for a, b in pairs.tolist())
     shown = "; ".join(f"{a} and {b}" for a, b in pairs[:_MOST_NAMED]) + "; ..." * (len(pairs) > _MOST_NAMED)
     first = f"{rows.row(one[differ][0])} and {rows.row(other[differ][0])}"
     meaning = ": one speaker may have two names" if what == "speakers" else ""
@@ -130,7 +129,7 @@ def _under_two(
 
 def _one_class(rows: AuditedRows, speakers: list[dict[str, Any]]) -> Finding | None:
     """Speakers of several rows, all of one class, where a speaker is known to have several."""
-    unknown = set(np.asarray(rows.speakers, str)[rows.unknown_speaker].tolist())
+    unknown = set(coded(rows.speakers[rows.unknown_speaker])[0].tolist())
     known = [each for each in speakers if each["speaker"] not in unknown and each["rows"] >= FEWEST]
     alone = [each for each in known if max(each["classes"].values()) == each["rows"]]
     if not alone or len(rows.label_names) < 2:

@@ -48,8 +48,7 @@ def close_rows(audio: Sequences, recorded: bool) -> Close:
     rows = np.flatnonzero(audio.length)
     if len(rows) < 2:
         return Close(np.full(len(audio), NONE), THRESHOLD)
-    vectors = audio.pooled("mean")
-    means = np.stack([vectors[row][0] for row in rows])
+    means = audio.means()[rows]
     finite = np.isfinite(means).all(axis=1)
     rows, means = rows[finite], means[finite]
     centre = means.mean(axis=0)

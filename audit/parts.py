@@ -1,6 +1,5 @@
 """What lies in two parts of a fold: speakers, utterance ids, recordings and sentences."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..corpora.names import look_alikes
+from ..features.numbering import numbered_ids
+from ..text_columns import coded
 from .audited import NONE
 from .audited import TRAIN
 from .audited import VALIDATION
@@ -41,9 +42,9 @@ def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameCo
     """Of each fold and pair of parts, what rows of the second share with the first: `speakers` (names, of both),
     `of_speakers` (in the second), and how many `rows`, those with the same `recordings`, with such as are all but the
     same (`close`), with the same `sentences`, and `ids` that are written alike."""
-    speakers = _codes(rows.speakers)
+    speakers = coded(rows.speakers)[1]
     speakers = np.where(rows.unknown_speaker, NONE, speakers)
-    alike = _alike_ids(rows)
+    alike = numbered_ids(rows.utterance_ids)
     found = []
     for fold in folds:
         for one, other in combinations(fold.parts, 2):
@@ -57,7 +58,7 @@ def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameCo
                     "fold": fold.name,
                     "parts": [one, other],
                     "rows": len(second),
-                    "speakers": np.unique(np.asarray(rows.speakers, str)[second[known]]).tolist(),
+                    "speakers": coded(rows.speakers[second[known]])[0].tolist(),
                     "of_speakers": len(np.unique(speakers[second[speakers[second] != NONE]])),
                     "recordings": int(copies.sum()),
                     "close": None if close is None else int(close.sum()),
@@ -70,7 +71,7 @@ def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameCo
 
 def part_counts(rows: AuditedRows, folds: Sequence[AuditedFold]) -> list[dict[str, Any]]:
     """Of each part of each fold, rows, speakers, rows whose speaker is unknown, and rows of each class."""
-    names = _codes(rows.speakers)
+    names = coded(rows.speakers)[1]
     return [
         {
             "fold": fold.name,
@@ -115,19 +116,6 @@ def findings(
     return [finding for finding in found if finding is not None]
 
 
-def _codes(names: np.ndarray) -> np.ndarray:
-    return np.unique(np.asarray(names, str), return_inverse=True)[1].reshape(-1)
-
-
-def _alike_ids(rows: AuditedRows) -> np.ndarray:
-    """(n,) the same number for ids that are written alike."""
-    return _codes(np.array([_plain_id(name) for name in np.asarray(rows.utterance_ids, str).tolist()]))
-
-
-def _plain_id(name: str) -> str:
-    return re.sub(r"\.(wav|flac|mp3|ogg|opus|m4a|mp4|avi)$", "", re.split(r"[/\\]", name.casefold())[-1])
-
-
 def _shared(numbers: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(second,) bool: rows of the second part with a number that one of the first has."""
     known = np.zeros(numbers.max(initial=0) + 2, bool)
@@ -156,7 +144,7 @@ def _speakers(rows: AuditedRows, folds: Sequence[AuditedFold], tested: list[dict
     if not shared:
         return None
     there = np.concatenate([fold.rows(*fold.tests) for fold in folds])
-    people = len(np.unique(np.asarray(rows.speakers, str)[there[~rows.unknown_speaker[there]]]))
+    people = len(coded(rows.speakers[there[~rows.unknown_speaker[there]]])[0])
     return Finding(
         "speakers",
         f"{len(shared)} of {people} tested speakers have training or validation rows"
@@ -182,16 +170,15 @@ def _unknown(parts: list[dict[str, Any]]) -> Finding | None:
 
 def _alike_speakers(rows: AuditedRows, folds: Sequence[AuditedFold]) -> list[Finding]:
     """Names on two sides that a reader could take for one, which are no single name."""
-    names = np.asarray(rows.speakers, str)
     groups: dict[str, set[int]] = {}
-    for number, group in enumerate(look_alikes(np.unique(names).tolist())):
+    for number, group in enumerate(look_alikes(coded(rows.speakers)[0].tolist())):
         groups |= {name: {number} for name in group}
     if not groups:
         return []
     pairs: set[tuple[str, str]] = set()
     for fold in folds:
         sides = [
-            set(names[side].tolist()) & groups.keys()
+            set(coded(rows.speakers[side])[0].tolist()) & groups.keys()
             for side in (fold.rows(TRAIN, VALIDATION), fold.rows(*fold.tests))
         ]
         pairs |= {(a, b) for a in sides[0] for b in sides[1] if a != b and groups[a] == groups[b]}
@@ -212,7 +199,13 @@ def _rows_shared(
 ) -> Finding | None:
     """Test rows that share a recording, all but a recording, or the id but for its spelling with a row of another
     part."""
-    numbers = _alike_ids(rows) if what == "ids" else content.recordings if what == "recordings" else content.close
+    numbers = (
+        numbered_ids(rows.utterance_ids)
+        if what == "ids"
+        else content.recordings
+        if what == "recordings"
+        else content.close
+    )
     if numbers is None:
         return None
     counts = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from ..text_columns import coded
 from .audited import NONE
 from .audited import AuditedRows
 
@@ -49,7 +50,7 @@ def probes(rows: AuditedRows) -> list[Probe]:
     given = {
         "session": _sessions(rows),
         "duration": _durations(rows),
-        "corpus": _one_hot(rows.corpora),
+        "corpus": _one_hot(coded(rows.corpora)[1]),
         "missing": _missing(rows),
         "sentence": rows.sentences[:, None] if _repeats(rows.sentences) else None,
     }
@@ -58,12 +59,13 @@ def probes(rows: AuditedRows) -> list[Probe]:
 
 
 def _sessions(rows: AuditedRows) -> np.ndarray | None:
-    return _one_hot(np.array([f"{c}/{s}" for c, s in zip(rows.corpora, rows.sessions, strict=True)]))
+    (_, corpora), (sessions, numbers) = coded(rows.corpora), coded(rows.sessions)
+    return _one_hot(corpora * len(sessions) + numbers)
 
 
-def _one_hot(names: np.ndarray) -> np.ndarray | None:
-    """(n, names) float32; None where all are alike, or so many that they are no groups."""
-    different, codes = np.unique(np.asarray(names, str), return_inverse=True)
+def _one_hot(codes: np.ndarray) -> np.ndarray | None:
+    """(n, different) float32; None where all are alike, or so many that they are no groups."""
+    different, codes = np.unique(codes, return_inverse=True)
     if not 2 <= len(different) <= 1000:
         return None
     return np.eye(len(different), dtype=np.float32)[codes.reshape(-1)]
@@ -92,8 +94,8 @@ def _repeats(numbers: np.ndarray) -> bool:
 
 
 def _probe(rows: AuditedRows, of: str, columns: np.ndarray) -> Probe | None:
-    speakers, groups = np.unique(np.asarray(rows.speakers, str), return_inverse=True)
-    groups, labels = groups.reshape(-1), rows.labels
+    speakers, groups = coded(rows.speakers)
+    labels = rows.labels
     present = np.flatnonzero(np.bincount(labels, minlength=len(rows.label_names)))
     if len(speakers) < 3 or len(present) < 2:
         return None

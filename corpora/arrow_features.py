@@ -51,9 +51,7 @@ def read_features(
     first_row = 0
     for chunk in (chunk for piece in pieces for chunk in piece.chunks):
         stays = kept[first_row : first_row + len(chunk)]
-        frames, widths, leaf = _peel_features(
-            chunk, stays, lambda row, what, first=first_row: wrong(first + row, what)
-        )
+        frames, widths, leaf = peel_features(chunk, stays, lambda row, what, first=first_row: wrong(first + row, what))
         if dim is None:
             dim = next(iter(widths[np.repeat(stays, frames)].tolist()), None)
         others = _rows_of_other_widths(frames, widths, dim)
@@ -61,7 +59,7 @@ def read_features(
             row, width = next(((row, width) for row, width in others if stays[row]), (None, 0))
             if row is not None:
                 raise wrong(first_row + row, f"features are {width} wide; expected {dim}{reason}")
-            frames, widths, leaf = _peel_features(_without(chunk, [row for row, _ in others]), stays, wrong)
+            frames, widths, leaf = peel_features(_without(chunk, [row for row, _ in others]), stays, wrong)
         values = leaf.to_numpy(zero_copy_only=False)  # a missing number becomes NaN, and is then refused as such
         if values.dtype not in (np.float16, np.float32):
             values = values.astype(np.float32)
@@ -96,8 +94,11 @@ def check_finite(audio: Sequences, wrong: RowError, kept: np.ndarray | None = No
 
 
 def features_column(audio: Sequences) -> pa.ChunkedArray:
-    """The features as an Arrow column that shares their memory: vectors where no row has more than one, else lists
-    of vectors; null where the voice is missing. The rows must lie as they were read."""
+    """The features as an Arrow column, which shares their memory where the rows lie as they were read: vectors where
+    no row has more than one, else lists of vectors; null where the voice is missing."""
+    if not _as_read(audio):
+        values = np.concatenate([np.empty((0, audio.dim), np.float16), *blocks(audio)])
+        audio = Sequences.from_arrays(values, audio.length)
     vectors = int(audio.length.max(initial=0)) <= 1
     width = np.result_type(*{values.dtype for values in audio.parts if len(values)} or {np.float32})
     chunks = []
@@ -109,6 +110,17 @@ def features_column(audio: Sequences) -> pa.ChunkedArray:
         items = flat if vectors else pa.FixedSizeListArray.from_arrays(flat, audio.dim)
         chunks.append(pa.ListArray.from_arrays(offsets, items, mask=pa.array(lengths == 0)))
     return pa.chunked_array(chunks)
+
+
+def _as_read(audio: Sequences) -> bool:
+    """Whether the rows lie one after the other in all of each array."""
+    counts = np.bincount(audio.part, audio.length, minlength=len(audio.parts)) if len(audio) else np.zeros(1)
+    ends = np.cumsum(audio.length) - audio.length
+    before = np.cumsum([0, *map(len, audio.parts)])
+    return bool(
+        [*map(len, audio.parts)] == counts.tolist()
+        and (audio.start + before[audio.part] == ends)[audio.length > 0].all()
+    )
 
 
 def blocks(audio: Sequences) -> Iterator[np.ndarray]:
@@ -126,7 +138,7 @@ def blocks(audio: Sequences) -> Iterator[np.ndarray]:
             yield audio.parts[number][begin : min(begin + step, last)]
 
 
-def _peel_features(chunk: pa.Array, kept: np.ndarray, wrong: RowError) -> tuple[np.ndarray, np.ndarray, pa.Array]:
+def peel_features(chunk: pa.Array, kept: np.ndarray, wrong: RowError) -> tuple[np.ndarray, np.ndarray, pa.Array]:
     """Takes the nesting off: (rows,) vectors of each row, (vectors,) width of each vector, and the flat numbers."""
     chunk = _storage(chunk)
     if pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type):

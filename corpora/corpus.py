@@ -2,20 +2,32 @@
 
 import hashlib
 import os
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from functools import cached_property
+from functools import partial
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..features.sequences import Sequences
 from ..speech_features import SpeechFeatures
+from ..text_columns import Column
+from ..text_columns import Names
+from ..text_columns import Texts
+from ..text_columns import arrow
+from ..text_columns import coded
+from ..text_columns import pieces
 from ..waveforms import SAMPLING_RATE as SAMPLING_RATE
 from .arrow_features import blocks
+from .as_dataset import as_dataset
 from .spec import CorpusSpec
 
 
@@ -25,13 +37,10 @@ class Corpus:
 
     Args:
         spec: what it was loaded from.
-        dataset: the same rows as a `datasets.Dataset`: utterance_id, corpus, speaker, session, label (ClassLabel),
-            transcript, audio_features (dim,) or (frames, dim), those of `own`, valence, arousal, dominance (1-5, NaN
-            where unrated),
-            and difficulty, curriculum_order and audio where the corpus has them.
         label_ids: (n,) int64 class numbers, positions in `labels`.
         speakers, sessions, utterance_ids: (n,) strings; speakers are unique across corpora (`IEMO/3`).
-        transcripts: n strings, `[EMPTY]` where there are no words.
+        transcripts: n strings, `[EMPTY]` where there are no words. Of a large corpus these four, splits and scripts
+            are the columns of `text_columns`.
         vad: (n, 3) float32 valence, arousal, dominance on 1-5, NaN where unrated.
         difficulty, curriculum_order: (n,) float32, NaN where missing; None where the corpus has no such column.
         audio: voice features, or of a corpus of recordings their samples (dim 1); length 0 where the voice is missing.
@@ -44,15 +53,15 @@ class Corpus:
         left_out: ids of the rows of the data that are not here: of other labels, or left out by the recipe.
         recordings: (n, 16) uint8, a hash of the content of each row's recording, zeros where there is none; None
             where `audio` holds features.
+        make_dataset: makes `dataset`; None, of what is here.
     """
 
     spec: CorpusSpec
-    dataset: datasets.Dataset
     label_ids: np.ndarray
-    speakers: np.ndarray
-    sessions: np.ndarray
-    utterance_ids: np.ndarray
-    transcripts: list[str]
+    speakers: Column
+    sessions: Column
+    utterance_ids: Column
+    transcripts: Column
     vad: np.ndarray
     difficulty: np.ndarray | None
     curriculum_order: np.ndarray | None
@@ -60,9 +69,10 @@ class Corpus:
     own: dict[str, Sequences] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     recordings: np.ndarray | None = None
-    splits: np.ndarray | None = None
-    scripts: np.ndarray | None = None
-    left_out: frozenset[str] = frozenset()
+    splits: Column | None = None
+    scripts: Column | None = None
+    left_out: Collection[str] = frozenset()
+    make_dataset: Callable[[], datasets.Dataset] | None = None
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -101,14 +111,32 @@ class Corpus:
         return self.audio.length / rate if rate and self.audio.length.max(initial=0) > 1 else None
 
     @cached_property
+    def dataset(self) -> datasets.Dataset:
+        """The same rows as a `datasets.Dataset`: utterance_id, corpus, speaker, session, label (ClassLabel),
+        transcript, audio_features (dim,) or (frames, dim), those of `own`, valence, arousal, dominance (1-5, NaN where
+        unrated), and difficulty, curriculum_order and audio where the corpus has them. Recordings of a large corpus
+        are not among them."""
+        if self.make_dataset is not None:
+            return self.make_dataset()
+        texts = {"utterance_id": self.utterance_ids, "speaker": self.speakers, "session": self.sessions}
+        vectors = self.own if self.recordings is not None else {"audio": self.audio, **self.own}
+        return as_dataset(
+            self.spec,
+            {name: arrow(column) for name, column in {**texts, "transcript": self.transcripts}.items()},
+            self.label_ids,
+            vectors,
+            self.vad,
+            {"difficulty": self.difficulty, "curriculum_order": self.curriculum_order},
+        )
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the content: every value of every row, whatever kind of file and float width it came in. Without the
         corpus' own split, which trains nothing: a run that follows one is known by the rows of its fold."""
         digest = hashlib.sha256()
         for names in (self.labels, self.speakers, self.sessions, self.utterance_ids, self.transcripts):
-            text = pa.array(names, pa.large_string())
-            for buffer in text.buffers()[1:]:  # the offsets too, so that no two lists of strings run together alike
-                digest.update(buffer)
+            for block in _text_blocks(names):
+                digest.update(block)
         digest.update(self.label_ids.tobytes())
         for numbers in (self.vad, self.difficulty, self.curriculum_order):
             # Any NaN is the same NaN.
@@ -130,12 +158,13 @@ class Corpus:
     def card(self) -> dict[str, Any]:
         """What a report or model card says about the corpus."""
         counts = np.bincount(self.label_ids, minlength=len(self.labels)).tolist()
-        sessions, sizes = np.unique(self.sessions, return_counts=True)
+        sessions, numbers = coded(self.sessions)
+        sizes = np.bincount(numbers, minlength=len(sessions))
         return {
             "name": self.name,
             "rows": len(self),
             "classes": dict(zip(self.labels, counts, strict=True)),
-            "speakers": len(np.unique(self.speakers)),
+            "speakers": len(coded(self.speakers)[0]),
             "sessions": dict(zip(sessions.tolist(), sizes.tolist(), strict=True)),
             "licence": self.spec.licence,
             "licence_url": "" if self.spec.licence_url.startswith("file:") else self.spec.licence_url,
@@ -149,17 +178,24 @@ class Corpus:
             **({} if self.recordings is None else {"hours": round(self.audio.length.sum() / SAMPLING_RATE / 3600, 3)}),
         }
 
+    def left_out_besides(self, chosen: "Corpus") -> Collection[str]:
+        """Ids of the rows of the data that are not among some of the rows here."""
+        if chosen is self:
+            return self.left_out
+        gone = np.setdiff1d(np.asarray(self.utterance_ids), np.asarray(chosen.utterance_ids))
+        return frozenset(self.left_out) | frozenset(gone.tolist())
+
     def select(self, indices: np.ndarray) -> "Corpus":
         """The rows `indices`, in that order. Features are shared, not copied."""
         indices = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            dataset=self.dataset.select(indices),
+            make_dataset=None if self.make_dataset is None else partial(_selected, self, indices),
             label_ids=self.label_ids[indices],
             speakers=self.speakers[indices],
             sessions=self.sessions[indices],
             utterance_ids=self.utterance_ids[indices],
-            transcripts=[self.transcripts[i] for i in indices],
+            transcripts=[texts[i] for i in indices] if isinstance(texts := self.transcripts, list) else texts[indices],
             vad=self.vad[indices],
             difficulty=None if self.difficulty is None else self.difficulty[indices],
             curriculum_order=None if self.curriculum_order is None else self.curriculum_order[indices],
@@ -169,6 +205,25 @@ class Corpus:
             splits=None if self.splits is None else self.splits[indices],
             scripts=None if self.scripts is None else self.scripts[indices],
         )
+
+
+def _selected(corpus: Corpus, indices: np.ndarray) -> datasets.Dataset:
+    return corpus.dataset.select(indices)
+
+
+def _text_blocks(texts: Column) -> Iterator[np.ndarray | pa.Buffer]:
+    """What tells a column of strings from any other: the offsets too, so that no two run together alike."""
+    if not isinstance(texts, Names | Texts):
+        yield from pa.array(texts, pa.large_string()).buffers()[1:]
+        return
+    end = 0
+    yield np.zeros(1, np.int64)
+    for piece in pieces(texts):
+        ends = np.cumsum(pc.binary_length(piece).to_numpy(), dtype=np.int64) + end
+        yield ends
+        end = int(ends[-1])
+    for piece in pieces(texts):
+        yield pa.array(piece.to_pylist(), pa.large_string()).buffers()[2]
 
 
 __all__ = ["Corpus"]

@@ -7,40 +7,58 @@ memory-mapped where the data lie in a `save_to_disk` folder, an Arrow file or a 
 from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.fingerprint import generate_random_fingerprint
 
 from ..features.sequences import Sequences
-from ..modalities import get_modality
 from ..speech_features import SpeechFeatures
-from .arrow_features import features_column
+from .as_dataset import as_dataset
+from .copies import Copies
 from .corpus import Corpus
+from .kept_corpora import kept_corpus
 from .raw_columns import EMPTY_TRANSCRIPT
-from .raw_columns import RATINGS
 from .raw_columns import RawColumns
 from .reading import RawCorpus
 from .reading import read_raw
+from .reading import sources_of
 from .spec import CorpusSpec
 
 Voices = Callable[[RawColumns], tuple[Sequences, np.ndarray | None]]
 
 
-def load_corpus(spec: CorpusSpec, with_recordings: bool = False, modalities: Iterable[str] = ()) -> Corpus:
-    """Reads the corpus that `spec` describes, checks it and brings it into the schema.
+def load_corpus(
+    spec: CorpusSpec,
+    with_recordings: bool = False,
+    modalities: Iterable[str] = (),
+    store_dir: str | Path | None = None,
+) -> Corpus:
+    """Reads the corpus that `spec` describes, checks it and brings it into the schema. One of large files is kept, and
+    mapped from then on (kept_corpora.py).
 
     Args:
         with_recordings: from the Hub, read the variant that has recordings besides (`hub_id_audio`).
         modalities: of the user's own, registered, to read as well, by name.
+        store_dir: where large corpora are kept; by default in the Hub's cache folder.
 
     Raises:
         InputError: not reachable, not readable, empty; a column, feature, label or rating that is missing or wrong,
             with the row's utterance id.
     """
-    raw = read_raw(spec, with_recordings, modalities=modalities)
+    modalities = list(modalities)
+    sources = None if with_recordings else sources_of(spec)
+    if sources is None or not sources.large:
+        return _read(spec, with_recordings, modalities)
+    copies = Copies(store_dir)
+    return kept_corpus(spec, modalities, sources, copies, lambda: _read(spec, False, modalities, copies))
+
+
+def _read(spec: CorpusSpec, with_recordings: bool, modalities: list[str], copies: Copies | None = None) -> Corpus:
+    raw = read_raw(spec, with_recordings, modalities=modalities, copies=copies)
     if raw.speech_encoder is not None:
         made_by = SpeechFeatures.from_dict(raw.speech_encoder)
         spec = replace(spec, speech_encoder=raw.speech_encoder, extractor=made_by.in_words(), audio_dim=made_by.width)
@@ -70,7 +88,7 @@ def corpus_of(spec: CorpusSpec, raw: RawCorpus, modalities: Iterable[str], voice
     vectors = own if recordings is not None else {"audio": audio, **own}
     whole = Corpus(
         spec=spec,
-        dataset=_dataset(raw, spec, texts, label_ids, vectors, vad, extra),
+        make_dataset=partial(as_dataset, spec, texts, label_ids, vectors, vad, extra, _recordings(raw)),
         label_ids=label_ids,
         speakers=_strings(speakers),
         sessions=_strings(sessions),
@@ -91,40 +109,6 @@ def corpus_of(spec: CorpusSpec, raw: RawCorpus, modalities: Iterable[str], voice
     return corpus
 
 
-def _dataset(
-    raw: RawCorpus,
-    spec: CorpusSpec,
-    texts: dict[str, pa.Array],
-    label_ids: np.ndarray,
-    vectors: dict[str, Sequences],
-    vad: np.ndarray,
-    extra: dict[str, np.ndarray | None],
-) -> datasets.Dataset:
-    """All rows in the schema, sharing the memory of what was read."""
-    columns: dict[str, Any] = {
-        "utterance_id": texts["utterance_id"],
-        "corpus": pa.array([spec.name] * raw.rows),
-        "speaker": texts["speaker"],
-        "session": texts["session"],
-        "label": pa.array(label_ids, mask=label_ids < 0),
-        "transcript": texts["transcript"],
-        **{get_modality(name).features: features_column(found) for name, found in vectors.items()},
-        **{role: pa.array(vad[:, i]) for i, role in enumerate(RATINGS)},
-        **{role: pa.array(values) for role, values in extra.items() if values is not None},
-    }
-    features = datasets.Features.from_arrow_schema(pa.table(columns).schema)
-    features["label"] = datasets.ClassLabel(names=spec.labels)
-    recordings = _recordings(raw)
-    if recordings is not None:
-        columns["audio"], features["audio"] = recordings
-    # With a fingerprint of its own: to make one, `datasets` would pickle the whole table.
-    return datasets.Dataset(
-        pa.table(columns),
-        info=datasets.DatasetInfo(features=features),
-        fingerprint=generate_random_fingerprint(),
-    )
-
-
 def _recordings(raw: RawCorpus) -> tuple[pa.ChunkedArray, Any] | None:
     """The column of recordings and its feature; None where there is none that `datasets` knows what to do with."""
     pieces = raw.column("audio")
@@ -143,7 +127,7 @@ def _recordings(raw: RawCorpus) -> tuple[pa.ChunkedArray, Any] | None:
 
 def _note_gaps(corpus: Corpus) -> None:
     """Says what the kept rows lack."""
-    empty = sum(text == EMPTY_TRANSCRIPT for text in corpus.transcripts)
+    empty = corpus.transcripts.count(EMPTY_TRANSCRIPT)
     unrated = int(np.isnan(corpus.vad).any(axis=1).sum())
     silent = int((corpus.audio.length == 0).sum())
     for count, what in (

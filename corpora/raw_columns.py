@@ -15,6 +15,7 @@ from ..modalities import get_modality
 from ..modalities import own_modalities
 from .arrow_features import check_finite
 from .arrow_features import read_features
+from .as_dataset import RATINGS
 from .names import as_text
 from .names import names_or_presence
 from .names import spelled
@@ -26,7 +27,6 @@ from .spec import DEFAULT_LABELS
 from .spec import CorpusSpec
 
 UNKNOWN = "unknown"
-RATINGS = ("valence", "arousal", "dominance")
 
 # Words for "no number here"; in a column of numbers none of them can be a value.
 _NO_NUMBER = {"", "na", "n/a", "nan", "null", "none", "-"}

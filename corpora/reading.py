@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
@@ -20,8 +21,11 @@ from ..modalities import own_modalities
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
 from .builtin import DEFAULT_COLUMNS
+from .copies import Copies
 from .extraction_state import refuse_unfinished
 from .folders import walked
+from .kept_corpora import Sources
+from .mapped_features import mapped_column
 from .names import same_column
 from .names import spelled
 from .names import spelling
@@ -106,20 +110,25 @@ class Extra:
 
 
 def read_raw(
-    spec: CorpusSpec, with_recordings: bool = False, also: Iterable[str] = (), modalities: Iterable[str] = ()
+    spec: CorpusSpec,
+    with_recordings: bool = False,
+    also: Iterable[str] = (),
+    modalities: Iterable[str] = (),
+    copies: Copies | None = None,
 ) -> RawCorpus:
     """Reads the corpus from where `spec` says it lies: its path, else its generator, else the Hub.
 
     Args:
         also: further columns to read, by name.
         modalities: of the user's own, to read as well, by name.
+        copies: from which features of data files are mapped, and where they are made; None: they are read.
 
     Raises:
         InputError: nothing there, not reachable (`NotThere`) or not readable.
     """
     extra = Extra([*spec.leave_out, *also], list(modalities))
     if spec.path is not None:
-        return _read_local(spec, Path(os.path.expanduser(spec.path)), extra)
+        return _read_local(spec, Path(os.path.expanduser(spec.path)), extra, copies)
     if spec.generator is not None:
         table = generate(Generator.from_dict(spec.name, spec.generator))
         return _joined(spec, [DataFile("the generator", table.column_names, table.select)], "the generator", extra)
@@ -197,7 +206,25 @@ def _described(spec: CorpusSpec, file: Path) -> dict[str, Any] | None:
         raise InputError(f"corpus {spec.name}: cannot read {file}: {error}") from error
 
 
-def _read_local(spec: CorpusSpec, path: Path, extra: Extra) -> RawCorpus:
+def sources_of(spec: CorpusSpec) -> Sources | None:
+    """The files that `read_raw` would read of data files; None of what else a corpus may be, or where they can't be
+    told."""
+    path = None if spec.path is None else Path(os.path.expanduser(spec.path))
+    if path is None or triple_prefix(spec, path) is not None or not os.path.exists(path) or spec.release:
+        return None
+    if os.path.isdir(path) and is_saved(path):
+        return None
+    try:
+        refuse_unfinished(path, (), spec.name)
+        files, notes = data_files(spec, path)
+        refuse_unfinished(path, files, spec.name)
+    except InputError:  # said by who reads it
+        return None
+    sidecar = (path if os.path.isdir(path) else path.parent) / SIDECAR
+    return Sources([*files, *([sidecar] if os.path.isfile(sidecar) else [])], notes)
+
+
+def _read_local(spec: CorpusSpec, path: Path, extra: Extra, copies: Copies | None = None) -> RawCorpus:
     prefix = triple_prefix(spec, path)
     if prefix is not None:
         triple = read_triple(spec, prefix)
@@ -219,7 +246,7 @@ def _read_local(spec: CorpusSpec, path: Path, extra: Extra) -> RawCorpus:
     refuse_unfinished(path, files, spec.name)
     opened = [_guarded(spec, file, lambda file=file: open_data_file(file)) for file in files]
     described = _described(spec, (path if os.path.isdir(path) else path.parent) / SIDECAR)
-    return _joined(spec, opened, str(path), extra, notes, described)
+    return _joined(spec, opened, str(path), extra, notes, described, copies)
 
 
 def _is_release(spec: CorpusSpec, path: Path) -> bool:
@@ -255,6 +282,7 @@ def _joined(
     extra: Extra,
     notes: Iterable[str] = (),
     speech_encoder: dict[str, Any] | None = None,
+    copies: Copies | None = None,
 ) -> RawCorpus:
     """The columns of all files that the spec asks for. Each file is read by what it says of itself."""
     pieces: list[pa.Table] = []
@@ -264,7 +292,7 @@ def _joined(
     for file in files:
         wanted = _columns(spec, file.columns, extra)
         if wanted:
-            piece = _guarded(spec, file.source, lambda file=file, wanted=wanted: _piece(file, wanted, numbering))
+            piece = _guarded(spec, file.source, partial(_piece, file, wanted, numbering, copies))
             pieces.append(piece)
         elif len(files) > 1:
             raise InputError(
@@ -278,10 +306,13 @@ def _joined(
     return RawCorpus(pieces, names, there, source, None, notes, speech_encoder, numbering.classes(), recordings)
 
 
-def _piece(file: DataFile, wanted: dict[str, str], numbering: "_Numbering") -> pa.Table:
+def _piece(file: DataFile, wanted: dict[str, str], numbering: "_Numbering", copies: Copies | None = None) -> pa.Table:
     """The columns of one file by role or name, with names in place of class numbers."""
-    table = file.table(list(dict.fromkeys(wanted.values())))
-    columns = {role: table.column(name) for role, name in wanted.items()}
+    vectors = ("features", *own_modalities()) if copies is not None else ()
+    mapped = {role: mapped_column(file, wanted[role], copies) for role in vectors if role in wanted}
+    mapped = {role: column for role, column in mapped.items() if column is not None}
+    table = file.table(list(dict.fromkeys(name for role, name in wanted.items() if role not in mapped)))
+    columns = {role: mapped[role] if role in mapped else table.column(name) for role, name in wanted.items()}
     for role in (role for role in wanted if role not in {*_NUMBERS, *own_modalities()}):
         columns[role] = numbering.by_name(role, columns[role], file.class_names(wanted[role]), file.source)
     return pa.table(columns)
@@ -338,4 +369,4 @@ class _Numbering:
         return first if all(each == first for each in self._labels) else None
 
 
-__all__ = ["RawCorpus", "raw_of_table", "read_genders", "read_raw"]
+__all__ = ["RawCorpus", "raw_of_table", "read_genders", "read_raw", "sources_of"]

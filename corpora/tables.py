@@ -44,6 +44,7 @@ class DataFile:
         read: gives the columns of these names, as a table that may hold others too.
         features: what `datasets` says of the columns, by name.
         notes: what is to be said of how it is read.
+        path: of the file; None where it is none.
     """
 
     source: str
@@ -51,6 +52,7 @@ class DataFile:
     read: Callable[[list[str]], pa.Table]
     features: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    path: Path | None = None
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """The columns of these names, checked; class numbers as they are (`class_names` has their names).
@@ -95,7 +97,7 @@ def open_data_file(file: Path, features: Mapping[str, Any] | None = None) -> Dat
     Raises:
         Exception: of any kind; what is said of a damaged file depends on the library that reads it.
     """
-    opened = _OPENERS[file.suffix.lower()](file)
+    opened = replace(_OPENERS[file.suffix.lower()](file), path=file)
     return opened if features is None else replace(opened, features=features)
 
 

@@ -10,6 +10,8 @@ from .order import epoch_order
 from .order import padding_share
 from .pool import Curriculum
 
+_PIECE = 1 << 16
+
 
 class CurriculumSampler(Sampler[int]):
     """Row indices of an epoch: a plain sampler of constant length over a pool that grows.
@@ -88,7 +90,9 @@ class CurriculumSampler(Sampler[int]):
         return None if self.lengths is None else padding_share(self.order(), self.batch_size, self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order().tolist())
+        order = self.order()
+        for first in range(0, len(order), _PIECE):  # of a large corpus, not all numbers as Python objects at once
+            yield from order[first : first + _PIECE].tolist()
 
 
 __all__ = ["CurriculumSampler"]

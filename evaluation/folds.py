@@ -8,6 +8,7 @@ training corpora.
 
 import hashlib
 import re
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from ..choices import VALIDATION_RULES
 from ..errors import InputError
 from ..registry import Entry
 from ..registry import read_only
+from ..text_columns import Column
+from ..text_columns import coded
+from ..text_columns import constant
+from ..text_columns import joined
 from . import given_protocols as given_protocols  # registers its protocols
 from . import speaker_protocols as speaker_protocols
 from .fold_checks import FoldChecks
@@ -129,17 +134,17 @@ class Table:
 
     name: str
     labels: np.ndarray
-    speakers: np.ndarray
-    sessions: np.ndarray
+    speakers: Column
+    sessions: Column
     label_names: tuple[str, ...]
     test_only: bool = False
-    utterance_ids: np.ndarray | None = None
-    transcripts: np.ndarray | None = None
-    splits: np.ndarray | None = None
+    utterance_ids: Column | None = None
+    transcripts: Column | None = None
+    splits: Column | None = None
     sentences: np.ndarray | None = None
     recordings: np.ndarray | None = None
-    scripts: np.ndarray | None = None
-    left_out: frozenset[str] = frozenset()
+    scripts: Column | None = None
+    left_out: Collection[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -191,7 +196,8 @@ def speakers_in_both(first: Sequence[Part], second: Sequence[Part], tables: Sequ
     """The speakers that have rows in both sets of parts, sorted: [] is what training and test must give."""
     by_name = {table.name: table for table in tables}
     sides = [
-        {str(name) for part in side for name in by_name[part.corpus].speakers[part.rows]} for side in (first, second)
+        {str(name) for part in side for name in coded(by_name[part.corpus].speakers[part.rows])[0]}
+        for side in (first, second)
     ]
     return sorted(sides[0] & sides[1])
 
@@ -222,23 +228,30 @@ def _side_by_side(
     tables = [*train, *test]
     sizes = [len(table) for table in tables]
 
-    def column(name: str, kind: type | None = None) -> np.ndarray | None:
+    def column(name: str) -> np.ndarray | None:
         values = [getattr(table, name) for table in tables]
         if any(each is None for each in values):
             return None
-        return read_only(np.concatenate(values).astype(kind or values[0].dtype, copy=False))
+        return read_only(np.concatenate(values) if len(values) > 1 else np.asarray(values[0]))
+
+    def texts(name: str) -> Column | None:
+        values = [getattr(table, name) for table in tables]
+        if any(each is None for each in values):
+            return None
+        found = joined([each.astype(str) if isinstance(each, np.ndarray) else each for each in values])
+        return read_only(found) if isinstance(found, np.ndarray) else found
 
     return ProtocolRows(
-        read_only(np.repeat([table.name for table in tables], sizes)),
+        joined([constant(table.name, len(table)) for table in tables]),
         column("labels"),
         tuple(train[0].label_names),
-        column("speakers", str),
-        column("sessions", str),
+        texts("speakers"),
+        texts("sessions"),
         read_only(np.repeat([i < len(train) for i in range(len(tables))], sizes)),
         seed,
         validation,
-        column("utterance_ids", str),
-        column("transcripts"),
+        texts("utterance_ids"),
+        column("transcripts") if _all_arrays(tables, "transcripts") else texts("transcripts"),
         _told(tables, "splits"),
         column("sentences"),
         column("recordings"),
@@ -248,16 +261,19 @@ def _side_by_side(
     )
 
 
-def _told(tables: Sequence[Table], name: str) -> np.ndarray | None:
+def _all_arrays(tables: Sequence[Table], name: str) -> bool:
+    return all(isinstance(getattr(table, name), np.ndarray | None) for table in tables)
+
+
+def _told(tables: Sequence[Table], name: str) -> Column | None:
     """(n,) splits or scripts of all rows, "" in corpora without; None where no corpus has any."""
     columns = [getattr(table, name) for table in tables]
     if all(each is None for each in columns):
         return None
-    told = [
-        np.full(len(table), "") if each is None else np.asarray(each, str)
-        for table, each in zip(tables, columns, strict=True)
-    ]
-    return read_only(np.concatenate(told))
+    told = joined(
+        [constant("", len(table)) if each is None else each for table, each in zip(tables, columns, strict=True)]
+    )
+    return read_only(told) if isinstance(told, np.ndarray) else told
 
 
 class _Plan:
@@ -382,8 +398,9 @@ def _several_tests(rows: ProtocolRows, all_tests: Sequence[dict[str, np.ndarray]
     named: dict[str, set[str]] = {}
     for tests in all_tests:
         for name, mask in tests.items():
-            for corpus in np.unique(rows.corpora[mask]).tolist():
-                named.setdefault(corpus, set()).add(name)
+            for corpus, place in rows.places.items():
+                if mask[place].any():
+                    named.setdefault(corpus, set()).add(name)
     return {corpus for corpus, names in named.items() if len(names) > 1}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..errors import nearest
+from ..text_columns import coded
 from .protocols import ManifestRow
 from .protocols import ProtocolRows
 from .protocols import Split
@@ -62,7 +63,7 @@ def published_split(rows: ProtocolRows) -> Iterator[Split]:
 def _own_parts(rows: ProtocolRows, corpus: str, trained: bool) -> np.ndarray:
     """(n,) what `part_of` makes of the split of a corpus' rows."""
     place = rows.places[corpus]
-    told = np.full(place.stop - place.start, "") if rows.splits is None else np.asarray(rows.splits[place])
+    told = np.full(place.stop - place.start, "") if rows.splits is None else rows.splits[place]
     if not np.any(told != ""):
         if not trained:
             return np.full(len(told), TEST, dtype=object)
@@ -76,7 +77,7 @@ def _own_parts(rows: ProtocolRows, corpus: str, trained: bool) -> np.ndarray:
             f"{int((told == '').sum())} rows of {corpus} have no split, the first of them {_shown(rows, row)}: leave "
             'them out ("leave_out": {"split": [null]} in the corpus), or complete the column'
         )
-    names, codes = np.unique(told, return_inverse=True)
+    names, codes = coded(told)
     meant = [part_of(str(name)) for name in names]
     for name, part in zip(names.tolist(), meant, strict=True):
         if part is None:

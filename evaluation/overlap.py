@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..text_columns import Column
+from ..text_columns import coded
 from .protocols import ProtocolRows
 
 NONE = -1
@@ -50,11 +52,11 @@ def numbers_of(rows: ProtocolRows, key: str) -> np.ndarray:
     return numbers
 
 
-def _coded(names: np.ndarray | None) -> np.ndarray | None:
+def _coded(names: Column | None) -> np.ndarray | None:
     """(n,) a number for each name, `NONE` for ""."""
     if names is None:
         return None
-    return np.where(names == "", NONE, np.unique(names, return_inverse=True)[1].reshape(-1))
+    return np.where(names == "", NONE, coded(names)[1])
 
 
 def sharing(numbers: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ def asked(entry: Entry, rows: ProtocolRows, name: str) -> list[Split]:
 
     Raises InputError where it fails, gives what are no folds, or gives others when asked a second time.
     """
-    where = f"protocol {name!r} ({entry.file})"
+    where, rows = f"protocol {name!r} ({entry.file})", rows.as_arrays()
     first, again = (_answer(entry, rows, name, where) for _ in range(2))
     if list(map(_sign, first)) != list(map(_sign, again)):
         raise InputError(

@@ -18,6 +18,9 @@ import pyarrow.parquet as pq
 
 from ..choices import RATINGS
 from ..files import write_whole
+from ..text_columns import Column
+from ..text_columns import Names
+from ..text_columns import arrow
 
 _LABELS = b"labels"
 _ALWAYS = ("utterance_id", "corpus", "speaker", "session", "label", "prediction", "probabilities", "difficulty")
@@ -42,11 +45,11 @@ class Predictions:
         cls,
         labels: Sequence[str],
         *,
-        utterance_id: np.ndarray,
-        corpus: np.ndarray,
-        speaker: np.ndarray,
-        session: np.ndarray,
-        label: np.ndarray,
+        utterance_id: Column,
+        corpus: Column,
+        speaker: Column,
+        session: Column,
+        label: Column,
         probabilities: np.ndarray,
         difficulty: np.ndarray | None = None,
         ratings: np.ndarray | None = None,
@@ -67,12 +70,12 @@ class Predictions:
         """
         flat = pa.array(probabilities.astype(np.float32).reshape(-1))
         columns = {
-            "utterance_id": utterance_id,
-            "corpus": corpus,
-            "speaker": speaker,
-            "session": session,
-            "label": label,
-            "prediction": np.array(labels, dtype=object)[probabilities.argmax(axis=-1)],
+            "utterance_id": arrow(utterance_id),
+            "corpus": arrow(corpus),
+            "speaker": arrow(speaker),
+            "session": arrow(session),
+            "label": arrow(label),
+            "prediction": arrow(Names(labels, probabilities.argmax(axis=-1))),
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(labels)),
         }
         if difficulty is not None:

@@ -7,11 +7,13 @@ after a resume. What it gives is checked by `folds.plan_folds`.
 
 import re
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from typing import NamedTuple
@@ -20,6 +22,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..registry import Registry
+from ..registry import read_only
+from ..text_columns import Column
+from ..text_columns import coded
 
 UNKNOWN_SESSIONS = ("", "unknown")
 SHARED_SPEAKERS = "shared speakers"
@@ -70,7 +75,7 @@ class ProtocolOptions:
 @dataclass(frozen=True, eq=False)
 class ProtocolRows:
     """The n labelled rows of an experiment's corpora, as a protocol sees them: those of `train_dataset`, then those of
-    `test_datasets`. The arrays can't be written to.
+    `test_datasets`. The arrays can't be written to. A user's own protocol is given arrays of NumPy alone.
 
     Args:
         corpora: (n,) name of each row's corpus.
@@ -91,21 +96,21 @@ class ProtocolRows:
         options: what settings say of the folds.
     """
 
-    corpora: np.ndarray
+    corpora: Column
     labels: np.ndarray
     label_names: tuple[str, ...]
-    speakers: np.ndarray
-    sessions: np.ndarray
+    speakers: Column
+    sessions: Column
     may_train: np.ndarray
     seed: int
     validation: str
-    utterance_ids: np.ndarray | None = None
-    transcripts: np.ndarray | None = None
-    splits: np.ndarray | None = None
+    utterance_ids: Column | None = None
+    transcripts: Column | None = None
+    splits: Column | None = None
     sentences: np.ndarray | None = None
     recordings: np.ndarray | None = None
-    scripts: np.ndarray | None = None
-    left_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    scripts: Column | None = None
+    left_out: Mapping[str, Collection[str]] = field(default_factory=dict)
     options: ProtocolOptions = field(default_factory=ProtocolOptions)
 
     def __len__(self) -> int:
@@ -114,18 +119,22 @@ class ProtocolRows:
     @cached_property
     def training_corpora(self) -> tuple[str, ...]:
         """Names of the corpora of `train_dataset`."""
-        return tuple(dict.fromkeys(self.corpora[self.may_train].tolist()))
+        return self._named(self.may_train)
 
     @cached_property
     def tested_corpora(self) -> tuple[str, ...]:
         """Names of the other corpora."""
-        return tuple(dict.fromkeys(self.corpora[~self.may_train].tolist()))
+        return self._named(~self.may_train)
+
+    def _named(self, chosen: np.ndarray) -> tuple[str, ...]:
+        """The corpora of the chosen rows, in the order of the rows."""
+        in_order = sorted(self.places.items(), key=lambda each: each[1].start)
+        return tuple(name for name, place in in_order if chosen[place].any())
 
     @cached_property
     def coded_speakers(self) -> tuple[np.ndarray, np.ndarray]:
         """Names of all speakers, sorted; and (n,) the number of each row's."""
-        names, codes = np.unique(np.asarray(self.speakers, dtype=str), return_inverse=True)
-        return names, codes.reshape(-1)
+        return coded(self.speakers)
 
     @cached_property
     def unknown_speaker(self) -> np.ndarray:
@@ -136,8 +145,22 @@ class ProtocolRows:
     @cached_property
     def places(self) -> dict[str, slice]:
         """Where the rows of each corpus are: one after the other."""
-        names, first, counts = np.unique(self.corpora, return_index=True, return_counts=True)
-        return {str(name): slice(i, i + n) for name, i, n in zip(names, first.tolist(), counts.tolist(), strict=True)}
+        names, codes = coded(self.corpora)
+        counts = np.bincount(codes, minlength=len(names)).tolist()
+        first = [int(np.argmax(codes == code)) for code in range(len(names))]
+        return {name: slice(i, i + n) for name, i, n in zip(names.tolist(), first, counts, strict=True)}
+
+    def as_arrays(self) -> "ProtocolRows":
+        """The same with every column as an array of NumPy, for users' own protocols."""
+        texts = ("corpora", "speakers", "sessions", "utterance_ids", "transcripts", "splits", "scripts")
+        given = {name: getattr(self, name) for name in texts}
+        found = {
+            name: read_only(np.asarray(column, dtype=object if name == "transcripts" else str))
+            for name, column in given.items()
+            if column is not None and not isinstance(column, np.ndarray)
+        }
+        left_out = {corpus: frozenset(ids) for corpus, ids in self.left_out.items()}
+        return replace(self, left_out=left_out, **found)
 
     @cached_property
     def _coded_sessions(self) -> dict[str, tuple[list[str], np.ndarray]]:
@@ -150,7 +173,7 @@ class ProtocolRows:
         return self._coded_sessions[corpus]
 
     def _code_sessions(self, chosen: slice) -> tuple[list[str], np.ndarray]:
-        names, inverse = np.unique(np.asarray(self.sessions[chosen], dtype=str), return_inverse=True)
+        names, inverse = coded(self.sessions[chosen])
         order = sorted(range(len(names)), key=lambda i: natural_key(str(names[i])))
         rank = np.empty(len(names), dtype=np.int64)
         rank[order] = np.arange(len(names))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import InputError
+from ..text_columns import coded
 from .overlap import NONE
 from .overlap import numbers_of
 from .protocols import ProtocolRows
@@ -58,7 +59,7 @@ def leave_one_script_out(rows: ProtocolRows) -> Iterator[Split]:
         check_sessions(corpus, sessions, np.bincount(number[number >= 0]), 2, purpose)
         scripts = _scripts(rows, corpus, purpose)
         for i, session in enumerate(sessions):
-            for script in sorted(np.unique(scripts[number == i]).tolist(), key=natural_key):
+            for script in sorted(coded(scripts[number == i])[0].tolist(), key=natural_key):
                 test = (number == i) & (scripts == script)
                 name = f"session-{session}-{script.rpartition('/')[2]}"
                 yield Split(
@@ -73,7 +74,7 @@ def _scripts(rows: ProtocolRows, corpus: str, purpose: str) -> np.ndarray:
     """(n,) scripts, all known in this corpus. Raises InputError where they aren't, or there is one alone."""
     place = rows.places[corpus]
     scripts = np.full(len(rows), "") if rows.scripts is None else rows.scripts
-    unknown, found = int((scripts[place] == "").sum()), np.unique(scripts[place])
+    unknown, found = int((scripts[place] == "").sum()), coded(scripts[place])[0]
     if unknown:
         raise InputError(
             f"{unknown} rows of {corpus} are of no script, and {purpose} needs one for each: give the corpus a column "

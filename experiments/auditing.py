@@ -20,15 +20,16 @@ from ..corpora.contamination import contamination
 from ..corpora.contamination import trained_on
 from ..corpora.raw_columns import UNKNOWN
 from ..evaluation.folds import Fold
+from ..features.numbering import missing_words
 from ..features.sequences import Sequences
 from ..features.text_encoders import public_name
 from ..features.voice_encoders import stated_config
 from ..modalities import AUDIO
 from ..modalities import TEXT
-from ..modalities import is_missing
 from ..recordings.recorded_corpus import holds_recordings
 from ..reporting.audit_words import SAID_ELSEWHERE
 from ..settings.settings import Settings
+from ..text_columns import coded
 from .data import ExperimentData
 from .own_fusion import load_modalities
 from .planning import Loaded
@@ -83,7 +84,7 @@ def _all_there_is(settings: Settings, loaded: Loaded) -> Settings:
     recorded = name in specs and holds_recordings(specs[name])
     settings = replace(settings, modality="audio", voice_input="recording" if recorded else "features")
     corpus = loaded_corpus(settings, specs, name, "train_dataset", loaded)
-    reads = not all(is_missing(text) for text in corpus.transcripts)
+    reads = not missing_words(corpus.transcripts).all()
     return replace(settings, modality=("both" if reads else "audio") if corpus.has_audio else "text")
 
 
@@ -123,13 +124,14 @@ def _encoders(data: ExperimentData, bare: bool) -> list[Finding]:
 
 def _rows(data: ExperimentData, bare: bool) -> AuditedRows:
     hears = any(corpus.has_audio for corpus in data.corpora)
+    names, speakers = coded(data.speakers)
     return AuditedRows(
-        data.corpus_names.astype(str),
+        data.corpus_names,
         data.label_ids,
         tuple(data.labels),
-        data.speakers.astype(str),
-        data.sessions.astype(str),
-        np.array([name.endswith(f"/{UNKNOWN}") for name in data.speakers.tolist()], bool),
+        data.speakers,
+        data.sessions,
+        np.char.endswith(names, f"/{UNKNOWN}")[speakers],
         data.utterance_ids,
         data.sentences,
         data.same_recordings,

@@ -18,6 +18,9 @@ from ..errors import InputError
 from ..evaluation.folds import Fold
 from ..evaluation.folds import Part
 from ..evaluation.folds import Table
+from ..features.numbering import missing_words
+from ..features.numbering import numbered_recordings
+from ..features.numbering import numbered_words
 from ..features.sequences import Sequences
 from ..modalities import AUDIO
 from ..modalities import Modality
@@ -26,9 +29,11 @@ from ..modalities import modalities_in
 from ..settings.settings import Settings
 from ..speech_features import SpeechFeatures
 from ..speech_features import WrongEncoder
+from ..text_columns import Column
+from ..text_columns import coded
+from ..text_columns import constant
+from ..text_columns import joined
 from ..waveforms import SAMPLING_RATE
-from .leakage import numbered_recordings
-from .leakage import numbered_words
 from .leakage import shared_lines
 
 logger = logging.getLogger(__name__)
@@ -61,7 +66,7 @@ class ExperimentData:
         self.notes: list[str] = []
         self.shared_rows: list[str] = []
         for corpus in [*self.train, *self.test]:
-            known = np.array([corpus.labels[i] in self.labels for i in range(len(corpus.labels))])[corpus.label_ids]
+            known = np.array([name in self.labels for name in corpus.labels])[corpus.label_ids]
             if not known.all():
                 self.notes.append(f"{corpus.name}: {int((~known).sum())} rows of classes not trained on are left out")
                 corpus = corpus.select(np.flatnonzero(known))
@@ -70,23 +75,24 @@ class ExperimentData:
             self.corpora.append(corpus)
         sizes = [len(corpus) for corpus in self.corpora]
         self._offset = dict(zip((c.name for c in self.corpora), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
-        self.label_ids = np.concatenate([self._label_ids(corpus) for corpus in self.corpora])
-        self.corpus_names = np.concatenate([np.full(len(c), c.name, dtype=object) for c in self.corpora])
-        for name in ("speakers", "sessions", "utterance_ids", "vad"):
-            setattr(self, name, np.concatenate([getattr(corpus, name) for corpus in self.corpora]))
+        self.label_ids = _concatenated([self._label_ids(corpus) for corpus in self.corpora])
+        self.corpus_names = joined([constant(corpus.name, len(corpus)) for corpus in self.corpora])
+        for name in ("speakers", "sessions", "utterance_ids"):
+            setattr(self, name, joined([getattr(corpus, name) for corpus in self.corpora]))
+        self.vad = _concatenated([corpus.vad for corpus in self.corpora])
         for name in ("difficulty", "curriculum_order"):
             columns = [getattr(corpus, name) for corpus in self.corpora]
             filled = [
-                np.full(len(corpus), np.nan, np.float32) if column is None else column
+                np.broadcast_to(np.float32(np.nan), len(corpus)) if column is None else column
                 for corpus, column in zip(self.corpora, columns, strict=True)
             ]
-            setattr(self, f"own_{name}", np.concatenate(filled))
+            setattr(self, f"own_{name}", _concatenated(filled))
         self._note_look_alikes()
 
     def _note_look_alikes(self) -> None:
         """Says which speakers and sessions could be one and the same, since they are counted as two."""
-        groups = [("speakers", look_alikes(np.unique(self.speakers).tolist()))]
-        groups += [("sessions", look_alikes(np.unique(corpus.sessions).tolist())) for corpus in self.train]
+        groups = [("speakers", look_alikes(coded(self.speakers)[0].tolist()))]
+        groups += [("sessions", look_alikes(coded(corpus.sessions)[0].tolist())) for corpus in self.train]
         for what, alike in groups:
             if alike:
                 shown = "; ".join(" and ".join(map(repr, group)) for group in alike[:_MOST_SHOWN])
@@ -130,7 +136,7 @@ class ExperimentData:
                 self._check_vectors(where, modality)
                 continue
             for corpus in self.train:
-                if all(is_missing(text) for text in corpus.transcripts):
+                if missing_words(corpus.transcripts).all():
                     raise InputError(f"{where}: no row of {corpus.name} has words; set modality to audio")
 
     def _check_vectors(self, where: str, modality: Modality) -> None:
@@ -208,7 +214,8 @@ class ExperimentData:
 
     def _label_ids(self, corpus: Corpus) -> np.ndarray:
         to_ours = np.array([self.labels.index(name) if name in self.labels else -1 for name in corpus.labels])
-        return to_ours[corpus.label_ids]
+        alike = np.array_equal(to_ours, np.arange(len(to_ours)))
+        return corpus.label_ids if alike else to_ours[corpus.label_ids]
 
     def tables(self, corpora: list[Corpus]) -> list[Table]:
         """What the protocol needs to know of some of the corpora."""
@@ -230,12 +237,12 @@ class ExperimentData:
                     tuple(self.labels),
                     whole.spec.test_only,
                     corpus.utterance_ids,
-                    np.array(corpus.transcripts, dtype=object),
+                    _as_column(corpus.transcripts),
                     corpus.splits,
                     self.sentences[rows],
                     None if recordings is None else recordings[rows],
                     corpus.scripts,
-                    whole.left_out | frozenset(np.setdiff1d(whole.utterance_ids, corpus.utterance_ids).tolist()),
+                    whole.left_out_besides(corpus),
                 )
             )
         return tables
@@ -243,7 +250,7 @@ class ExperimentData:
     @cached_property
     def sentences(self) -> np.ndarray:
         """(n,) the same number for the same words, -1 for none."""
-        return numbered_words(self.transcripts(), is_missing)
+        return numbered_words(self.transcripts())
 
     @property
     def same_recordings(self) -> np.ndarray:
@@ -260,17 +267,17 @@ class ExperimentData:
         rows = [part.rows + self._offset[part.corpus] for part in parts]
         return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
-    def tested_names(self, parts: tuple[Part, ...]) -> np.ndarray:
+    def tested_names(self, parts: tuple[Part, ...]) -> Column:
         """(n,) what scores on each row of these parts stand under."""
-        return np.concatenate([np.full(len(part.rows), part.name, dtype=object) for part in parts])
+        return joined([constant(part.name, len(part.rows)) for part in parts])
 
     def class_counts(self, rows: np.ndarray) -> np.ndarray:
         """(C,) how many of the rows have each label."""
         return np.bincount(self.label_ids[rows], minlength=len(self.labels))
 
-    def transcripts(self) -> list[str]:
+    def transcripts(self) -> Column:
         """All transcripts, in row order."""
-        return [text for corpus in self.corpora for text in corpus.transcripts]
+        return joined([corpus.transcripts for corpus in self.corpora])
 
     def vectors(self, modality: str) -> Sequences:
         """All vectors of a modality that the corpora have vectors of, in row order."""
@@ -325,7 +332,7 @@ class ExperimentData:
     def _lacking(corpus: Corpus, modality: Modality) -> np.ndarray:
         """(n,) whether each row has none of it."""
         if modality.tokens is not None:
-            return np.array([is_missing(text) for text in corpus.transcripts])
+            return missing_words(corpus.transcripts)
         return corpus.vectors(modality.name).length == 0
 
     def note_shared(self, folds: list[Fold]) -> None:
@@ -380,7 +387,7 @@ class ExperimentData:
 
     def _where_rated(self, ratings: np.ndarray) -> str:
         rated = ~np.isnan(ratings).any(axis=1)
-        sessions = np.unique(self.sessions[rated]).tolist()
+        sessions = coded(self.sessions[rated])[0].tolist()
         return f" (rated are {rated.sum()} rows, of session {', '.join(sessions[:_MOST_SHOWN])})" if sessions else ""
 
     def difficulty(self, train_rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, int]:
@@ -416,6 +423,15 @@ class ExperimentData:
 def _same_recordings(corpora: tuple[Corpus, ...]) -> np.ndarray:
     """Found once for the experiments of a recipe, which mostly have the same corpora."""
     return numbered_recordings(Sequences.concatenate([corpus.audio for corpus in corpora]))
+
+
+def _concatenated(columns: list[np.ndarray]) -> np.ndarray:
+    """One after the other; of one column that column, which may be mapped from disk."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _as_column(transcripts: Column) -> Column:
+    return np.array(transcripts, dtype=object) if isinstance(transcripts, list) else transcripts
 
 
 def _refuse_other_encoder(where: str, first: Corpus, corpus: Corpus) -> None:

@@ -24,6 +24,7 @@ from ..job_folder import JobFolder
 from ..job_folder import slug_of
 from ..settings.recipe import Recipe
 from ..settings.settings import Settings
+from ..text_columns import coded
 from .data import ExperimentData
 from .planning import Loaded
 from .planning import folds_by_seed
@@ -112,16 +113,17 @@ def _leaks(data: ExperimentData, folds: Sequence[Fold]) -> tuple[int, int]:
     people, copies, numbers = 0, 0, data.same_recordings
     for fold in folds:
         others, tests = data.rows((*fold.train, *fold.validation)), data.rows(fold.test)
-        people += len(set(data.speakers[others]) & set(data.speakers[tests]))
+        people += len(np.intersect1d(coded(data.speakers[others])[0], coded(data.speakers[tests])[0]))
         copies += int(np.isin(numbers[tests], numbers[others][numbers[others] >= 0]).sum())
     return people, copies
 
 
 def _disjoint(data: ExperimentData, folds: Sequence[Fold]) -> list[GivenFold]:
     where = f"--price: experiment {data.settings.name!r}"
-    unknown = [name for name in np.unique(data.speakers.astype(str)).tolist() if name.endswith(f"/{UNKNOWN}")]
-    if unknown:
-        rows = int(np.isin(data.speakers.astype(str), unknown).sum())
+    names, speakers = coded(data.speakers)
+    unknown = np.char.endswith(names, f"/{UNKNOWN}")
+    if unknown.any():
+        rows = int(unknown[speakers].sum())
         raise InputError(
             f"{where}: it isn't known who speaks in {rows} rows, so that no disjoint folds can be made: give the "
             "corpus a speaker column, or leave these rows out"
@@ -131,7 +133,7 @@ def _disjoint(data: ExperimentData, folds: Sequence[Fold]) -> list[GivenFold]:
         raise InputError(f"{where}: it tests another corpus than it trains on, whose folds can't be drawn again")
     given = [_given(data, fold) for fold in folds]
     try:
-        return nearest_disjoint(given, np.unique(data.speakers.astype(str), return_inverse=True)[1], data.label_ids)
+        return nearest_disjoint(given, speakers, data.label_ids)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
 

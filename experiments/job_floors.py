@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ..evaluation.folds import Fold
-from ..features.sequences import Sequences
 from ..features.text_states import TextStateStore
 from ..floors.fitting import ALPHA_GRID
 from ..floors.fitting import C_TIMES_ROWS
@@ -245,17 +244,8 @@ class _Vectors:
                     settings.text_model_name, settings.text_max_length, settings.store_dtype, settings.store_dir
                 )
                 sequences = store.states(data.texts(may_be_missing=True))
-            self._made[key] = mean_vectors(sequences)
+            self._made[key] = sequences.means()
         return self._made[key]
-
-
-def mean_vectors(sequences: Sequences) -> np.ndarray:
-    """(rows, d) float32: the mean over frames or tokens of each row, NaN for a row without any."""
-    pooled = sequences.pooled("mean")
-    vectors = np.full((len(pooled), pooled.dim), np.nan, np.float32)
-    present = pooled.length > 0
-    vectors[present] = pooled.parts[0][pooled.start[present]]
-    return vectors
 
 
 def _fit(unit: _Unit, vectors: Sequence[np.ndarray]) -> FoldFloor:
@@ -309,4 +299,4 @@ def _most_frequent(experiment: Experiment, fold: Fold) -> FoldFloor:
     return FoldFloor(MOST_FREQUENT, fold.name, _key(experiment, fold, MOST_FREQUENT), choice, predictions)
 
 
-__all__ = ["floor_kinds", "job_floors", "mean_vectors"]
+__all__ = ["floor_kinds", "job_floors"]

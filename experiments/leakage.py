@@ -10,10 +10,6 @@ kind of file. Words are the same where their letters and digits are.
 """
 
 import hashlib
-import re
-import unicodedata
-from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,16 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..evaluation.folds import Fold as PlannedFold
+from ..features.numbering import NONE
+from ..features.numbering import numbered_recordings
+from ..features.numbering import numbered_words
+from ..features.numbering import plain_words
 from ..features.sequences import Sequences
 from ..modalities import TEXT
+from ..text_columns import Column
 
 if TYPE_CHECKING:
     from .data import ExperimentData
 
 Fold = tuple[np.ndarray, np.ndarray]
-
-_NONE = -1  # the number of rows without voice, or without words: they share nothing
-_BLOCK_ROWS = 1 << 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +44,9 @@ class Content:
     words: np.ndarray
 
     @classmethod
-    def of(cls, audio: Sequences, transcripts: Sequence[str], is_missing: Callable[[str], bool]) -> "Content":
+    def of(cls, audio: Sequences, transcripts: Column) -> "Content":
         """The content of rows with these features and transcripts."""
-        return cls(numbered_recordings(audio), numbered_words(transcripts, is_missing))
-
-
-def numbered_words(transcripts: Sequence[str], is_missing: Callable[[str], bool]) -> np.ndarray:
-    """(n,) the same number for the same words (see `plain_words`), -1 for none."""
-    texts = [None if is_missing(text) else plain_words(text) for text in transcripts]
-    return _numbered(text or None for text in texts)
-
-
-def plain_words(text: str) -> str:
-    """The words, whatever their case, marks and spaces."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+        return cls(numbered_recordings(audio), numbered_words(transcripts))
 
 
 def shared_rows(numbers: np.ndarray, folds: Sequence[Fold]) -> list[int]:
@@ -72,9 +59,9 @@ def shared_rows(numbers: np.ndarray, folds: Sequence[Fold]) -> list[int]:
     found = []
     for train, test in folds:
         known = np.zeros(numbers.max(initial=0) + 1, bool)
-        known[numbers[train][numbers[train] != _NONE]] = True
+        known[numbers[train][numbers[train] != NONE]] = True
         tested = numbers[test]
-        found.append(int(known[tested[tested != _NONE]].sum()))
+        found.append(int(known[tested[tested != NONE]].sum()))
     return found
 
 
@@ -124,55 +111,6 @@ def _sides(data: "ExperimentData", fold: PlannedFold) -> tuple[bytes, ...]:
     """What tells folds apart by their test rows and the other ones."""
     sides = np.sort(data.rows((*fold.train, *fold.validation))), data.rows(fold.test)
     return tuple(hashlib.sha256(rows.tobytes()).digest() for rows in sides)
-
-
-def _numbered(values: Iterable[object | None]) -> np.ndarray:
-    """(n,) the same number for the same value, -1 for None."""
-    known: dict[object, int] = {}
-    return np.array([_NONE if each is None else known.setdefault(each, len(known)) for each in values], np.int64)
-
-
-def numbered_recordings(audio: Sequences) -> np.ndarray:
-    """(n,) the same number for the same features or samples, -1 for none.
-
-    Rows are told apart by their length and two of their vectors where that is enough, so that of a large corpus little
-    is read; those that agree in these are compared whole.
-    """
-    there = np.flatnonzero(audio.length)
-    signs = np.zeros((len(there), 3), np.uint64)
-    signs[:, 0] = audio.length[there]
-    for first in range(0, len(there), _BLOCK_ROWS):
-        rows = there[first : first + _BLOCK_ROWS]
-        signs[first : first + _BLOCK_ROWS, 1] = _summed(audio, rows, np.zeros_like(rows))
-        signs[first : first + _BLOCK_ROWS, 2] = _summed(audio, rows, audio.length[rows] // 2)
-    _, number, counts = np.unique(signs, axis=0, return_inverse=True, return_counts=True)
-    number = number.reshape(-1)
-    whole = (_hash(audio[row]) if counts[i] > 1 else None for row, i in zip(there, number, strict=True))
-    numbers = np.full(len(audio), _NONE, np.int64)
-    numbers[there] = _numbered((int(i), same) for i, same in zip(number, whole, strict=True))
-    return numbers
-
-
-def _summed(audio: Sequences, rows: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """(rows,) a number made of every bit of one vector of each row."""
-    sums = np.empty(len(rows), np.uint64)
-    for number in np.unique(audio.part[rows]):
-        odd = np.random.default_rng(0).integers(2**63, size=audio.parts[number].shape[1], dtype=np.uint64) * 2 + 1
-        of_part = np.flatnonzero(audio.part[rows] == number)
-        vectors = audio.parts[number][audio.start[rows[of_part]] + frame[of_part]]
-        sums[of_part] = (_half(vectors).view(np.uint16).astype(np.uint64) * odd).sum(axis=1, dtype=np.uint64)
-    return sums
-
-
-def _hash(vectors: np.ndarray) -> bytes:
-    return hashlib.blake2b(_half(vectors), digest_size=16).digest()
-
-
-def _half(vectors: np.ndarray) -> np.ndarray:
-    if vectors.dtype == np.int16:  # samples of recordings, which are compared as they are
-        return np.ascontiguousarray(vectors)
-    with np.errstate(over="ignore"):  # what float16 can't hold is infinite in both
-        return np.ascontiguousarray(vectors, dtype=np.float16)
 
 
 __all__ = [

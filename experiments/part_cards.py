@@ -5,6 +5,7 @@ from typing import Any
 from ..corpora.raw_columns import UNKNOWN
 from ..evaluation.folds import Fold
 from ..evaluation.folds import Part
+from ..text_columns import coded
 from .data import ExperimentData
 
 
@@ -16,7 +17,9 @@ def part_cards(data: ExperimentData, fold: Fold) -> dict[str, dict[str, Any]]:
     `rows_of_unknown_speakers`, and of the training rows, `dropped` for `disjoint_by`.
     """
     cards = {part: _part_card(data, getattr(fold, part)) for part in ("train", "validation", "test")}
-    trained, validated = (set(data.speakers[data.rows(part)]) for part in (fold.train, fold.validation))
+    trained, validated = (
+        set(coded(data.speakers[data.rows(part)])[0].tolist()) for part in (fold.train, fold.validation)
+    )
     known = not any(name.endswith(f"/{UNKNOWN}") for name in trained | validated)
     cards["validation"]["speakers_trained_on"] = len(trained & validated) if known else None
     overlap = fold.overlap
@@ -35,12 +38,13 @@ def part_cards(data: ExperimentData, fold: Fold) -> dict[str, dict[str, Any]]:
 
 def _part_card(data: ExperimentData, parts: tuple[Part, ...]) -> dict[str, Any]:
     rows = data.rows(parts)
+    speakers = coded(data.speakers[rows])[0].tolist()
     counts = data.class_counts(rows).tolist()
     return {
         "rows": len(rows),
         "corpora": [part.name for part in parts],
-        "speakers": sorted(set(data.speakers[rows].tolist()))[:50],
-        "speaker_count": len(set(data.speakers[rows].tolist())),
+        "speakers": speakers[:50],
+        "speaker_count": len(speakers),
         "classes": dict(zip(data.labels, counts, strict=True)),
     }
 

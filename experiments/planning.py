@@ -74,7 +74,7 @@ def loaded_corpus(
 def _load(settings: Settings, spec: CorpusSpec, own: list[str]) -> Corpus:
     if settings.voice_input == "recording":
         return load_recorded_corpus(spec, own, settings.store_dir, settings.recording_dtype)
-    return load_corpus(spec, modalities=own)
+    return load_corpus(spec, modalities=own, store_dir=settings.store_dir)
 
 
 def folds_by_seed(data: ExperimentData) -> dict[int, list[Fold]]:

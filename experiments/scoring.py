@@ -13,6 +13,7 @@ from ..evaluation.metrics import emotion_scores
 from ..evaluation.metrics import scalar_scores
 from ..evaluation.metrics import vad_scores
 from ..evaluation.predictions import Predictions
+from ..text_columns import Names
 from .data import ExperimentData
 from .inputs import Inputs
 from .run import RunFailed
@@ -75,7 +76,7 @@ def predictions_of(
         corpus=data.corpus_names[rows] if tested_on is None else tested_on,
         speaker=data.speakers[rows],
         session=data.sessions[rows],
-        label=np.array(data.labels, dtype=object)[data.label_ids[rows]],
+        label=Names(data.labels, data.label_ids[rows]),
         probabilities=probabilities,
         difficulty=np.full(len(rows), np.nan) if difficulty is None else difficulty[rows],
         ratings=None if vad is None else data.vad[rows],

@@ -34,6 +34,7 @@ from ..settings.consistency import curriculum_notes
 from ..settings.tuning import encoder_notes
 from ..settings.tuning import speech_tuning
 from ..settings.tuning import tunings
+from ..text_columns import coded
 from ..tracking.tracker import Tracker
 from ..tracking.tracker import check_trackers
 from ..tracking.tracker import tracked
@@ -109,7 +110,8 @@ class Experiment:
         """Lets the encoder of recordings decide how it is used, by how long they are. Raises InputError as it does."""
         data = self.data
         lengths = np.concatenate([corpus.audio.length for corpus in data.corpora])
-        trained = np.isin(data.corpus_names, [corpus.name for corpus in data.train])
+        names, corpora = coded(data.corpus_names)
+        trained = np.isin(names, [corpus.name for corpus in data.train])[corpora]
         self.speech.choose_form(lengths, trained, lambda row: f"{data.corpus_names[row]} {data.utterance_ids[row]}")
 
     def check(self, run: Run) -> None:
@@ -156,7 +158,7 @@ class Experiment:
         accumulation = int(self.settings.training_arguments.get("gradient_accumulation_steps", 1))
         speakers = self.data.speakers[rows] if self.settings.use_speaker_disentanglement else None
         if speakers is not None:
-            speakers = np.unique(speakers, return_inverse=True)[1]
+            speakers = coded(speakers)[1]
         batches = epoch_batches(len(rows), self.settings.batch_size, world_size * accumulation, speakers)
         return batches // (world_size * accumulation) * self.settings.num_epochs
 
@@ -269,7 +271,7 @@ class Experiment:
                 feature_extractor=None if self.speech is None else self.speech.speech.feature_extractor,
             ),
             compute_metrics=partial(validation_scores, data.labels),
-            speakers=data.speakers[rows],
+            speakers=coded(data.speakers[rows])[1],
             difficulty=difficulty,
             preset_order=None if np.isnan(order).any() else order,
             identity=run.identity,

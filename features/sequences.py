@@ -10,6 +10,8 @@ import numpy as np
 _DONTNEED = getattr(mmap, "MADV_DONTNEED", None)  # not everywhere
 _BLOCK = 4096
 """Vectors that are read at a time."""
+_HELD = 64 * 2**20
+"""Bytes of pooled vectors up to which they are copied into memory."""
 
 
 @dataclass(frozen=True)
@@ -154,18 +156,34 @@ class Sequences:
     def pooled(self, how: str) -> "Sequences":
         """Each row as one float32 vector: its `mean`, or its first vector (`cls`). Missing rows stay missing.
 
-        Every distinct stretch is pooled once.
+        Every distinct stretch is pooled once. Many rows of one vector each are left as they lie, whatever their type.
         """
         present = self.length > 0
+        if self.length.max(initial=0) <= 1 and len(self) * self.dim * 4 > _HELD:
+            return self
         keys = np.stack([self.part, self.start, self.length], axis=1)[present]
         distinct, inverse = np.unique(keys, axis=0, return_inverse=True)
         values = np.empty((len(distinct), self.dim), dtype=np.float32)
-        for row, (part, start, length) in enumerate(distinct):
+        single = distinct[:, 2] == 1
+        for number, vectors in enumerate(self.parts):
+            rows = np.flatnonzero(single & (distinct[:, 0] == number))
+            values[rows] = vectors[distinct[rows, 1]]
+        for row in np.flatnonzero(~single):
+            part, start, length = distinct[row]
             vectors = self.parts[part][start : start + length]
             values[row] = vectors[0] if how == "cls" else vectors.mean(axis=0, dtype=np.float32)
         start = np.zeros(len(self), np.int64)
         start[present] = inverse.reshape(-1)
         return Sequences((values,), np.zeros(len(self), np.int32), start, present.astype(np.int64))
+
+    def means(self) -> np.ndarray:
+        """(rows, dim) float32: the mean vector of each row, NaN for a row without any."""
+        pooled = self.pooled("mean")
+        means = np.full((len(pooled), pooled.dim), np.nan, np.float32)
+        for number, values in enumerate(pooled.parts):
+            rows = np.flatnonzero((pooled.part == number) & (pooled.length > 0))
+            means[rows] = values[pooled.start[rows]]
+        return means
 
 
 def let_go(mapped: mmap.mmap) -> None:

@@ -23,7 +23,7 @@ TRAVELS = {
 }  # fmt: skip
 GROUND = {
     "choices", "errors", "files", "hub_access", "importing", "interruption", "job_folder", "markup", "processes",
-    "registry",
+    "registry", "text_columns",
 }  # fmt: skip
 TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting", "tuning"}
 

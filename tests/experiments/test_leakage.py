@@ -8,7 +8,6 @@ from emomm.experiments.leakage import plain_words
 from emomm.experiments.leakage import shared_in_words
 from emomm.experiments.leakage import shared_rows
 from emomm.features.sequences import Sequences
-from emomm.modalities import is_missing
 
 
 def sequences(rows, dtype=np.float32):
@@ -24,7 +23,7 @@ def test_the_same_features_are_the_same_recording_in_whatever_precision():
     one = random_rows([3, 2, 4, 1])
     other = [one[2], one[0][:2], one[3], one[1] + 0.01]
     audio = Sequences.concatenate([sequences(one), sequences(other, np.float16), sequences([np.zeros((0, 5))])])
-    numbers = Content.of(audio, [""] * 9, is_missing).recordings
+    numbers = Content.of(audio, [""] * 9).recordings
     assert numbers[4] == numbers[2] and numbers[6] == numbers[3] and numbers[8] == -1
     assert len(set(numbers[:8])) == 6
 
@@ -34,13 +33,13 @@ def test_rows_that_agree_in_two_vectors_are_compared_whole():
     rows[1] = rows[0].copy()
     rows[1][3] += 1  # the first and the middle one agree
     rows[2] = rows[0].copy()
-    numbers = Content.of(sequences(rows), [""] * 3, is_missing).recordings
+    numbers = Content.of(sequences(rows), [""] * 3).recordings
     assert numbers[0] == numbers[2] != numbers[1]
 
 
 def test_words_are_their_letters_and_digits():
     texts = ["Well, then!", "well then", "WELL\u2019then", "[EMPTY]", "...", "Straße", "STRASSE", "well them"]
-    numbers = Content.of(sequences([np.zeros((0, 2))] * 8), texts, is_missing).words
+    numbers = Content.of(sequences([np.zeros((0, 2))] * 8), texts).words
     assert numbers[0] == numbers[1] == numbers[2] != numbers[7]
     assert numbers[3] == numbers[4] == -1 and numbers[5] == numbers[6]
     assert plain_words("Ａ\u00a0b") == "a b"

@@ -1,0 +1,252 @@
+"""What a corpus costs as it grows: memory, the time to the first step, the time of a step.
+
+    python benchmarks/grow.py [--json] [--of pooled,frames] [--pooled 10000,100000,1000000] [--frames 2000,10000,30000]
+                              [--steps 200] [--folder DIR] [--rounds 1] [--cold_store]
+
+`pooled`: rows of one vector of 256 float16 values. `frames`: rows of 200 vectors of 768, which the model reads frame
+by frame; their files are read cold (the system is told to forget them). Both come as parquet files of 64 MB or so,
+with ids, speakers, sessions, labels, transcripts that are all different and ratings, written by this script in chunks,
+and are read by `emomm run`: the voice alone, leave one session out, difficulty curriculum, speaker batches. A size is
+a process of its own, from its start on; a first one has read the corpus before, so that the store is warm
+(`--cold_store` reports that first one).
+
+Memory is what the process holds that is not a page of a mapped file (RssAnon), looked at every 10 ms: when the first
+step begins, and the peak until the last of `--steps` steps. A step is the median of the last three quarters, in wall
+time and in seconds of the processor. Without floors and report.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = {"pooled": (1, 256), "frames": (200, 768)}
+LABELS = ["neutral", "happy", "sad", "anger"]
+WORDS = "well so then they said that it was over and we went home again without a single word about it".split()
+_FILE_BYTES = 64 * 2**20
+_SPEAKERS, _SESSIONS = 100, 5
+
+
+# ---- the corpus -----------------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, shape: str, rows: int) -> int:
+    """Writes the parquet files of a corpus, one at a time; how many bytes they have."""
+    frames, dim = SHAPES[shape]
+    each = max(1, _FILE_BYTES // (2 * frames * dim))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, first in enumerate(range(0, rows, each)):
+        table = _table(first, min(each, rows - first), frames, dim)
+        pq.write_table(table, folder / f"train-{number:05d}.parquet", row_group_size=max(1, each // 8))
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _table(first: int, count: int, frames: int, dim: int) -> pa.Table:
+    rng = np.random.default_rng(first)
+    numbers = np.arange(first, first + count)
+    label = rng.integers(len(LABELS), size=count)
+    speaker = numbers % _SPEAKERS
+    # All values of a chunk from few draws: what they are costs nothing that is measured.
+    values = rng.standard_normal((1 << 16) + dim, dtype=np.float32).astype(np.float16)
+    start = rng.integers(1 << 16, size=count * frames)
+    vectors = values[start[:, None] + np.arange(dim)]
+    vectors[:, 0] += np.repeat(label, frames)
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim)
+    lists = pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * frames, pa.int32()), inner)
+    drawn = np.array(WORDS)[rng.integers(len(WORDS), size=(count, 8))]
+    said = [f"{' '.join(words)} {number}" for words, number in zip(drawn.tolist(), numbers.tolist(), strict=True)]
+    ratings = np.clip(rng.normal(3, 1, size=(3, count)), 1, 5).astype(np.float32)
+    return pa.table(
+        {
+            "utterance_id": pa.array([f"row-{number:07d}" for number in numbers.tolist()]),
+            "speaker": pa.array([f"s{each:03d}" for each in speaker.tolist()]),
+            "session": pa.array([str(each % _SESSIONS + 1) for each in speaker.tolist()]),
+            "label": pa.array(np.array(LABELS)[label]),
+            "transcript": pa.array(said),
+            "audio_features": lists if frames > 1 else inner,
+            **dict(zip(("valence", "arousal", "dominance"), map(pa.array, ratings), strict=True)),
+        }
+    )
+
+
+def forget(folder: Path) -> None:
+    """Asks the system to drop its cache of the files of a folder."""
+    for file in (file for file in folder.rglob("*") if file.is_file()):
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# ---- one size, in a process of its own ------------------------------------------------------------------------------
+
+
+class Memory:
+    """Bytes of this process that belong to no mapped file, and their peak."""
+
+    def __init__(self):
+        self.peak = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def now(self) -> int:
+        with open("/proc/self/status") as status:
+            found = next(line for line in status if line.startswith("RssAnon"))
+        held = int(found.split()[1]) * 1024
+        self.peak = max(self.peak, held)
+        return held
+
+    def _watch(self) -> None:
+        while True:
+            self.now()
+            time.sleep(0.01)
+
+
+def measure(corpus: Path, out: Path, shape: str, steps: int) -> dict[str, float]:
+    """What a run of `steps` steps on a corpus takes, from the start of this process."""
+    memory = Memory()
+    sys.path.insert(0, str(ROOT))
+    from transformers import TrainerCallback
+
+    import run_emomm  # noqa: F401 makes this checkout the package `emomm`
+    from emomm.experiments.job import run
+    from emomm.experiments.running import OneByOne
+    from emomm.settings.recipe import load_recipe
+
+    class Enough(Exception):
+        pass
+
+    class Clock(TrainerCallback):
+        """When each step ended, and what was held when the first began."""
+
+        def __init__(self):
+            self.began, self.cpu, self.held, self.walls, self.cpus = 0.0, 0.0, 0, [], []
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            if not self.began:
+                self.began, self.cpu, self.held = time.time(), time.process_time(), memory.now()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.walls.append(time.perf_counter())
+            self.cpus.append(time.process_time())
+            if len(self.walls) == steps:
+                raise Enough
+
+    class FirstRun(OneByOne):
+        """Carries out the first steps of the first run."""
+
+        def __init__(self):
+            super().__init__(1)
+            self.clock = Clock()
+
+        def outcomes(self, work) -> Iterator:
+            work.experiments[0].callbacks = [self.clock]
+            work.carry_out(work.places[0])
+            yield from ()
+
+    recipe = {
+        "train_dataset": "GROW", "evaluation_mode": "loso", "output_dir": str(out),
+        "corpora": {"GROW": {"path": str(corpus), "labels": LABELS}}, "modality": "audio", "batch_size": 64,
+        "audio_projection_dim": 64 if shape == "frames" else None, "use_speaker_disentanglement": True,
+        "use_curriculum_learning": True, "curriculum_type": "difficulty", "expected_vad": "fit", "floors": False,
+        "store_dir": str(out.parent / "store"), "experiments": [{"name": "voice"}],
+    }  # fmt: skip
+    path = out.parent / "grow.json"
+    path.write_text(json.dumps(recipe))
+    engine = FirstRun()
+    try:
+        run(load_recipe(str(path)), engine=engine)
+    except Enough:
+        pass
+    clock, after = engine.clock, steps // 4
+    walls, cpus = (np.diff(times)[after:] for times in (clock.walls, clock.cpus))
+    return {
+        "seconds": clock.began - psutil.Process().create_time(),
+        "cpu_seconds": clock.cpu,
+        "held": clock.held,
+        "peak": memory.peak,
+        "step": float(np.median(walls)),
+        "step_cpu": float(np.mean(cpus)),
+    }
+
+
+def in_own_process(corpus: Path, out: Path, shape: str, steps: int) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).resolve()), "--one", shape, "--steps", str(steps)]
+    command += ["--corpus", str(corpus), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def size(shape: str, rows: int, options: argparse.Namespace) -> dict[str, float]:
+    """The figures of one size, medians over rounds."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        corpus, out = Path(folder) / "corpus", Path(folder) / "out"
+        process = [sys.executable, str(Path(__file__).resolve()), "--write", shape, "--rows", str(rows)]
+        subprocess.run([*process, "--corpus", str(corpus)], check=True)
+        found = [in_own_process(corpus, out, shape, options.steps)]
+        rounds = 0 if options.cold_store else options.rounds
+        for _ in range(rounds):
+            shutil.rmtree(out)
+            if shape == "frames":
+                forget(Path(folder))
+            found.append(in_own_process(corpus, out, shape, options.steps))
+        found = found[1:] if rounds else found
+        medians = {name: statistics.median(each[name] for each in found) for name in found[0]}
+        return {"rows": rows, "bytes": sum(file.stat().st_size for file in corpus.iterdir()), **medians}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--of", default="pooled,frames", help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--pooled", default="10000,100000,1000000", help="rows of one vector")
+    parser.add_argument("--frames", default="2000,10000,30000", help="rows of 200 vectors")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--folder", help="where the corpora are written; by default the system's temporary folder")
+    parser.add_argument("--cold_store", action="store_true", help="report the first reading of each corpus")
+    for hidden in ("--one", "--write", "--rows", "--corpus", "--out"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.write:
+        written(Path(options.corpus), options.write, int(options.rows))
+        return
+    if options.one:
+        print(json.dumps(measure(Path(options.corpus), Path(options.out), options.one, options.steps)))
+        return
+    found = {
+        shape: [size(shape, int(rows), options) for rows in getattr(options, shape).split(",")]
+        for shape in options.of.split(",")
+    }
+    if options.json:
+        print(json.dumps({"steps": options.steps, "rounds": options.rounds, **found}))
+        return
+    for shape, sizes in found.items():
+        frames, dim = SHAPES[shape]
+        print(f"{shape}: {frames} x {dim} float16 a row")
+        for one in sizes:
+            times = one["peak"] / sizes[0]["peak"]
+            print(
+                f"{one['rows']:9,} rows  {one['bytes'] / 2**20:5.0f} MB  first step {one['seconds']:6.1f} s "
+                f"({one['cpu_seconds']:.1f} of processor), at "
+                f"{one['held'] / 2**20:5.0f} MB  peak {one['peak'] / 2**20:5.0f} MB ({times:.2f} x)  step "
+                f"{1000 * one['step']:6.2f} ms ({1000 * one['step_cpu']:.2f} of processor)"
+            )
+
+
+if __name__ == "__main__":
+    main()
