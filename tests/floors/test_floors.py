@@ -503,7 +503,7 @@ def test_a_signal_that_is_taken_for_an_error_costs_no_floor(job, tmp_path, monke
         except KeyboardInterrupt:
             raise RuntimeError("Unable to cast") from None
 
-    monkeypatch.setattr(floors.Sequences, "means", swallowing)
+    monkeypatch.setattr("emomm.features.sequences.Sequences.means", swallowing)
     with pytest.raises(Interrupted), interruptible():
         floors.job_floors(*planned(job.recipe), tmp_path, PartialState(cpu=True))
 
