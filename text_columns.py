@@ -144,9 +144,11 @@ def coded(column: Column) -> tuple[np.ndarray, np.ndarray]:
 
 def joined(columns: Sequence[Column]) -> Column:
     """The rows of several columns of text, one after the other: of one column that column; Names or Texts where one of
-    them is that, else an array."""
+    them is that, a list of lists, else an array."""
     if len(columns) == 1:
         return columns[0]
+    if all(isinstance(each, list) for each in columns):
+        return [text for each in columns for text in each]
     if any(isinstance(each, Texts) for each in columns):
         chunks = [each.column if isinstance(each, Texts) else _strings(each) for each in columns]
         return Texts(pa.chunked_array([chunk for each in chunks for chunk in each.cast(pa.large_string()).chunks]))

@@ -46,12 +46,14 @@ def test_texts_know_what_is_in_them():
     assert "é" in texts() and "" in texts() and "z" not in texts() and 3 not in texts()
 
 
-@pytest.mark.parametrize("kinds", ["nn", "tt", "na", "at", "nt", "aa", "n", "al"])
+@pytest.mark.parametrize("kinds", ["nn", "tt", "na", "at", "nt", "aa", "n", "al", "ll"])
 def test_columns_are_joined(kinds):
     made = {"n": names(), "t": texts(), "a": np.array(GIVEN), "l": list(GIVEN)}
     found = joined([made[kind] for kind in kinds])
     assert np.asarray(found).tolist() == GIVEN * len(kinds)
-    assert isinstance(found, Texts if "t" in kinds else Names if "n" in kinds else np.ndarray)
+    assert isinstance(
+        found, Texts if "t" in kinds else Names if "n" in kinds else list if kinds == "ll" else np.ndarray
+    )
 
 
 def test_a_constant():
