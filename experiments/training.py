@@ -118,7 +118,7 @@ class Experiment:
         """Raises InputError for what can only be found with a run's training rows at hand."""
         train_rows = self.data.rows(run.fold.train)
         config = self.config(self.data.label_ids[train_rows])
-        arguments = checked(self.settings, self.arguments, run)
+        arguments = self.arguments(run)
         check_compiler(self.settings, arguments)
         if not self._optimizer_checked and any(name.startswith("optim") for name in self.settings.training_arguments):
             check_optimizer(self.settings, arguments, config)
