@@ -15,6 +15,7 @@ from typing import Any
 
 _PACKAGE = "peft"
 _CLASSES = ("PeftModel", "PeftMixedModel")
+_MANY = 100  # modules
 
 
 class _NotYet(type):
@@ -39,13 +40,14 @@ class _StandIn(ModuleType):
 @contextlib.contextmanager
 def at_one_go() -> Iterator[None]:
     """Within, nothing is collected: what is imported stays, and to look through it again and again takes a sixth of
-    the time. Afterwards collections pass over all that is there."""
-    collected = gc.isenabled()
+    the time. Afterwards collections pass over it."""
+    collected, there = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) - there > _MANY:
+            gc.freeze()
         if collected:
             gc.enable()
 

@@ -49,12 +49,17 @@ def floors_aside(work: Work, folder: Path) -> Iterator[None]:
 
 def _pays(work: Work) -> bool:
     """Whether a fork can be had, has a core to itself, and something to do meanwhile."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if sys.platform != "linux" or cores < 2 or "sklearn" in sys.modules or torch.accelerator.is_available():
+    if sys.platform != "linux" or _cores() < 2 or "sklearn" in sys.modules or torch.accelerator.is_available():
+        return False
+    if multiprocessing.current_process().daemon:  # which may have none of its own
         return False
     wanted = [experiment for experiment in work.experiments if experiment.settings.floors]
     stored = all(experiment.speech is None and not experiment.inputs.runs_encoders for experiment in wanted)
     return bool(wanted) and stored and work.state.num_processes == 1 and _steps(work) >= _WORTH
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _steps(work: Work) -> int:
@@ -84,7 +89,7 @@ def _fit(parent: int, work: Work, folder: Path) -> None:
         return
     logging.disable(logging.CRITICAL)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 until the process ends
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
+    torch.set_num_threads(max(1, _cores() - 1))
     job_floors(work.experiments, work.plans, folder, work.state)
 
 

@@ -3,6 +3,7 @@
 import gc
 
 import conftest  # noqa: F401 makes the package importable
+import sklearn.linear_model  # noqa: F401
 import transformers.models.bert.modeling_bert  # noqa: F401
 
 import emomm.experiments.job  # noqa: F401

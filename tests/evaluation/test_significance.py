@@ -9,6 +9,8 @@ from made_runs import rows_of
 from made_runs import scores_of as scores
 from scipy import special
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from emomm.evaluation import significance
 from emomm.evaluation.intervals import resample
@@ -152,6 +154,19 @@ def test_mcnemar_is_exact_for_few_rows():
     assert mcnemar_test(references, first, second) == pytest.approx(stats.binomtest(3, 15).pvalue)
     second[3:60] = 1
     assert mcnemar_test(references, first, second) == pytest.approx(stats.chi2.sf((54 - 1) ** 2 / 60, 1))
+
+
+def test_mcnemar_and_holm_are_those_of_statsmodels():
+    rng = np.random.default_rng(0)
+    for rows in rng.integers(1, 200, 12):
+        references, first = rng.integers(0, 3, (2, rows))
+        second = np.where(rng.random(rows) < 0.7, first, rng.integers(0, 3, rows))
+        a, b = first == references, second == references
+        table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+        theirs = mcnemar(table, exact=table[0][1] + table[1][0] < 25).pvalue
+        assert mcnemar_test(references, first, second) == pytest.approx(theirs, rel=1e-12)
+        p = rng.random(rows % 9 + 1) * rng.choice([1.0, 0.05])
+        assert holm(p) == multipletests(p, method="holm")[1].tolist()
 
 
 def test_holm_by_hand():
