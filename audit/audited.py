@@ -3,10 +3,12 @@
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..features.numbering import numbered_ids
 from ..features.sequences import Sequences
 from ..text_columns import Column
 
@@ -58,6 +60,11 @@ class AuditedRows:
     def lengths(self) -> np.ndarray:
         """(n,) vectors, or samples, of each row's voice; 0 where it is missing."""
         return np.zeros(len(self), np.int64) if self.audio is None else self.audio.length
+
+    @cached_property
+    def alike_ids(self) -> np.ndarray:
+        """(n,) the same number for utterance ids that are written alike but for capitals, folders and endings."""
+        return numbered_ids(self.utterance_ids)
 
     def row(self, row: int) -> str:
         """`'utterance' of CORPUS`."""

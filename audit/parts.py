@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..corpora.names import look_alikes
-from ..features.numbering import numbered_ids
 from ..text_columns import coded
 from .audited import NONE
 from .audited import TRAIN
@@ -44,7 +43,7 @@ def pair_counts(rows: AuditedRows, folds: Sequence[AuditedFold], content: SameCo
     same (`close`), with the same `sentences`, and `ids` that are written alike."""
     speakers = coded(rows.speakers)[1]
     speakers = np.where(rows.unknown_speaker, NONE, speakers)
-    alike = numbered_ids(rows.utterance_ids)
+    alike = rows.alike_ids
     found = []
     for fold in folds:
         for one, other in combinations(fold.parts, 2):
@@ -199,13 +198,7 @@ def _rows_shared(
 ) -> Finding | None:
     """Test rows that share a recording, all but a recording, or the id but for its spelling with a row of another
     part."""
-    numbers = (
-        numbered_ids(rows.utterance_ids)
-        if what == "ids"
-        else content.recordings
-        if what == "recordings"
-        else content.close
-    )
+    numbers = rows.alike_ids if what == "ids" else content.recordings if what == "recordings" else content.close
     if numbers is None:
         return None
     counts = []

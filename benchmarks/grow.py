@@ -65,6 +65,7 @@ def _table(first: int, count: int, frames: int, dim: int) -> pa.Table:
     start = rng.integers(1 << 16, size=count * frames)
     vectors = values[start[:, None] + np.arange(dim)]
     vectors[:, 0] += np.repeat(label, frames)
+    vectors[:, 1:5] = rng.standard_normal((len(vectors), 4), dtype=np.float32)  # and yet no two are the same
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim)
     lists = pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * frames, pa.int32()), inner)
     drawn = np.array(WORDS)[rng.integers(len(WORDS), size=(count, 8))]

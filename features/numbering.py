@@ -30,21 +30,32 @@ _EMPTY = f"^{_BLANK}{re.escape(EMPTY_TRANSCRIPT)}{_BLANK}$"
 _ENDING = r"\.(wav|flac|mp3|ogg|opus|m4a|mp4|avi)$"
 
 
-def numbered(signs: np.ndarray, there: np.ndarray | None = None) -> np.ndarray:
+def numbered(signs: np.ndarray, there: np.ndarray) -> np.ndarray:
     """(n,) int64, the same number for the same signs, counted as they first occur.
 
     Args:
         signs: (n, k) uint64.
         there: (n,) bool; the other rows have the number -1.
     """
-    rows = np.arange(len(signs)) if there is None else np.flatnonzero(there)
-    first = rows[first_of_each([signs[rows, column] for column in range(signs.shape[1])])]
-    numbers = np.full(len(signs), NONE, np.int64)
-    own = np.zeros(len(signs), bool)
+    rows = _rows(there)
+    return _counted(first_of_each([column[rows] for column in signs.T]), rows, len(signs))
+
+
+def _rows(there: np.ndarray) -> np.ndarray | slice:
+    """The rows that are there, as an index that copies nothing where all are."""
+    return slice(None) if there.all() else np.flatnonzero(there)
+
+
+def _counted(first: np.ndarray, rows: np.ndarray | slice, count: int) -> np.ndarray:
+    """(count,) numbers of rows of which the first like them is known, -1 of the others."""
+    own = np.zeros(len(first), bool)
     own[first] = True
-    place = np.cumsum(own) - 1
-    numbers[rows] = place[first]
-    return numbers
+    numbers = (np.cumsum(own) - 1)[first]
+    if isinstance(rows, slice):
+        return numbers
+    whole = np.full(count, NONE, np.int64)
+    whole[rows] = numbers
+    return whole
 
 
 def first_of_each(columns: list[np.ndarray]) -> np.ndarray:
@@ -104,31 +115,26 @@ def numbered_recordings(audio: Sequences) -> np.ndarray:
     Rows are told apart by their length and two of their vectors where that is enough, so that of a large corpus little
     is read; those that agree in these are compared whole.
     """
-    signs = recording_signs(audio)
-    there = np.flatnonzero(audio.length)
-    first = first_of_each([signs[there, column] for column in range(signs.shape[1])])
-    counts = np.bincount(first, minlength=len(there))[first]
+    rows = _rows(audio.length > 0)
+    first = first_of_each([column[rows] for column in _recording_signs(audio)])
+    alike = np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1)
+    places = alike if isinstance(rows, slice) else rows[alike]
     known: dict[tuple[int, bytes], int] = {}
-    for place in np.flatnonzero(counts > 1).tolist():
-        first[place] = known.setdefault((int(first[place]), _hash(audio[there[place]])), place)
-    own = np.zeros(len(there), bool)
-    own[first] = True
-    numbers = np.full(len(audio), NONE, np.int64)
-    numbers[there] = (np.cumsum(own) - 1)[first]
-    return numbers
+    for place, row in zip(alike.tolist(), places.tolist(), strict=True):
+        first[place] = known.setdefault((int(first[place]), _hash(audio[row])), place)
+    return _counted(first, rows, len(audio))
 
 
-def recording_signs(audio: Sequences) -> np.ndarray:
-    """(n, 3) uint64: the length of each row, and a number for its first vector and for that in its middle."""
-    signs = np.zeros((len(audio), 3), np.uint64)
-    signs[:, 0] = audio.length
-    there = np.flatnonzero(audio.length)
-    for first in range(0, len(there), _BLOCK_ROWS):
-        rows = there[first : first + _BLOCK_ROWS]
-        middle = audio.length[rows] // 2
-        signs[rows, 1] = _summed(audio, rows, np.zeros_like(rows))
-        signs[rows, 2] = _summed(audio, rows, middle) if middle.any() else signs[rows, 1]
-    return signs
+def _recording_signs(audio: Sequences) -> list[np.ndarray]:
+    """(n,) each: the length of every row, and uint64 numbers for its first vector and for that in its middle."""
+    there, several = np.flatnonzero(audio.length), bool((audio.length > 1).any())
+    signs = [np.zeros(len(audio), np.uint64) for _ in range(1 + several)]
+    for begin in range(0, len(there), _BLOCK_ROWS):
+        rows = there[begin : begin + _BLOCK_ROWS]
+        signs[0][rows] = _summed(audio, rows, np.zeros_like(rows))
+        if several:
+            signs[1][rows] = _summed(audio, rows, audio.length[rows] // 2)
+    return [audio.length, *signs]
 
 
 def _summed(audio: Sequences, rows: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -192,5 +198,5 @@ def _or_each(texts: pa.Array, of_ascii: pa.Array, of_each: Callable[[str], str])
 
 __all__ = [
     "NONE", "first_of_each", "missing_words", "numbered", "numbered_ids", "numbered_recordings", "numbered_words",
-    "plain_id", "plain_words", "recording_signs",
+    "plain_id", "plain_words",
 ]  # fmt: skip

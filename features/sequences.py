@@ -77,6 +77,8 @@ class Sequences:
     @classmethod
     def concatenate(cls, pieces: "list[Sequences]") -> "Sequences":
         """The rows of several, one after the other; the vectors are shared, not copied."""
+        if len(pieces) == 1:
+            return pieces[0]
         offsets = np.cumsum([0] + [len(piece.parts) for piece in pieces[:-1]])
         return cls(
             tuple(part for piece in pieces for part in piece.parts),
@@ -130,14 +132,16 @@ class Sequences:
             raise ValueError("no row has a vector to take statistics of")
         shift = self[rows[0]][0].astype(np.float64)
         vectors, means = _Sums(self.dim), _Sums(self.dim)
+        single = bool((self.length[rows] == 1).all())  # then the vectors are the means
         for block, length in self._blocks(rows):
             block = block - shift  # float64
             vectors.add(block)
-            means.add(np.add.reduceat(block, np.cumsum(length) - length, axis=0) / length[:, None])
+            if not single:
+                means.add(np.add.reduceat(block, np.cumsum(length) - length, axis=0) / length[:, None])
         mean, std = vectors.mean_and_std()
         varies = std > 1e-6 * np.abs(mean + shift)  # more than rounding
         varies &= std > 1e-3 * np.median(std[varies]) if varies.any() else False
-        of_means = means.mean_and_std()[1]
+        of_means = std if single else means.mean_and_std()[1]
         spread = float(np.sqrt(np.mean((of_means[varies] / std[varies]) ** 2))) if varies.any() else 1.0
         return Statistics(mean + shift, np.where(varies, std, 1.0), spread)
 
