@@ -73,16 +73,20 @@ class CurriculumTrainer(ResumableTrainer):
         super().__init__(*args, **kwargs)
         if self.args.speaker_batches and speakers is None:
             raise ValueError("speaker_batches needs the speaker of each training row: give speakers")
+        self._columns = {"speakers": speakers, "difficulty": difficulty, "preset_order": preset_order}
+        self.begin_anew()
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_EpochControl(self))
+
+    def begin_anew(self) -> None:
+        """Forgets what a training before has left."""
         self.group_owners: list[str] = []
         self._gradient_norms: dict[str, torch.Tensor] = {}
-        self._columns = {"speakers": speakers, "difficulty": difficulty, "preset_order": preset_order}
         self.sampler: CurriculumSampler | None = None
         self.weight_scale = 1.0
         self.best_score: float | None = None
         self.best_epoch: int | None = None
         self.epochs_without_improvement = 0
-        self.remove_callback(PrinterCallback)
-        self.add_callback(_EpochControl(self))
 
     # ---- sampling ---------------------------------------------------------------------------------------------------
 
@@ -313,7 +317,7 @@ class CurriculumTrainer(ResumableTrainer):
     @property
     def best_weights(self) -> Path:
         """Where the weights of the best validation epoch lie."""
-        return Path(self.args.output_dir) / BEST_WEIGHTS
+        return self.folder / BEST_WEIGHTS
 
     @property
     def best_epoch_ties(self) -> int | None:
@@ -350,6 +354,7 @@ class CurriculumTrainer(ResumableTrainer):
     def keep_weights(self) -> None:
         """Writes the weights, which are the best so far."""
         state = trained_state(self.accelerator.unwrap_model(self.model))
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
 
     def load_best(self) -> None:

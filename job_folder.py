@@ -6,6 +6,7 @@
         floors             predictions of floors, made once
         encoders           weights of frozen encoders, which exports share
         array              what submitit keeps of a job array
+        search             a `SearchFolder`
         EXPERIMENT         an `ExperimentFolder`
             settings.json  of the experiment, with the paths of this machine
             seed-1
@@ -147,6 +148,37 @@ class ReportFolder:
 
 
 @dataclass(frozen=True)
+class SearchFolder:
+    """What a search for settings has tried and found.
+
+    Args:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What is searched, in which studies; written before the first trial."""
+        return self.path / "search.json"
+
+    @property
+    def journal(self) -> Path:
+        """Every trial as it went, of all studies: a journal of Optuna's."""
+        return self.path / "journal.log"
+
+    @property
+    def trials(self) -> Path:
+        """All trials, a row each."""
+        return self.path / "trials.csv"
+
+    @property
+    def best(self) -> Path:
+        """The experiments with the settings that were found, a recipe."""
+        return self.path / "best.json"
+
+
+@dataclass(frozen=True)
 class JobFolder:
     """The files of a job.
 
@@ -185,6 +217,11 @@ class JobFolder:
     def array(self) -> Path:
         """What submitit keeps of a job array: tasks, what they gave, their logs, a folder."""
         return self.path / "array"
+
+    @property
+    def search(self) -> SearchFolder:
+        """What a search for settings has tried and found."""
+        return SearchFolder(self.path / "search")
 
     @property
     def report(self) -> ReportFolder:
@@ -263,6 +300,6 @@ def slug_of(name: str) -> str:
 
 
 __all__ = [
-    "ExperimentFolder", "JobFolder", "ReportFolder", "RunFolder", "check_finished", "find_experiment", "job_results",
-    "readable_results", "slug_of",
+    "ExperimentFolder", "JobFolder", "ReportFolder", "RunFolder", "SearchFolder", "check_finished", "find_experiment",
+    "job_results", "readable_results", "slug_of",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from .parsing import show
 
 COMMANDS = {
     "run": "train and evaluate the experiments of a recipe",
+    "search": "search the settings of a recipe's experiments on validation rows",
     "report": "write the report of a job, or of several jobs side by side",
     "predict": "say the emotion of recordings, or predict a corpus, with a model",
     "export": "write a model as a folder that runs without torch (ONNX)",
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(f"error: {error}", error=True)
         return 2
     except KeyboardInterrupt as error:
-        goes_on = "; the same command goes on" if arguments[:1] in (["run"], ["push"]) else ""
+        goes_on = "; the same command goes on" if arguments[:1] in (["run"], ["search"], ["push"]) else ""
         show(f"interrupted{goes_on}", error=True)
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 

@@ -3,60 +3,33 @@
 import argparse
 import json
 import logging
-from dataclasses import MISSING
-from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from ..errors import FromText
 from ..errors import InputError
 from ..importing import at_one_go
 from ..importing import import_trainer
 from ..interruption import heed
 from ..settings.consistency import check_places
-from ..settings.recipe import ALIASES
-from ..settings.recipe import RUN_OPTIONS
 from ..settings.recipe import Recipe
 from ..settings.recipe import load_recipe
-from ..settings.settings import FIELDS
-from ..settings.settings import check_setting
-from ..settings.values import describe
-from ..settings.values import takes_list
 from .parsing import Parser
-from .parsing import add_corpus
-from .parsing import corpus_paths
 from .parsing import is_first_process
-from .parsing import positive
 from .parsing import say_at_once
 from .parsing import show
 from .parsing import speak
 from .push import add_hub
 from .push import share
-
-# Fields with an option of their own kind, or that belong to one experiment, or that are given as themselves.
-_NO_OPTION = ("name", "description", "seeds", "corpus", "training_arguments")
-_GROUPS = {
-    "data": "data",
-    "model": "model",
-    "encoders": "encoders of recordings and words",
-    "loss": "loss",
-    "curriculum": "curriculum",
-    "training": "training (any other field of transformers.TrainingArguments is an option too)",
-    "job": "job",
-}
+from .recipe_options import add_recipe
+from .recipe_options import add_settings
+from .recipe_options import add_side_by_side
+from .recipe_options import parse
 
 
 def command(argv: list[str]) -> int:
     """Runs it with the arguments that follow its name; gives the exit code."""
-    parser = _parser()
-    named = (FIELDS.keys() | ALIASES.keys()) - set(_NO_OPTION)
-    known, other = _split_unknown(argv, {"help", "seeds", "corpus", *RUN_OPTIONS, *named})
-    options = vars(parser.parse_args(known))
-    overrides = {key: options[key] for key in named if key in options} | other
-    if options["corpora_paths"]:
-        overrides["corpus"] = json.dumps(corpus_paths(options["corpora_paths"]))
-    seeds = options["seeds"] and check_setting("seeds", FromText(",".join(options["seeds"])), "command line")
-    recipe = load_recipe(options["recipe"], overrides, options["experiment"], seeds)
+    options, given = parse(_parser(), argv)
+    recipe = load_recipe(options["recipe"], **given)
     for settings in () if recipe.may_leave_out else recipe.experiments:
         check_places(settings)
     _check_push(options, recipe)
@@ -84,7 +57,7 @@ def command(argv: list[str]) -> int:
     for failed in outcome.failed:
         show(f"failed: {failed}", error=True)
     if not (options["no_report"] or options["dry_run"]) and is_first_process():
-        _report_job(recipe.output_dir)
+        report_job(recipe.output_dir)
     if options["push_to_hub"] and not options["dry_run"]:
         if outcome.failed:
             raise InputError("nothing is pushed, since runs failed: the same command again continues the job")
@@ -92,7 +65,7 @@ def command(argv: list[str]) -> int:
     return 1 if outcome.failed else 0
 
 
-def _report_job(folder: Path) -> None:
+def report_job(folder: Path) -> None:
     """The report at the end of a job, which is done with or without it."""
     from ..reporting.report import write_report
 
@@ -128,6 +101,11 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
         from ..sharing.hub import check_adapters
 
         check_adapters(recipe.experiments[0])
+    if options["final_model"] is not False and recipe.experiments[0].by_fold:
+        raise InputError(
+            "by_fold gives the folds settings of their own, and the model that is pushed is trained on all sessions: "
+            "give --final_model false"
+        )
     if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
         raise InputError(
             "lr_scheduler is plateau, which follows validation, and the model that is pushed is trained on all "
@@ -146,12 +124,7 @@ def _parser() -> Parser:
         epilog="Lists are given as a,b,c or a b c; objects as JSON; null as none.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="file (.json or .yaml), or the name of a packaged recipe")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--experiment", metavar="NAME", help="run one experiment: its name, or its number from 0")
-    which.add_argument("--all", action="store_true", help="run all experiments (the default)")
-    parser.add_argument("--seeds", nargs="+", metavar="N", help=_field_help(FIELDS["seeds"]))
-    add_corpus(parser)
+    add_recipe(parser, "run")
     parser.add_argument("--dry_run", action="store_true", help="say what would run, and train nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace runs whose settings or data have changed")
     parser.add_argument(
@@ -164,39 +137,14 @@ def _parser() -> Parser:
     sharing = parser.add_argument_group("sharing")
     sharing.add_argument("--push_to_hub", action="store_true", help="share the model once the job is done")
     add_hub(sharing)
-    for group, title in _GROUPS.items():
-        options = parser.add_argument_group(title)
-        for field in FIELDS.values():
-            if field.metadata["group"] == group and field.name not in _NO_OPTION:
-                names = [field.name, *(alias for alias, name in ALIASES.items() if name == field.name)]
-                for name in names:
-                    options.add_argument(
-                        f"--{name}",
-                        nargs="*" if takes_list(field.type) else "?",
-                        action=_Once,
-                        default=argparse.SUPPRESS,
-                        metavar="VALUE",
-                        help=_field_help(field) if name == field.name else argparse.SUPPRESS,
-                    )
+    add_settings(parser)
     return parser
 
 
 def _add_engine(parser: Parser) -> None:
     """The options of how the runs are carried out."""
     how = parser.add_argument_group("how the runs are carried out (results are the same at equal threads a run)")
-    how.add_argument(
-        "--jobs",
-        type=_jobs,
-        metavar="N|auto",
-        help="runs in N processes side by side, each with its share of the cores or a GPU; auto: what a short trial "
-        "says pays (default: one after another)",
-    )
-    how.add_argument(
-        "--threads_per_run",
-        type=positive,
-        metavar="N",
-        help="threads that a run computes with (default: the cores, shared out among the processes)",
-    )
+    add_side_by_side(how, "runs")
     how.add_argument(
         "--engine",
         choices=("local", "ray", "slurm"),
@@ -222,59 +170,4 @@ def _json_object(text: str) -> dict[str, Any]:
     return found
 
 
-def _jobs(text: str) -> int | str:
-    """`auto`, or a whole number of at least 1, as an option's type."""
-    return text if text == "auto" else positive(text)
-
-
-class _Once(argparse.Action):
-    """Keeps the text of an option: several values as a JSON list, none as None.
-
-    An option that is given twice is refused, not silently replaced.
-    """
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        if hasattr(namespace, self.dest):
-            parser.error(f"{option} is given twice")
-        several = isinstance(values, list) and len(values) > 1
-        setattr(namespace, self.dest, json.dumps(values) if several else "".join(values or ()) or None)
-
-
-def _field_help(field: Field) -> str:
-    """Help, what is allowed, and the default of a field."""
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    allowed = describe(field.type, field.metadata)
-    return f"{field.metadata['help']} ({allowed}; default {json.dumps(default)})".replace("%", "%%")
-
-
-def _split_unknown(argv: list[str], known: set[str]) -> tuple[list[str], dict[str, str | None]]:
-    """Takes `--name value` of names that the parser doesn't know (fields of TrainingArguments) out of `argv`.
-
-    `--some-name` is `--some_name`, known or not.
-    """
-    rest: list[str] = []
-    other: dict[str, str | None] = {}
-    open_name = None  # of an option that may still take a value
-    for argument in argv:
-        if not argument.startswith("--") or argument == "--":
-            if open_name is None:
-                rest.append(argument)
-            else:
-                other[open_name] = argument
-            open_name = None
-            continue
-        option, equals, value = argument.partition("=")
-        name, open_name = option[2:].replace("-", "_"), None
-        if name in known:
-            rest.append(f"--{name}{equals}{value}")
-        elif name in other:
-            raise InputError(f"--{name} is given twice.")
-        else:
-            other[name] = value if equals else None
-            open_name = None if equals else name
-    return rest, other
-
-
-__all__ = ["command"]
+__all__ = ["command", "report_job"]

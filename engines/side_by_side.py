@@ -46,6 +46,8 @@ from .fork_server import computes_on_gpu
 from .forks import can_train
 from .forks import in_a_fork
 from .gpu_trial import choose_on_gpu
+from .planned_anew import PlannedAnew
+from .worker import Anew
 from .worker import serve_forked
 from .worker import serve_spawned
 
@@ -61,10 +63,17 @@ class SideBySide:
         jobs: how many processes; "auto", what a calibration says pays.
         threads: of a run; None, the cores shared out among the processes.
         fork: whether workers are forks of this process; None, where they can be.
+        anew: what a worker that is no fork carries out its runs with, and can be pickled; None, the recipe's plan.
     """
 
-    def __init__(self, jobs: int | str, threads: int | None = None, fork: bool | None = None):
-        self.jobs, self._threads, self._cards = jobs, threads, visible_cards()
+    def __init__(
+        self,
+        jobs: int | str,
+        threads: int | None = None,
+        fork: bool | None = None,
+        anew: Callable[[int], Anew] | None = None,
+    ):
+        self.jobs, self._threads, self._cards, self._anew = jobs, threads, visible_cards(), anew
         can_fork = sys.platform == "linux" if fork is None else fork
         self.forks = can_fork and not self._cards
         self._forks_early = can_fork and bool(self._cards)
@@ -152,7 +161,8 @@ class SideBySide:
             return Worker(number, *self._process(number, serve_forked, (self.threads, work)))
         level = logging.getLogger(__package__.partition(".")[0]).level
         first = next((place[0] for place in work.places if not work.run(place).files.metrics.exists()), None)
-        return Worker(number, *self._process(number, serve_spawned, (self.threads, work.recipe, level, first)))
+        anew = PlannedAnew(work.recipe) if self._anew is None else self._anew(self.jobs)
+        return Worker(number, *self._process(number, serve_spawned, (self.threads, anew, level, first)))
 
     def _process(
         self, number: int, target: Callable[..., None], args: tuple[Any, ...]

@@ -17,6 +17,7 @@ from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
+from typing import Protocol
 
 from ..experiments.progress import EpochsBegin
 from ..experiments.running import Crowded
@@ -34,6 +35,15 @@ from .planned_anew import PlannedAnew
 CarryOut = Callable[[Place, str, list[Any], bool], dict[str, Any]]
 """Gives the outcome of the run at a place, of this identity, with these callbacks of its Trainer, and whether its
 device is its own."""
+
+
+class Anew(Protocol):
+    """What carries out runs in a process that did not plan them, as `PlannedAnew` does."""
+
+    carry_out: CarryOut
+
+    def read(self, number: int) -> None:
+        """Reads what the runs of this number need and is no GPU's."""
 
 
 class Voice:
@@ -97,33 +107,39 @@ def serve_forked(connection: Connection, parent: int, threads: int, work: Work) 
 
 
 def serve_spawned(
-    connection: Connection, parent: int, threads: int, recipe: Recipe, level: int, first: int | None = None
+    connection: Connection, parent: int, threads: int, anew: Anew, level: int, first: int | None = None
 ) -> None:
     """In a process that has planned nothing: it plans the experiments of its runs anew.
 
     Args:
+        anew: plans and carries out.
         level: of what EmoMM logs.
         first: the number of an experiment whose corpora are read before a run is heard of.
     """
 
     def begin() -> CarryOut:
-        planned = planned_anew(recipe, level)
+        speak_from(level)
         if first is not None:
-            planned.read(first)
-        return planned.carry_out
+            anew.read(first)
+        return anew.carry_out
 
     _serve(connection, parent, threads, begin)
 
 
 def planned_anew(recipe: Recipe, level: int) -> PlannedAnew:
     """The runs of a job, for a process that logs from this level on and has no terminal."""
+    speak_from(level)
+    return PlannedAnew(recipe)
+
+
+def speak_from(level: int) -> None:
+    """Lets this process, which has no terminal, log from a level on."""
     logging.getLogger(__package__.partition(".")[0]).setLevel(level)
     logging.getLogger(PlannedAnew.__module__.rpartition(".")[0]).setLevel(level)
     limit_waiting()
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    return PlannedAnew(recipe)
 
 
 def _serve(connection: Connection, parent: int, threads: int, begin: Callable[[], CarryOut]) -> None:

@@ -96,9 +96,10 @@ def choices(experiments: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """`choose`, as results.json has it: {corpus: choice} of its entries, among those that tested most of its rows.
 
     Corpora that a single experiment was tested on are left out: there is nothing to choose. So are the twins of
-    experiments on disjoint folds, which are no other methods.
+    experiments on disjoint folds, which are no other methods, and those whose settings were searched for: their
+    validation scores are the highest of many already.
     """
-    experiments = [entry for entry in experiments if "twin_of" not in entry]
+    experiments = [entry for entry in experiments if "twin_of" not in entry and "searched" not in entry]
     corpora = dict.fromkeys(corpus for entry in experiments for corpus in entry.get("statistics", {}))
     found = {}
     for corpus in corpora:

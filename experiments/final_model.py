@@ -98,6 +98,11 @@ def finished_runs(runs: list[Run]) -> list[dict[str, Any]]:
 
 def _plan(experiment: Experiment, runs: list[Run]) -> Run:
     settings = experiment.settings
+    if settings.by_fold:
+        raise InputError(
+            f"experiment {settings.name!r}: its settings differ by fold, so none are those of a model that is trained "
+            "on all sessions: give --final_model false, or search once for all folds (emomm search --once)"
+        )
     if settings.lr_scheduler == "plateau":
         raise InputError(
             f"experiment {settings.name!r}: lr_scheduler is plateau, which follows validation, and a model that is "

@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import platform
 import subprocess
+from collections.abc import Collection
 from collections.abc import Iterator
 from contextlib import closing
 from contextlib import nullcontext
@@ -50,6 +51,7 @@ from .auditing import audit_notes
 from .disjoint_twins import as_it_was_where_refused
 from .disjoint_twins import with_twins
 from .floors_aside import floors_aside
+from .fold_experiments import FoldExperiments
 from .job_floors import job_floors
 from .own_modules import check_agreement
 from .own_modules import own_inputs
@@ -94,6 +96,7 @@ def run(
     overwrite: bool = False,
     price: bool = False,
     engine: Engine | None = None,
+    renewed: Collection[str] = (),
 ) -> Outcome:
     """Plans and checks every run of a recipe, then trains and tests those that are not done yet.
 
@@ -103,15 +106,18 @@ def run(
         overwrite: runs whose settings or data have changed replace those in the folder; without it they are refused.
         price: experiments whose folds leak are run once more, on the nearest folds that don't (see `disjoint_twins`).
         engine: carries the runs out; by default one after the other, in this process.
+        renewed: names of experiments whose runs replace changed ones in any case.
 
     Raises InputError for wrong input, before any training and with the output folder as it was.
     """
     engine = OneByOne() if engine is None else engine
     with engine.at_work():
-        return _run(recipe, dry_run, overwrite, price, engine)
+        return _run(recipe, dry_run, overwrite, price, engine, renewed)
 
 
-def _run(recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: Engine) -> Outcome:
+def _run(
+    recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: Engine, renewed: Collection[str]
+) -> Outcome:
     state = process_state()
     folder = recipe.output_dir
     loaded: Loaded = {}
@@ -120,7 +126,9 @@ def _run(recipe: Recipe, dry_run: bool, overwrite: bool, price: bool, engine: En
         recipe, twins = with_twins(recipe, loaded, state, dry_run) if price else (recipe, {})
         experiments, plans, without = _planned(recipe, loaded, encoders, dry_run)
         check_agreement([run for runs in plans for run in runs], state)
-        changed = [] if dry_run else changed_runs([run for runs in plans for run in runs], overwrite)
+        changed = []
+        for each in [] if dry_run else (run for runs in plans for run in runs):
+            changed += changed_runs([each], overwrite or each.settings.name in renewed)
         if dry_run:
             _say_notes(recipe, loaded, experiments)
             return Outcome(_with_left_out(_plan_table(experiments, plans, state.num_processes), without), [])
@@ -180,14 +188,36 @@ def plan_experiment(
 
 
 def _prepare(settings: Settings, folder: Path, loaded: Loaded, encoders: Encoders, dry_run: bool) -> Experiment:
-    return Experiment(load_data(settings, loaded), folder, dry_run, encoders)
+    kind = FoldExperiments if settings.by_fold else Experiment
+    return kind(load_data(settings, loaded), folder, dry_run, encoders)
 
 
 def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
     settings, data = experiment.settings, experiment.data
+    runs, every = [], []
+    by_seed = folds_by_seed(data)
+    experiment.check_folds([fold.name for folds in by_seed.values() for fold in folds])
+    inputs = _inputs(experiment, world_size)
+    for seed, folds in by_seed.items():
+        every += folds
+        for fold in folds:
+            place = JobFolder(folder).experiment(settings.name).run(seed, fold.name).path
+            of_fold = experiment.of_fold(fold.name)
+            of_run = inputs if of_fold is experiment else _inputs(of_fold, world_size)
+            planned = Run(of_fold.settings, seed, fold, place, of_run)
+            of_fold.check(planned)
+            runs.append(dataclasses.replace(planned, inputs=of_run | own_inputs(of_fold, planned)))
+    data.note_shared(every)
+    experiment.audit = audit_experiment(data, by_seed, settings.name, brief=True)
+    data.notes += audit_notes(experiment.audit)
+    return runs
+
+
+def _inputs(experiment: Experiment, world_size: int) -> dict[str, Any]:
+    """All that can change the result of the runs of an experiment, with settings that hold in all of them."""
     inputs = {
-        "settings": settings_identity(settings),
-        "corpora": {corpus.name: corpus.fingerprint for corpus in data.corpora},
+        "settings": settings_identity(experiment.settings),
+        "corpora": {corpus.name: corpus.fingerprint for corpus in experiment.data.corpora},
         "processes": world_size,
     }
     if experiment.encoder is None:
@@ -196,19 +226,7 @@ def _runs(experiment: Experiment, folder: Path, world_size: int) -> list[Run]:
         inputs["settings"]["text_model_name"] = experiment.encoder.hash
     if experiment.speech is not None and experiment.speech.config is not None:
         inputs["settings"]["speech_model_name"] = experiment.speech.hash
-    runs, every = [], []
-    by_seed = folds_by_seed(data)
-    for seed, folds in by_seed.items():
-        every += folds
-        for fold in folds:
-            place = JobFolder(folder).experiment(settings.name).run(seed, fold.name).path
-            planned = Run(settings, seed, fold, place, inputs)
-            experiment.check(planned)
-            runs.append(dataclasses.replace(planned, inputs=inputs | own_inputs(experiment, planned)))
-    data.note_shared(every)
-    experiment.audit = audit_experiment(data, by_seed, settings.name, brief=True)
-    data.notes += audit_notes(experiment.audit)
-    return runs
+    return inputs
 
 
 def _planned(

@@ -34,9 +34,10 @@ class JobProgress:
         name: of the job.
         runs: how many it has.
         shown: by this process.
+        of: what a run is called.
     """
 
-    def __init__(self, name: str, runs: int, shown: bool):
+    def __init__(self, name: str, runs: int, shown: bool, of: str = "run"):
         self._bar = tqdm(
             total=runs,
             desc=name,
@@ -45,7 +46,7 @@ class JobProgress:
             disable=None if shown else True,
             dynamic_ncols="TQDM_NCOLS" not in os.environ,
         )
-        self._runs, self._done, self._best = runs, 0, 0.0
+        self._runs, self._done, self._best, self._of = runs, 0, 0.0, of
         self._running: dict[int | None, _Running] = {}
         self._lines: dict[int, tqdm] = {}
         self._around = contextlib.ExitStack()
@@ -73,7 +74,7 @@ class JobProgress:
             run: experiment, seed and fold in words.
             worker: that takes it, from 0, where there are several.
         """
-        number = f"run {self._done + 1}/{self._runs}, " if worker is None else ""
+        number = f"{self._of} {self._done + 1}/{self._runs}, " if worker is None else ""
         self._running[worker] = _Running(f"{number}{run}")
         self._show()
 
@@ -111,7 +112,7 @@ class JobProgress:
         if alone is not None:
             text = alone.text + alone.epoch
         elif self._running or self._lines:
-            text = f"{self._done}/{self._runs} runs, {len(self._running)} side by side"
+            text = f"{self._done}/{self._runs} {self._of}s, {len(self._running)} side by side"
         self._bar.n = self._done + sum(each.part for each in running)
         self._bar.postfix = [text, f", best validation UAR {self._best:.3f}" if self._best else ""]
         self._bar.refresh()

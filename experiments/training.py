@@ -114,6 +114,13 @@ class Experiment:
         trained = np.isin(names, [corpus.name for corpus in data.train])[corpora]
         self.speech.choose_form(lengths, trained, lambda row: f"{data.corpus_names[row]} {data.utterance_ids[row]}")
 
+    def of_fold(self, fold: str) -> "Experiment":
+        """The experiment as it is in a fold: itself, but where settings differ by fold."""
+        return self
+
+    def check_folds(self, names: Sequence[str]) -> None:
+        """Raises InputError where the settings don't go with the folds of these names."""
+
     def check(self, run: Run) -> None:
         """Raises InputError for what can only be found with a run's training rows at hand."""
         train_rows = self.data.rows(run.fold.train)
@@ -362,6 +369,7 @@ class Experiment:
             },
             "shared_rows": self.data.shared_rows,
             "notes": [*self.data.notes, *self.notes],
+            **({"searched": self.settings.searched} if self.settings.searched else {}),
         }
 
 

@@ -37,6 +37,10 @@ from .report_data import ReportedExperiment
 from .report_data import Tested
 from .report_data import file_stem
 from .score_words import p_in_words
+from .search_section import found_table
+from .search_section import search_figures
+from .search_section import search_text
+from .search_section import searches
 from .table import Table
 from .words import caveats
 from .words import difficulty_text
@@ -119,7 +123,7 @@ def build_page(data: ReportData, folder: Path) -> Page:
     """Draws the figures into `folder` (PNG and SVG) and puts the page together."""
     artist = Artist(folder)
     with tqdm(total=len(data.experiments) + 1, desc="drawing", unit="experiment", disable=None) as bar:
-        sections = [_protocol(data), _results(data, artist), _cross_corpus(data, artist)]
+        sections = [_protocol(data), _results(data, artist), _search(data, artist), _cross_corpus(data, artist)]
         bar.update()
         drawn = {section.id: section for section in _of_experiments(data)}
         for of_experiment in _drawn(data, folder):
@@ -243,6 +247,15 @@ def _results(data: ReportData, artist: Artist) -> Section:
     comparisons = score_tables.comparisons_table(data)
     others = (floors_table(data), comparisons, score_tables.vad_table(data))
     section.tables += [table for table in others if table.rows]
+    return section
+
+
+def _search(data: ReportData, artist: Artist) -> Section:
+    found = found_table(data)
+    section = Section("search", "Search for settings", [], search_text(data), tables=[found] if found.rows else [])
+    for each in searches(data):
+        for kind, figure, caption, alt in search_figures(each):
+            section.figures.append(artist.draw(f"{kind}-{each.slug}", figure, caption, alt))
     return section
 
 

@@ -22,6 +22,8 @@ from ..evaluation.summaries import experiment_statistics
 from ..job_folder import JobFolder
 from ..job_folder import job_results
 from ..job_folder import slug_of
+from .search_trials import SearchTrial
+from .search_trials import read_trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,7 @@ class ReportedExperiment:
         settings: of its first run, without paths.
         curves: of its runs.
         tested: {corpus: rows}.
+        trials: of the search for its settings; [] where there was none.
     """
 
     name: str
@@ -86,6 +89,7 @@ class ReportedExperiment:
     settings: dict[str, Any]
     curves: Curves
     tested: dict[str, Tested]
+    trials: Sequence[SearchTrial] = ()
 
     @property
     def trained_on(self) -> tuple[str, ...]:
@@ -203,8 +207,12 @@ def _experiment(folder: Path, name: str, slug: str, entry: dict[str, Any]) -> Re
     for which in ("text", "speech"):
         if f"{which}_model_name" in settings:  # a hash or a place there
             settings[f"{which}_model_name"] = (entry.get(f"{which}_encoder") or {}).get("name")
+    searched = entry.get("searched")
+    if searched is not None and searched["form"] == "nested":
+        settings |= dict.fromkeys(searched["space"], "by fold, see the search")
+    trials = () if searched is None else read_trials(folder, searched["of"])
     curves = _curves([_history(place.history) for place in places], [run.get("best_epoch") for run in runs])
-    return ReportedExperiment(name, slug, entry, runs, failed, settings, curves, tested)
+    return ReportedExperiment(name, slug, entry, runs, failed, settings, curves, tested, trials)
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def lead(data: ReportData) -> str:
 
 
 def _lead_of(corpus: str, rows: str, having: list[ReportedExperiment]) -> str:
-    having = [each for each in having if "twin_of" not in each.entry] or having
+    having = [each for each in having if not {"twin_of", "searched"} & each.entry.keys()] or having
     if len(having) == 1:
         return f"UAR on {corpus} ({rows}): {_uar(having[0], corpus)}, {having[0].name}."
     choice = choose([_candidate(experiment, corpus) for experiment in having])

@@ -42,6 +42,7 @@ class ResumableTrainer(Trainer):
         self._resume_folder: str | None = None
         self._writing = False
         self._interrupted_by = 0
+        self._trial = None  # of `hyperparameter_search`
         self.add_callback(_Resuming(self))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
@@ -55,6 +56,11 @@ class ResumableTrainer(Trainer):
         self._saved_at = self._began_at = time.monotonic()
         with held():
             return super().train(resume_from_checkpoint=self._resume_folder, **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of this training lie: of a trial of `hyperparameter_search`, in a folder of its own."""
+        return Path(super()._get_output_dir(self._trial))
 
     @property
     def seconds(self) -> float:
@@ -82,6 +88,21 @@ class ResumableTrainer(Trainer):
             due, self._interrupted_by = wanted.tolist()
         return bool(due or self._interrupted_by)
 
+    # ---- trials of `hyperparameter_search` --------------------------------------------------------------------------
+
+    def begin_anew(self) -> None:
+        """Forgets what a training before has left: where `model_init` gives a model for each."""
+
+    def _hp_search_setup(self, trial) -> None:
+        """As in `Trainer`, after `begin_anew`."""
+        if self.model_init is not None:
+            self.begin_anew()
+        super()._hp_search_setup(trial)
+
+    def _report_to_hp_search(self, trial, step: int, metrics: dict[str, float]) -> None:
+        """As in `Trainer`, by epochs: trials whose batches differ in size have other steps."""
+        super()._report_to_hp_search(trial, round(self.state.epoch), metrics)
+
     # ---- writing ----------------------------------------------------------------------------------------------------
 
     def _get_output_dir(self, trial) -> str:
@@ -93,7 +114,7 @@ class ResumableTrainer(Trainer):
 
         The one before is kept, for the case that this one can't be read.
         """
-        folder = Path(self.args.output_dir)
+        folder = self.folder
         staging, name = folder / _STAGING, f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             for path in [staging, *resume_states(folder)[1:]]:
@@ -139,7 +160,7 @@ class ResumableTrainer(Trainer):
     def remove_resume_states(self) -> None:
         """Removes what only an interrupted run needs."""
         if self.args.should_save:
-            for path in [*resume_states(self.args.output_dir), Path(self.args.output_dir) / _STAGING]:
+            for path in [*resume_states(self.folder), self.folder / _STAGING]:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..errors import nearest
 from ..errors import show
 from .consistency import OWN
+from .fold_settings import check_by_fold
 from .settings import FIELDS
 from .settings import Settings
 from .settings import check_setting
@@ -153,6 +154,7 @@ def _settings(path: Path, where: str, merged: dict[str, Any], before: Iterable[S
     """Raises InputError also where it would share a folder with one of those before it."""
     try:
         settings = Settings(**merged)
+        check_by_fold(settings)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     for other in before:
@@ -255,6 +257,10 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
     for spec in checked.get("corpora", {}).values():
         if isinstance(spec.get("path"), str):
             spec["path"] = _absolute(spec["path"], folder)
+    if "by_fold" in checked:
+        checked["by_fold"] = {
+            fold: _check_block(block, f"{where}, by_fold {fold}", folder) for fold, block in checked["by_fold"].items()
+        }
     return checked
 
 

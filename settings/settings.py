@@ -307,6 +307,10 @@ class Settings:
     stack_size: int | None = _training(None, "Runs in a stack at most; null: all, or as many as memory holds.", min=1)
     training_arguments: dict = _training({}, "Other fields of TrainingArguments, which recipes give directly.")
 
+    by_fold: dict[str, dict] = _job(
+        {}, "Settings that hold in one fold alone, by its name: what a nested search found (see emomm search)."
+    )
+    searched: dict = _job({}, "How a search found the settings, as emomm search writes it; said with the results.")
     output_dir: str | None = _job(None, "Folder of the results; null is runs/<recipe>.")
     report_to: list[str] = _job([], "Experiment trackers.", choices=TRACKERS)
     wandb_project: str = _job("emomm", "Project at Weights & Biases.")
@@ -361,6 +365,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 _NO_IDENTITY = {
     "name", "description", "seeds", "corpus", "output_dir", "report_to", "wandb_project", "store_dir", "save_seconds",
     "floors", "folds", "fold_seed", "manifest", "disjoint_by", "allow_overlap", "stack_size",
+    "by_fold", "searched",
 }  # fmt: skip
 _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metrics|dataloader_.*")
 
@@ -368,7 +373,8 @@ _NO_IDENTITY_TRAINING = re.compile(r"log(ging)?_.*|disable_tqdm|skip_memory_metr
 def settings_identity(settings: Settings) -> dict[str, Any]:
     """The settings that can change a run's result, as plain JSON values; a user's own file by its SHA-256.
 
-    The seed is no part of it (a run has one of `seeds`), nor is any path.
+    The seed is no part of it (a run has one of `seeds`), nor is any path; of settings that differ by fold, those that
+    hold in a run's fold are to be given (`fold_settings.settings_of_fold`).
     """
     left_out = _NO_IDENTITY | without_effect(settings).keys()
     identity = {key: value for key, value in dataclasses.asdict(settings).items() if key not in left_out}

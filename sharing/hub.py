@@ -47,6 +47,7 @@ from ..processes import process_state
 from ..reporting.protocol_words import named_protocol
 from ..reporting.report_data import file_stem
 from ..settings.consistency import OWN
+from ..settings.fold_settings import settings_of_fold
 from ..settings.settings import Settings
 from ..settings.tuning import tunings
 from .card_results import CardFacts
@@ -170,6 +171,7 @@ def gather(wanted: Push, folder: Path) -> Path:
         alone = _has_sessions_of_one(pooled)
         figures = _figures(wanted.folder, entry, staging, alone)
         metrics, run = _object(source.metrics), _object(source.record)
+        settings = settings_of_fold(settings, metrics["fold"])
         folds = numbered_folds(entry, alone)
         tested = dict.fromkeys(tested_corpus(name, known) for name in entry["statistics"])
         facts = CardFacts(

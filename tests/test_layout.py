@@ -58,13 +58,16 @@ MAY_IMPORT = {
         "stacking", "exporting", "reporting", "tracking", "recordings", "travels", "tuning", "audit",
     },
     "engines": {"settings", "corpora", "experiments"},
+    "search": {
+        "settings", "corpora", "curriculum_trainer", "evaluation", "experiments", "engines", "reporting",
+    },
     "sharing": {
         "settings", "features", "corpora", "evaluation", "floors", "exporting", "reporting", "recordings",
         "experiments", "travels",
     },
     "cli": {
         "settings", "features", "corpora", "evaluation", "reporting", "experiments", "inference", "recordings",
-        "extraction", "demo", "emotion2vec", "sharing", "travels", "audit", "engines",
+        "extraction", "demo", "emotion2vec", "sharing", "travels", "audit", "engines", "search",
     },
 }  # fmt: skip
 BESIDE = {"recipes", "sample_data", "docs", "benchmarks", "scripts", "tests", "build", "dist"}
