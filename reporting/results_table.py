@@ -22,6 +22,7 @@ from .score_words import decisions_note
 from .score_words import lacking_note
 from .score_words import p_in_words
 from .score_words import score_rows
+from .search_words import searched_sentence
 
 _HEADER = ["experiment", "tested on", "runs", "UAR [95 %]", "floor", "accuracy", "F1 macro", "F1 weighted"]
 _HEADER += ["UAR of runs"]
@@ -81,6 +82,8 @@ def results_notes(results: dict[str, Any]) -> list[str]:
         notes += [f"{marked}{experiment['name']}: {line}." for line in overlaps(experiment)]
         lines_of = *encoder_lines(experiment), named_protocol(experiment), dropped(experiment)
         notes += [f"{experiment['name']}: {line}." for line in lines_of if line]
+        if "searched" in experiment:
+            notes.append(f"{experiment['name']}: {searched_sentence(experiment['searched'])}")
         for corpus, statistics in experiment.get("statistics", {}).items():
             unseen = unseen_sentences(corpus, statistics)
             notes += [f"{experiment['name']}: {unseen}."] if unseen else []

@@ -43,23 +43,19 @@ def searched_sentence(searched: Mapping[str, Any]) -> str:
     )
 
 
-def search_lines(results: Mapping[str, Any]) -> list[str]:
-    """What each search was, and what it brought on test rows: sentences.
-
-    Args:
-        results: results.json.
-    """
-    lines = []
-    for entry in results["experiments"]:
-        if "searched" in entry:
-            lines.append(f"{entry['name']}: {searched_sentence(entry['searched'])}")
-            lines += gains(results, entry)
-    return lines
+def chosen_with_test_rows(entry: Mapping[str, Any]) -> bool:
+    """Whether an experiment's settings were chosen with rows at hand that some of its folds test."""
+    return bool("searched" in entry and entry["searched"]["leaks"])
 
 
 def gains(results: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
     """By how much an experiment whose settings were searched for differs from the one with its own settings, in each
-    corpus that both tested on the same rows: sentences."""
+    corpus that both tested on the same rows: sentences.
+
+    Args:
+        results: results.json.
+        entry: of the experiment in it.
+    """
     of = entry["searched"]["of"]
     lines = []
     for corpus, pairs in results.get("comparisons", {}).items():
@@ -87,4 +83,4 @@ def _gain(corpus: str, name: str, of: str, pair: Mapping[str, Any], pairs: int) 
     )
 
 
-__all__ = ["gains", "search_lines", "searched_sentence"]
+__all__ = ["chosen_with_test_rows", "gains", "searched_sentence"]

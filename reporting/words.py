@@ -23,6 +23,8 @@ from .score_words import ONE_SEED
 from .score_words import in_words
 from .score_words import ties_note
 from .score_words import without_zero
+from .search_words import chosen_with_test_rows
+from .search_words import searched_sentence
 
 
 def lead(data: ReportData) -> str:
@@ -96,6 +98,11 @@ def caveats(data: ReportData) -> list[str]:
     found += [f"{experiment.name}: {line}." for experiment in data.experiments for line in overlaps(experiment.entry)]
     found += [
         f"{experiment.name}: {line}." for experiment in data.experiments for line in audit_lines(experiment.entry)
+    ]
+    found += [
+        f"{experiment.name}: {searched_sentence(experiment.entry['searched'])}"
+        for experiment in data.experiments
+        if chosen_with_test_rows(experiment.entry)
     ]
     for experiment in data.experiments:  # those of which it is clear; the others are marked in the table
         below = (corpus for corpus in experiment.tested if below_mark(experiment.entry, corpus) == "below")

@@ -1,5 +1,6 @@
 """A search from beginning to end: planned, tried, and what it found run beside the recipe's own settings."""
 
+import gc
 import logging
 import shutil
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from ..files import write_json
 from ..job_folder import JobFolder
 from ..job_folder import job_results
 from ..processes import process_state
-from ..reporting.search_words import search_lines
+from ..reporting.search_words import gains
 from ..settings.recipe import Recipe
 from .journal import mend_journal
 from .journal import open_journal
@@ -108,7 +109,8 @@ def search(
     logger.info("%s: what was found, as a recipe", plan.folder.best)
     names = [settings.name for settings in searched]
     outcome = run(whole_recipe(recipe, searched), overwrite=overwrite, engine=engine_of(jobs, threads), renewed=names)
-    lines = search_lines(job_results(recipe.output_dir))
+    results = job_results(recipe.output_dir)
+    lines = [line for entry in results["experiments"] if entry["name"] in names for line in gains(results, entry)]
     return SearchOutcome("\n".join([outcome.text, "", *lines]), outcome.failed, recipe.output_dir)
 
 
@@ -204,6 +206,9 @@ def _try_all(plan: SearchPlan, engine: Engine) -> tuple[list[str], list[Found]]:
     """Carries out the trials that are not done. Gives those that were lost, with the reason, and what was found."""
     total = len(plan.studies) * plan.options.trials
     lost = []
+    # Every trial begins and ends with full collections; what is there by now need not be looked at each time.
+    gc.collect()
+    gc.freeze()
     with JobProgress(plan.recipe.name, total, shown=True, of="trial") as progress:
         work = _work(plan, progress)
         try:

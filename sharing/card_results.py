@@ -35,6 +35,8 @@ from ..reporting.score_words import decisions_note
 from ..reporting.score_words import in_words
 from ..reporting.score_words import lacking_note
 from ..reporting.score_words import score_rows
+from ..reporting.search_words import chosen_with_test_rows
+from ..reporting.search_words import searched_sentence
 from ..settings.settings import Settings
 from .compared import Choices
 
@@ -70,6 +72,7 @@ class CardFacts:
         license: of the model, where one was given.
         adapter_only: the adapters are pushed in place of the encoders.
         choices: what validation chooses among the experiments of its job, {corpus: choice} (see `selection`).
+        gains: what a search for its settings brought, sentences.
     """
 
     hub_model_id: str
@@ -87,6 +90,7 @@ class CardFacts:
     license: str | None = None
     choices: Choices = field(default_factory=dict)
     adapter_only: bool = False
+    gains: Sequence[str] = ()
 
     @property
     def is_final(self) -> bool:
@@ -159,6 +163,7 @@ def protocol(facts: CardFacts) -> list[str]:
     )
     lines += [f"{said[:1].upper()}{said[1:]}."] if (said := dropped(facts.entry)) else []
     lines += [said for _, said in speaker_warnings(facts)]
+    lines += [searched_sentence(facts.entry["searched"])] if "searched" in facts.entry else []
     return lines + [f"{line}." for line in facts.entry.get("shared_rows", [])]
 
 
@@ -251,6 +256,12 @@ def speaker_warnings(facts: CardFacts) -> list[tuple[str, str]]:
     return [
         (titles.get(said, "Unknown speakers."), f"{said[:1].upper()}{said[1:]}.") for said in overlaps(facts.entry)
     ]
+
+
+def search_warnings(facts: CardFacts) -> list[tuple[str, str]]:
+    """Of settings that were chosen with test rows at hand."""
+    chosen = chosen_with_test_rows(facts.entry)
+    return [("Settings chosen with test rows.", searched_sentence(facts.entry["searched"]))] if chosen else []
 
 
 def audit_warnings(facts: CardFacts) -> list[tuple[str, str]]:
@@ -357,6 +368,7 @@ __all__ = [
     "protocol_of",
     "result_rows",
     "score_notes",
+    "search_warnings",
     "speaker_warnings",
     "vad_rows",
     "whose_numbers",

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from ..job_folder import slug_of
 from ..processes import process_state
 from ..reporting.protocol_words import named_protocol
 from ..reporting.report_data import file_stem
+from ..reporting.search_words import gains
 from ..settings.consistency import OWN
 from ..settings.fold_settings import settings_of_fold
 from ..settings.settings import Settings
@@ -173,10 +175,15 @@ def gather(wanted: Push, folder: Path) -> Path:
         metrics, run = _object(source.metrics), _object(source.record)
         settings = settings_of_fold(settings, metrics["fold"])
         folds = numbered_folds(entry, alone)
+        settings = replace(settings, searched=public_search(settings.searched, folds))
         tested = dict.fromkeys(tested_corpus(name, known) for name in entry["statistics"])
         facts = CardFacts(
             hub_model_id=wanted.hub_model_id,
-            entry={**entry, "statistics": _with_folds(entry["statistics"], folds)} if folds else entry,
+            entry={
+                **entry,
+                **({"statistics": _with_folds(entry["statistics"], folds)} if folds else {}),
+                **({"searched": settings.searched} if "searched" in entry else {}),
+            },
             settings=settings,
             specs=known,
             pooled=pooled,
@@ -194,6 +201,7 @@ def gather(wanted: Push, folder: Path) -> Path:
             figures=figures,
             choices=job_choices(results),
             adapter_only=wanted.adapter_only,
+            gains=gains(results, entry) if "searched" in entry else (),
         )
         (staging / "README.md").write_text(f"{model_card(facts).content}\n", encoding="utf-8")
         public = public_results(results, entry, alone)
@@ -316,6 +324,20 @@ def _with_folds(statistics: dict[str, Any], folds: dict[str, str]) -> dict[str, 
     }
 
 
+def public_search(searched: dict[str, Any], folds: dict[str, str]) -> dict[str, Any]:
+    """How settings were searched for, as it is shared: without what each fold's study found.
+
+    Args:
+        searched: of the experiment's settings; {} where nothing was searched.
+        folds: the numbers of folds that are called as speakers; {} where none are.
+    """
+    if not searched:
+        return {}
+    said = {key: value for key, value in searched.items() if key != "found"}
+    said["leaks"] = [folds.get(fold, fold) for fold in searched["leaks"]]
+    return {**said, "fold": folds.get(searched["fold"], searched["fold"])}
+
+
 def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool = False) -> dict[str, Any]:
     """results.json of one experiment as it is shared: numbers and protocol; no speaker is named, and no path.
 
@@ -353,6 +375,7 @@ def public_results(results: dict[str, Any], entry: dict[str, Any], alone: bool =
                 "summary": entry["summary"],
                 "statistics": statistics,
                 **({"floors": floors} if floors else {}),
+                **({"searched": public_search(entry["searched"], folds)} if "searched" in entry else {}),
             }
         ],
     }

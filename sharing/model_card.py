@@ -54,6 +54,7 @@ from .card_results import protocol
 from .card_results import protocol_of
 from .card_results import result_rows
 from .card_results import score_notes
+from .card_results import search_warnings
 from .card_results import speaker_warnings
 from .card_results import vad_rows
 from .card_results import whose_numbers
@@ -87,13 +88,14 @@ def model_card(facts: CardFacts) -> ModelCard:
         labels=facts.entry["labels"],
         warnings=[
             *speaker_warnings(facts),
+            *search_warnings(facts),
             *audit_warnings(facts),
             *_warnings(facts),
             *floor_warnings(facts),
         ],
         protocol=list(filter(None, [*protocol(facts), ties_note(facts.entry["runs"])])),
         whose_numbers=whose_numbers(facts),
-        compared=compared(facts.entry["name"], facts.choices),
+        compared=[*compared(facts.entry["name"], facts.choices), *facts.gains],
         results=[row for corpus in facts.tested for row in result_rows(facts, corpus)],
         score_notes=score_notes(facts),
         floors=floor_rows(facts),
@@ -129,6 +131,7 @@ def public_recipe(settings: Settings) -> dict[str, Any]:
     """The settings as a recipe that `emomm run` takes, without what belongs to a machine: no path is in it. Settings
     of encoders that have no effect, as where there is none, are left out."""
     left_out = {*_OF_THIS_MACHINE, *without_effect(settings)}
+    left_out |= {name for name in ("by_fold", "searched") if not getattr(settings, name)}
     fields = {key: value for key, value in dataclasses.asdict(settings).items() if key not in left_out}
     fields |= settings.training_arguments
     for name in ("text_model_name", "speech_model_name"):
