@@ -15,6 +15,8 @@ from typing import Any
 from filelock import FileLock
 from filelock import Timeout
 
+from ..engines.cards import visible_cards
+from ..engines.choosing import AUTO
 from ..engines.choosing import engine_of
 from ..engines.side_by_side import SideBySide
 from ..errors import InputError
@@ -117,6 +119,8 @@ def search(
 def _engine(recipe: Recipe, options: SearchOptions, jobs: int | str | None, threads: int | None) -> Engine:
     """What carries out the trials."""
     engine = engine_of(jobs, threads)
+    if jobs == AUTO and visible_cards():
+        raise InputError("--jobs auto tries runs, and no trials, on a GPU: give a number")
     if isinstance(engine, SideBySide):
         return SideBySide(engine.jobs, threads, anew=partial(SearchAnew, recipe, options))
     return engine

@@ -1,6 +1,7 @@
 """A study: the trials of an experiment in one fold, on its training and validation rows. It has no others."""
 
 import math
+from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ..evaluation.folds import Part
 from ..experiments.data import ExperimentData
 from ..experiments.run import Run
 from ..experiments.run import RunFailed
+from ..experiments.running import Crowded
+from ..experiments.running import lacks_memory
 from ..experiments.text_encoder import Encoders
 from ..experiments.training import Begun
 from ..experiments.training import Experiment
@@ -55,6 +58,7 @@ class Study:
         prunes: whether trials end early that do worse than the median of those before.
         encoders: as in `Experiment`.
         callbacks: of each trial's Trainer.
+        alone: whether a trial has its device for itself.
     """
 
     settings: Settings
@@ -67,6 +71,7 @@ class Study:
     prunes: bool = True
     encoders: Encoders = field(default_factory=dict)
     callbacks: list[TrainerCallback] = field(default_factory=list)
+    alone: bool = True
 
     @property
     def direction(self) -> str:
@@ -171,7 +176,7 @@ class StudyTrainer(CurriculumTrainer):
         """A trial. Raises TrialFailed where it can't be trained, or diverges."""
         ended = {}
         try:
-            with _failures():
+            with _failures(self.study.alone):
                 begun = self.study.begin_trial(trial)
                 trainer = begun.trainer
                 self.model = self.model_wrapped = trainer.model
@@ -197,14 +202,18 @@ class StudyTrainer(CurriculumTrainer):
 
 
 @contextmanager
-def _failures():
-    """Turns what a trial fails by into TrialFailed."""
+def _failures(alone: bool) -> Iterator[None]:
+    """Turns what a trial fails by into TrialFailed; into Crowded where that is others on its device."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise TrialFailed("out of memory on the device") from None
     except (InputError, RunFailed) as error:
         raise TrialFailed(" ".join(str(error).split())) from error
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        if not alone:
+            raise Crowded(str(error)) from None
+        raise TrialFailed("out of memory on the device") from None
 
 
 def _said_of(trainer: TrialTrainer) -> dict[str, Any]:

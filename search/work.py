@@ -218,13 +218,27 @@ class SearchAnew:
     jobs: int
     _work: TrialWork | None = None
 
-    def carry_out(self, place: Place, identity: str, callbacks: list[Any] | None = None) -> dict[str, Any]:
-        """The next trial of a study, as `TrialWork.carry_out`."""
+    def read(self, number: int) -> None:
+        """Plans, which reads the corpora."""
         if self._work is None:
             plan = plan_search(self.recipe, self.options)
             self._work = TrialWork.of_plan(plan, JobProgress("", 0, shown=False))
             self._work.share(self.jobs)
-        self._work.experiments[place[0]].callbacks = list(callbacks or ())
+
+    def carry_out(
+        self, place: Place, identity: str, callbacks: list[Any] | None = None, alone: bool = True
+    ) -> dict[str, Any]:
+        """The next trial of a study, as `TrialWork.carry_out`.
+
+        Args:
+            place: of the trial.
+            identity: not needed: what is searched is compared by the journal's record.
+            callbacks: of its Trainer.
+            alone: whether its device is its own; where it isn't, too little memory raises Crowded.
+        """
+        self.read(place[0])
+        study = self._work.experiments[place[0]]
+        study.callbacks, study.alone = list(callbacks or ()), alone
         return self._work.carry_out(place)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import multiprocessing
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -331,6 +332,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, monkeypatch)
 
 
 def _search_side_by_side(folder: Path, jobs: int, once: bool, trials: int) -> None:
+    multiprocessing.current_process()._config["daemon"] = False  # it has processes of its own
     recipe = load_recipe(folder / "recipe.json")
     plan = plan_search(recipe, options(folder, once=once, trials=trials))
     engine = searching._engine(recipe, plan.options, jobs, 1)

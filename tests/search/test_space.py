@@ -105,9 +105,7 @@ def test_own_values_are_those_of_the_recipe(write):
 
 def test_what_changes_nothing_of_an_experiment_is_refused(write):
     space = read_space(write({"text_tuned_layers": {"choices": [1, 2]}}))
-    with pytest.raises(
-        InputError, match="text_tuned_layers is searched, but changes nothing there: no words"
-    ):
+    with pytest.raises(InputError, match="text_tuned_layers is searched, but changes nothing there: no words"):
         check_space(space, Settings(modality="audio"))
     check_space(read_space(write({"hidden_dim": {"choices": [8, 16]}})), Settings())
 
