@@ -94,6 +94,11 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
     if len(recipe.experiments) > 1:
         names = ", ".join(settings.name for settings in recipe.experiments)
         raise InputError(f"--push_to_hub shares one model: choose an --experiment. There are: {names}.")
+    if options["final_model"] is not False and recipe.experiments[0].by_fold:
+        raise InputError(
+            "by_fold gives the folds settings of their own, and the model that is pushed is trained on all sessions: "
+            "give --final_model false"
+        )
     from ..sharing.uploading import check_destination
 
     check_destination(options["hub_model_id"])
@@ -101,11 +106,6 @@ def _check_push(options: dict[str, Any], recipe: Recipe) -> None:
         from ..sharing.hub import check_adapters
 
         check_adapters(recipe.experiments[0])
-    if options["final_model"] is not False and recipe.experiments[0].by_fold:
-        raise InputError(
-            "by_fold gives the folds settings of their own, and the model that is pushed is trained on all sessions: "
-            "give --final_model false"
-        )
     if options["final_model"] is not False and recipe.experiments[0].lr_scheduler == "plateau":
         raise InputError(
             "lr_scheduler is plateau, which follows validation, and the model that is pushed is trained on all "

@@ -784,3 +784,56 @@ def test_speaker_batches_need_speakers(tmp_path):
     args = CurriculumTrainingArguments(output_dir=str(tmp_path), use_cpu=True, speaker_batches=True)
     with pytest.raises(ValueError, match="give speakers"):
         CurriculumTrainer(model=new_model(), args=args, train_dataset=rows(), eval_dataset=rows())
+
+
+def test_hyperparameter_search_trains_each_trial_anew(tmp_path):
+    """With its own batches, pool and best epoch, in a folder of its own; what it reports is by epochs."""
+    import optuna
+
+    trainer = new_trainer(tmp_path)
+    wanted = {4: [], 13: []}
+    for size in wanted:
+        alone = new_trainer(tmp_path / str(size), per_device_train_batch_size=size, save_seconds=0)
+        alone.train()
+        wanted[size] = [alone.seen.rows, alone.best_score, alone.best_weights.read_bytes()]
+    searcher = CurriculumTrainer(
+        model_init=lambda: new_model(),
+        args=CurriculumTrainingArguments(
+            **{**trainer.args.to_dict(), "output_dir": str(tmp_path / "search"), "save_seconds": 0}
+        ),
+        train_dataset=rows(),
+        eval_dataset=rows(count=10),
+        data_collator=EmoMMDataCollator(),
+        compute_metrics=scores(),
+        speakers=SPEAKERS,
+        difficulty=DIFFICULTY,
+    )
+    found = []
+
+    def objective(metrics):
+        found.append((searcher.args.per_device_train_batch_size, searcher.best_score, searcher.sampler.batches))
+        return metrics["eval_uar"]
+
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    searcher.hyperparameter_search(
+        hp_space=lambda trial: {"per_device_train_batch_size": trial.suggest_categorical("size", [4, 13])},
+        compute_objective=objective,
+        n_trials=2,
+        direction="maximize",
+        backend="optuna",
+        sampler=optuna.samplers.GridSampler({"size": [4, 13]}, seed=0),
+        study_name=study.study_name,
+        storage=study._storage,
+        load_if_exists=True,
+        pruner=optuna.pruners.NopPruner(),
+    )
+    trials = study.get_trials()
+    assert sorted(trial.params["size"] for trial in trials) == [4, 13]
+    for number, trial in enumerate(trials):
+        assert [*trial.intermediate_values] == [1, 2, 3, 4]
+        size, best, batches = found[4 * number + 3]
+        assert size == trial.params["size"] and batches == math.ceil(ROWS / size)
+        assert best == wanted[size][1]
+        folder = tmp_path / "search" / f"run-{number}"
+        assert (folder / "best.safetensors").read_bytes() == wanted[size][2]
+        assert resume_states(folder)

@@ -124,7 +124,7 @@ def test_local_copies_of_corpora(job, recipe, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["no command", "run, report, predict, export, push, recipes"]),
+        ([], ["no command", "run, search, report, predict, export, push, recipes"]),
         (["rum"], ["unknown command 'rum'", "Did you mean 'run'?"]),
         (["run"], ["RECIPE", "emomm run --help"]),
         (["run", "absent.json"], ["absent.json: there is no such recipe file"]),

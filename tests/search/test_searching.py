@@ -22,6 +22,7 @@ from emomm.experiments.job import run
 from emomm.interruption import Interrupted
 from emomm.job_folder import JobFolder
 from emomm.job_folder import job_results
+from emomm.reporting.report import write_report
 from emomm.search import planning
 from emomm.search import searching
 from emomm.search.planning import SearchOptions
@@ -143,6 +144,19 @@ def test_the_same_command_again_tries_nothing(nested, monkeypatch):
     before = trials_in(folder)
     again = search(load_recipe(folder / "recipe.json"), options(folder))
     assert again.text == outcome.text and trials_in(folder) == before
+
+
+def test_the_report_shows_the_search(nested):
+    folder, _ = nested
+    page = write_report([folder / "job"])
+    figures = {path.name for path in (page.parent / "figures").iterdir()}
+    for kind in ("search-history", "search-importance"):
+        assert {f"{kind}-voice-searched.png", f"{kind}-voice-searched.svg"} <= figures
+    text = page.read_text()
+    assert "Search for settings" in text and "nested cross-validation" in text and "- voice: UAR +" in text
+    with open(page.parent / "tables" / "search.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(row["study"], row["learning_rate"]) for row in found] == [("session-1", "0.03"), ("session-2", "0.03")]
 
 
 def test_another_search_in_the_folder_is_refused(nested):

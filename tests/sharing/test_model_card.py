@@ -28,6 +28,7 @@ from emomm.sharing.hub import _private
 from emomm.sharing.hub import gather
 from emomm.sharing.hub import model_folder
 from emomm.sharing.hub import public_results
+from emomm.sharing.hub import public_search
 from emomm.sharing.hub import refuse_private
 from emomm.sharing.model_card import model_card
 from emomm.sharing.model_card import public_recipe
@@ -251,6 +252,27 @@ def test_speakers_that_are_sessions_are_not_named(pushed):
     rows = facts.pooled[CORPUS]
     assert not _has_sessions_of_one(facts.pooled)
     assert _has_sessions_of_one({CORPUS: replace(rows, sessions=rows.speakers)})
+
+
+SEARCHED = {
+    "form": "once", "of": "Both of them", "metric": "uar", "seed": 0, "trials": 20, "studies": 1, "done": 20,
+    "pruned": 3, "failed": 0, "space": {"dropout": {"low": 0.0, "high": 0.5}}, "fold": "session-Maria-1",
+    "leaks": ["session-Maria-2"], "found": {"session-Maria-1": {"score": 0.5}},
+}  # fmt: skip
+
+
+def test_a_search_for_the_settings_is_in_the_card(pushed):
+    facts, _, _ = pushed
+    once = public_search(SEARCHED, {"session-Maria-1": "fold-1", "session-Maria-2": "fold-2"})
+    gain = "Both (searched) - Both: UAR +0.010"
+    text = card_of(facts, entry={**facts.entry, "searched": once}, gains=[gain])
+    assert "> **Settings chosen with test rows.** Its settings (dropout) were searched for once: 20 trials" in text
+    assert "Rows that fold-2 tests were trained on or validated there" in text and "Maria" not in text
+    assert f"\n{gain}\n" in text
+    nested = {**once, "form": "nested", "fold": None, "leaks": [], "studies": 2, "done": 40}
+    text = card_of(facts, entry={**facts.entry, "searched": nested})
+    assert "Settings chosen with test rows" not in text
+    assert "in each of 2 folds: 20 trials (40 in all, 3 pruned)" in text and "nested cross-validation" in text
 
 
 def test_a_protocol_of_a_users_own_is_said_in_its_words(pushed, tmp_path):
