@@ -27,12 +27,12 @@ from ..settings.settings import Settings
 from .journal import ENDED
 from .journal import ended_trials
 from .journal import importance
+from .planning import SEARCHED
 from .planning import Searched
 from .planning import SearchPlan
 from .study import Study
 from .work import best_of
 
-SEARCHED = "{} (searched)"
 _OF_THIS_MACHINE = ("name", "output_dir", "store_dir", "report_to", "wandb_project", "save_seconds")
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 _COLUMNS = ["experiment", "study", "trial", "state", "score", "uar", "best_epoch", "epochs", "seconds", "why"]
@@ -177,6 +177,6 @@ def whole_recipe(recipe: Recipe, searched: Sequence[Settings]) -> Recipe:
 
 
 __all__ = [
-    "SEARCHED", "Found", "best_recipe", "check_found", "found_in", "searched_experiments", "whole_recipe",
+    "Found", "best_recipe", "check_found", "found_in", "searched_experiments", "whole_recipe",
     "write_best", "write_trials",
 ]  # fmt: skip

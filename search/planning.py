@@ -29,6 +29,8 @@ from .study import Study
 from .study import without_test_rows
 
 NESTED, ONCE = "nested", "once"
+SEARCHED = "{} (searched)"
+"""What an experiment is called with the settings that were found."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,13 @@ def plan_search(recipe: Recipe, options: SearchOptions) -> SearchPlan:
     loaded: Loaded = {}
     encoders: Encoders = {}
     found = []
+    slugs = {settings.slug for settings in recipe.experiments}
     for settings in recipe.experiments:
+        if slug_of(SEARCHED.format(settings.name)) in slugs:
+            raise InputError(
+                f"{recipe.path}: an experiment is called {SEARCHED.format(settings.name)!r} already: give it another "
+                "name"
+            )
         if settings.by_fold or settings.searched:
             raise InputError(
                 f"experiment {settings.name!r} has settings that a search found: search the recipe that it was made of"
@@ -262,4 +270,13 @@ def _test_parts(each: Searched, study: Study) -> list[Any]:
     return next(list(run.fold.test) for run in each.runs if run.fold.name == study.fold.name)
 
 
-__all__ = ["SearchOptions", "SearchPlan", "Searched", "difference", "plan_search", "plan_text", "record_of"]
+__all__ = [
+    "SEARCHED",
+    "SearchOptions",
+    "SearchPlan",
+    "Searched",
+    "difference",
+    "plan_search",
+    "plan_text",
+    "record_of",
+]

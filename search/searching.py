@@ -91,11 +91,11 @@ def search(
 
     Raises InputError for wrong input, and where a study has no trial that gave a score.
     """
-    if process_state().num_processes > 1:
-        raise InputError("emomm search is for one process: start it without a launcher, and give --jobs")
     recipe = _in_its_folder(recipe)
     engine = _engine(recipe, options, jobs, threads)
     with engine.at_work():
+        if process_state().num_processes > 1:
+            raise InputError("emomm search is for one process: start it without a launcher, and give --jobs")
         plan = plan_search(recipe, options)
         if dry_run:
             _refuse_other(plan, overwrite)

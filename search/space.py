@@ -228,7 +228,8 @@ def _of_range(where: str, name: str, values: Mapping[str, Any]) -> Dimension:
                 f"{where}: step of {name} is {step:g}, but must be {kinds} above 0 and of at most high - low "
                 f"({high - low:g})."
             )
-        high = low + math.floor((high - low) / step + 1e-9) * step  # the last value that there is
+        last = low + math.floor((high - low) / step + 1e-9) * step  # the last value that there is
+        high = high if math.isclose(last, high) else round(last, 12)
     kind_of = int if whole else float
     return Dimension(name, (), kind_of(low), kind_of(high), None if step is None else kind_of(step), log)
 

@@ -83,6 +83,7 @@ def test_trials_are_given_values_of_the_settings_types(write):
         )
     )
     assert space.card()["hidden_dim"] == {"low": 8, "high": 24, "step": 8}  # 30 is no step of 8 from 8
+    assert read_space(write({"dropout": {"low": 0.0, "high": 0.6, "step": 0.1}})).dimensions[0].high == 0.6
     for _ in range(5):
         found = space.suggest(optuna.create_study().ask())
         assert isinstance(found["learning_rate"], float) and 1 <= found["learning_rate"] <= 2
