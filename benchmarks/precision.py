@@ -5,11 +5,11 @@
 Each by its name in TrainingArguments, through the settings of a recipe for `head` (the voice alone, one 768-wide
 vector a row, 64 rows a step) and `states` (cross attention over 50 frames, 768 wide, and stored states of the words,
 64 rows a step), and through the Trainer's arguments for `lora` (WavLM of base size with random weights, tuned by LoRA,
-16 recordings of 4 s a step). All train on the same rows in the same order from the same weights. They take turns, and
-who begins changes; figures are medians over the rounds of milliseconds a step without the first steps, and of how many
-times as fast as `fp32` that is in the same round. `warm-up` is seconds until those first steps were done, of the first
-round: compiling is in there. Of the losses it says how far that of any step is from `fp32`'s at most, and by how much
-the loss moved in all.
+16 recordings of 4 s a step; on a GPU eight processes make the batches). All train on the same rows in the same order
+from the same weights. They take turns, and who begins changes; figures are medians over the rounds of milliseconds a
+step without the first steps, and of how many times as fast as `fp32` that is in the same round. `warm-up` is seconds
+until those first steps were done, of the first round: compiling is in there. Of the losses it says how far that of any
+step is from `fp32`'s at most, and by how much the loss moved in all.
 
 fp32: float32 throughout, no TF32; default: no field given, which leaves convolutions of a GPU in TF32; tf32, bf16,
 fp16; compile: torch_compile in fp32; bf16 compile: both; adamw_torch: the optimiser that isn't fused, which fp32 has.
@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 GPU_ALONE = ("default", "tf32", "fp16")
 CASES = ("head", "states", "lora")
 WARM = 6  # steps
+READERS = 8  # processes that make the batches of `lora` beside a GPU: the step is timed, and not the reading
 
 
 class Watch(TrainerCallback):
@@ -173,7 +174,7 @@ class Tuned:
     def trained(self, variant: str, number: int, steps: int) -> tuple[Watch, torch.Tensor]:
         """As `Heads.trained`."""
         model = model_of(encoder_config("wavlm", self.size), "wavlm", "lora", dropout=0.0)
-        given = {**VARIANTS[variant], "use_cpu": self.cpu, "dataloader_num_workers": 0 if self.cpu else 2}
+        given = {**VARIANTS[variant], "use_cpu": self.cpu, "dataloader_num_workers": 0 if self.cpu else READERS}
         trainer, _ = trainer_of(model, self.rows, self.folder, self.batch, self.steps, **given)
         watch = Watch(steps)
         trainer.add_callback(watch)

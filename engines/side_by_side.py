@@ -164,6 +164,14 @@ class SideBySide:
         anew = PlannedAnew(work.recipe) if self._anew is None else self._anew(self.jobs)
         return Worker(number, *self._process(number, serve_spawned, (self.threads, anew, level, first)))
 
+    def _forks_early_still(self) -> bool:
+        """Whether there is a server whose forks can compute on the GPU; says so once where they can't."""
+        if self._server is not None and not self._server.usable:
+            logger.info("--jobs: new processes, which import for themselves, since forks can't use the GPU here")
+            self._server.end()
+            self._server = None
+        return self._server is not None
+
     def _process(
         self, number: int, target: Callable[..., None], args: tuple[Any, ...]
     ) -> tuple[BaseProcess | Forked, Connection]:
@@ -171,7 +179,7 @@ class SideBySide:
         context = multiprocessing.get_context("fork" if self.forks else "spawn")
         here, there = context.Pipe()
         environment = names_of(self._cards, number)
-        if self._server is not None and self._server.usable:
+        if self._forks_early_still():
             process = self._server.start(target, there, args, environment)
         else:
             process = context.Process(target=target, args=(there, os.getpid(), *args), name=f"worker {number}")

@@ -278,6 +278,7 @@ def test_where_forks_cannot_use_the_gpu_there_are_new_processes(alone, tmp_path)
     given = ["--jobs", 2, "--threads_per_run", 1, "--output_dir", tmp_path / "out"]
     code, said = run(tmp_path / "log", alone, *given, change=one_gpu_that_forks_cannot_use)
     assert code == 0, said
+    assert said.count("--jobs: new processes, which import for themselves, since forks can't use the GPU here") == 1
     for each in RUNS:
         assert_same_run(alone.parent / "small" / "small" / each, tmp_path / "out" / "small" / each)
 
