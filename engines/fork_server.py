@@ -17,10 +17,14 @@ from typing import Any
 
 import torch
 
+from ..errors import InputError
 from ..interruption import end_with_parent
 from ..interruption import held
 from .forks import can_train
 from .forks import in_a_fork
+
+_PATIENCE = 5.0  # seconds until the server is killed
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ForkServer:
@@ -69,7 +73,8 @@ class ForkServer:
         """Ends it; its forks have ended, or end with it."""
         with held():
             self._connection.close()
-            self._process.terminate()
+            self._process.join(_PATIENCE)
+            self._process.kill()
             self._process.join()
 
 
@@ -139,9 +144,13 @@ def _serve(connection: Connection, other: Connection, parent: int, can_compute: 
     if os.getppid() != parent:
         return
     other.close()
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the workers hear it themselves
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    connection.send(in_a_fork(can_compute))
+    # What is sent to all processes, by a terminal or by SLURM, the workers hear themselves, and save their states.
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        usable = in_a_fork(can_compute)
+    except InputError:  # it was killed
+        usable = False
+    connection.send(usable)
     children: dict[BaseProcess, Connection] = {}
     while True:
         ready = wait([connection, *(child.sentinel for child in children)])
@@ -153,15 +162,18 @@ def _serve(connection: Connection, other: Connection, parent: int, can_compute: 
                 given, said = (Connection(recv_handle(connection)) for _ in range(2))
             except (EOFError, OSError):
                 os._exit(0)
-            child = _forked(target, (given, os.getpid(), *args), environment, interrupted)
+            child = _forked(target, (given, os.getpid(), *args), environment, handlers)
             given.close()
             said.send(child.pid)
             children[child] = said
 
 
-def _forked(target: Callable[..., None], args: tuple[Any, ...], environment: dict[str, str], handler: Any) -> Any:
+def _forked(
+    target: Callable[..., None], args: tuple[Any, ...], environment: dict[str, str], handlers: dict[int, Any]
+) -> BaseProcess:
     def begin() -> None:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         os.environ.update(environment)
         target(*args)
 

@@ -103,6 +103,11 @@ def one_gpu_and_a_run_that_grows():
     Experiment.train = grows
 
 
+def one_gpu_and_slow():
+    one_gpu()
+    slow()
+
+
 def one_gpu_always_too_small():
     import torch
 
@@ -335,6 +340,24 @@ def test_whoever_is_killed_leaves_nobody_and_the_same_command_goes_on(alone, tmp
     assert code == 0 and "goes on from checkpoint-" in said
     for each in RUNS:
         assert_same_run(alone.parent / "small" / "small" / each, tmp_path / "out" / "small" / each)
+
+
+@pytest.mark.parametrize("number, to_all", [(signal.SIGTERM, True), (signal.SIGKILL, False)])
+def test_on_a_gpu_too_whoever_is_killed_leaves_nobody(tmp_path, number, to_all):
+    """What is sent to all processes at once, as SLURM does, ends no worker before its state is saved."""
+    given = [write_recipe(tmp_path, **VOICE), "--jobs", 2, "--save_seconds", 0 if not to_all else 1000]
+    process = begin(tmp_path / "log", *given, change=one_gpu_and_slow)
+    wait_for(lambda: len([*(tmp_path / "small").glob("small/seed-*/*")]) >= 2)
+    wait_for(lambda: to_all or [*(tmp_path / "small").glob("small/seed-*/*/checkpoint-*")])
+    time.sleep(0.3)  # both train
+    found = workers(process, 3)  # one is what the others are forked from
+    for each in (process, *(found if to_all else ())):
+        os.kill(each.pid, number)
+    code = small_jobs.finish(process)
+    gone, left = psutil.wait_procs(found, timeout=10)
+    assert not left and code == (-number if number == signal.SIGKILL else 128 + number)
+    code, said = run(tmp_path / "log", *given)
+    assert code == 0 and "goes on from checkpoint-" in said
 
 
 def test_what_workers_log_and_print_comes_in_whole_lines(tmp_path):
