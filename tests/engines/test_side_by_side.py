@@ -251,22 +251,6 @@ def test_results_are_bit_for_bit_those_of_one_after_another(alone, tmp_path, thr
     assert a["experiments"][0]["runs"] == b["experiments"][0]["runs"]
 
 
-def test_new_processes_give_the_same_bits(alone, tmp_path):
-    """As with a GPU, where a fork can't be had."""
-    given = ["--jobs", 2, "--threads_per_run", 1, "--output_dir", tmp_path / "out"]
-    code, said = run(tmp_path / "log", alone, *given, change=never_forks)
-    assert code == 0, said
-    for each in RUNS:
-        assert_same_run(alone.parent / "small" / "small" / each, tmp_path / "out" / "small" / each)
-
-
-def never_forks():
-    from emomm.engines import side_by_side
-
-    init = side_by_side.SideBySide.__init__
-    side_by_side.SideBySide.__init__ = lambda self, jobs, threads=None: init(self, jobs, threads, fork=False)
-
-
 @pytest.mark.parametrize("gpu, said_of_memory", [(one_gpu, False), (one_small_gpu, True)])
 def test_runs_share_a_gpu_as_far_as_its_memory_goes(alone, tmp_path, gpu, said_of_memory):
     """The GPU is pretended; the processes, and how they are begun, are those that there would be."""
