@@ -1,5 +1,6 @@
 """Rows to one padded, masked batch."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,27 @@ from .modalities import modality_of
 
 _STATES = {"speech_states": "speech_mask", "text_states": "text_states_mask"}
 _OF_VOICE = ("input_values", "speech_states")
+
+
+class GatheredRows(Sequence):
+    """Rows that have one vector of each modality, read at once: what the collator makes of them is here already.
+
+    Args:
+        columns: by the name of an input, (batch, ...): those of the collator's batches, of its types.
+    """
+
+    def __init__(self, columns: Mapping[str, np.ndarray]):
+        self.columns = columns
+        self._length = len(next(iter(columns.values())))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"there are {len(self)} rows, and no row {i}")
+        found = {name: values[i] for name, values in self.columns.items()}
+        return {name: value[None] if name.endswith("_features") else value for name, value in found.items()}
 
 
 @dataclass
@@ -50,6 +72,8 @@ class EmoMMDataCollator:
     feature_extractor: Any = None
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        if isinstance(features, GatheredRows):
+            return {name: torch.from_numpy(values) for name, values in features.columns.items()}
         batch: dict[str, torch.Tensor] = {}
         names = features[0].keys()
         vectors = [name for name in names if name.endswith("_features")]
@@ -172,4 +196,4 @@ def _mask(lengths: list[int], longest: int) -> torch.Tensor:
     return torch.from_numpy(np.arange(longest) < np.array(lengths)[:, None])
 
 
-__all__ = ["EmoMMDataCollator"]
+__all__ = ["EmoMMDataCollator", "GatheredRows"]

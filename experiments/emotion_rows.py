@@ -1,8 +1,11 @@
 """The rows of a run as the Trainer takes them: by index, without a Python object per value."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch.utils.data import Dataset
 
+from ..data_collator import GatheredRows
 from ..features.sequences import Sequences
 from ..features.windows import Windows
 
@@ -82,6 +85,12 @@ class EmotionRows(Dataset):
         found.__dict__.update(self.__dict__, windows=self._plain_windows, _plain_windows=None)
         return found
 
+    @property
+    def _of_vectors(self) -> bool:
+        """Whether a row is vectors that the model takes as they are, and nothing else."""
+        states = any(name.endswith("_states") for name in self.vectors)
+        return bool(self.vectors) and self.windows is None and self.tokens is None and not states
+
     def __len__(self) -> int:
         return self._length
 
@@ -102,6 +111,37 @@ class EmotionRows(Dataset):
         if self.vad is not None:
             row["vad"] = self.vad[i]
         return row
+
+    def __getitems__(self, indices: Sequence[int]) -> "GatheredRows | list[Row]":
+        """The rows of a batch, as a DataLoader asks for them: read at once where each has one vector of each modality,
+        as pooled features are."""
+        rows = np.asarray(indices, dtype=np.int64)
+        if not self._of_vectors or any((found.length[rows] != 1).any() for found in self.vectors.values()):
+            return [self[i] for i in indices]
+        columns = {name: self._gathered(vectors, rows) for name, vectors in self.vectors.items()}
+        for name, values, kind in (
+            ("labels", self.labels, np.int64),
+            ("sample_weights", self.sample_weights, np.float32),
+            ("vad", self.vad, np.float32),
+        ):
+            if values is not None:
+                columns[name] = values[rows].astype(kind, copy=False)
+        return GatheredRows(columns)
+
+    @staticmethod
+    def _gathered(vectors: Sequences, rows: np.ndarray) -> np.ndarray:
+        """(rows, dim) float32 of rows of one vector each."""
+        found = np.empty((len(rows), vectors.dim), np.float32)
+        part, start = vectors.part[rows], vectors.start[rows]
+        for number in np.unique(part).tolist():
+            of_part, mapped = np.flatnonzero(part == number), vectors.mapped(number)
+            step = _RELEASED // _LARGE_PAGE if mapped else len(of_part)
+            for first in range(0, len(of_part), step):
+                some = of_part[first : first + step]
+                found[some] = vectors.parts[number][start[some]]
+                if mapped:
+                    vectors.release([number])
+        return found
 
     def _count(self, vectors: Sequences, row: int) -> None:
         part = int(vectors.part[row])

@@ -112,11 +112,16 @@ class Sequences:
             numbers: of the arrays; by default all.
         """
         for number in range(len(self.parts)) if numbers is None else numbers:
-            mapped = self.parts[number]
-            while isinstance(mapped, np.ndarray | memoryview):
-                mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
-            if isinstance(mapped, mmap.mmap):
+            mapped = self.mapped(number)
+            if mapped is not None:
                 let_go(mapped)
+
+    def mapped(self, number: int) -> mmap.mmap | None:
+        """The file that an array is mapped from; None of one in memory."""
+        mapped = self.parts[number]
+        while isinstance(mapped, np.ndarray | memoryview):
+            mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
+        return mapped if isinstance(mapped, mmap.mmap) else None
 
     def statistics(self) -> "Statistics":
         """Of all vectors of these rows, a stretch that several rows share counting for each of them.
