@@ -33,6 +33,22 @@ def process_state() -> PartialState:
 
 
 @contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Within, numbers too small for float32's full precision (under 1.2e-38) count as 0 in this thread, and in those
+    that it starts; where the processor can't, nothing changes.
+
+    A head that tells its training rows apart has such gradients, and a processor takes five times as long over them.
+    No weight is moved by them: what is added is far below its last bit.
+    """
+    before = not bool(torch.tensor(1e-40).mul(1.0))
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@contextmanager
 def main_process_first(state: PartialState, lock: Path) -> Iterator[None]:
     """The body runs on the main process, then on the others, however long the first takes.
 
@@ -110,4 +126,4 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, str | None]:
         return None, str(error)
 
 
-__all__ = ["Group", "main_process_first", "process_state"]
+__all__ = ["Group", "denormals_flushed", "main_process_first", "process_state"]

@@ -15,6 +15,7 @@ from .parsing import Parser
 from .parsing import draw_anywhere
 from .parsing import print_anything
 from .parsing import show
+from .parsing import wait_asleep
 
 COMMANDS = {
     "run": "train and evaluate the experiments of a recipe",
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     print_anything()
     draw_anywhere()
+    wait_asleep()
     try:
         with interruptible():
             _check_working_folder()

@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 # What a terminal or a log of ASCII shows for the signs that EmoMM prints.
+_SPINS = "1000"  # some microseconds
 _PLAIN = str.maketrans({"±": "+-", "–": "-", "—": "-", "−": "-", "·": "|", "…": "...", "×": "x", "→": "->", "’": "'"})
 
 
@@ -61,6 +62,17 @@ def draw_anywhere() -> None:
         size = shutil.get_terminal_size()
         os.environ.setdefault("TQDM_NCOLS", str(size.columns))
         os.environ.setdefault("TQDM_NROWS", str(size.lines))
+
+
+def wait_asleep() -> None:
+    """Lets the threads of libgomp, before it is loaded, sleep soon where they have nothing to do.
+
+    By default they spin for milliseconds after each operation: of a small model, that is all the time, and a core is
+    taken from whatever else runs. What the user says of it (OMP_WAIT_POLICY, GOMP_SPINCOUNT) holds. The results are
+    the same, bit by bit.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def show(text: str, error: bool = False) -> None:

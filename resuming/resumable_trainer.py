@@ -16,6 +16,7 @@ from ..files import is_of_the_disk
 from ..interruption import Interrupted
 from ..interruption import asked
 from ..interruption import held
+from ..processes import denormals_flushed
 from .resume_states import newest_state
 from .resume_states import resume_states
 from .resume_states import seal
@@ -54,7 +55,7 @@ class ResumableTrainer(Trainer):
             resume_from_checkpoint = self._newest_state()
         self._resume_folder = resume_from_checkpoint or None
         self._saved_at = self._began_at = time.monotonic()
-        with held():
+        with held(), denormals_flushed():
             return super().train(resume_from_checkpoint=self._resume_folder, **kwargs)
 
     @property

@@ -284,6 +284,22 @@ def test_a_terminal_without_a_size_has_bars_all_the_same():
     assert "100%" in drawn and max(map(len, drawn.strip().split("\r"))) in (69, 70)
 
 
+def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for given, expected in (
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ):
+        with monkeypatch.context() as environment:
+            for name, value in given.items():
+                environment.setenv(name, value)
+            main(["recipes"])
+            assert os.environ.get("GOMP_SPINCOUNT") == expected
+        os.environ.pop("GOMP_SPINCOUNT", None)
+
+
 def test_predict_hands_its_arguments_on(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -15,6 +15,7 @@ from emomm.configuration_emomm import EmoMMConfig
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.curriculum_trainer import CurriculumTrainingArguments
 from emomm.data_collator import EmoMMDataCollator
+from emomm.data_collator import GatheredRows
 from emomm.experiments import emotion_rows
 from emomm.experiments.emotion_rows import EmotionRows
 from emomm.features.mapped_store import MappedStore
@@ -89,6 +90,42 @@ def test_memory_does_not_grow_with_what_is_read(tmp_path, monkeypatch):
         assert given[i]["input_values"][0] == np.float32(i / 32768)
         most = max(most, resident())
     assert most - before < 10 << 20  # of 48 MB
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_batch_of_pooled_vectors_is_what_its_rows_are(tmp_path, monkeypatch, mapped):
+    """Of several arrays, in half precision; with pages that are let go of in the middle of a batch."""
+    rng, parts = np.random.default_rng(0), []
+    monkeypatch.setattr(emotion_rows, "_LARGE_PAGE", emotion_rows._RELEASED // 2)
+    for number in range(2):
+        values = rng.normal(size=(7, 3)).astype(np.float16)
+        np.save(tmp_path / f"{number}.npy", values)
+        values = np.load(tmp_path / f"{number}.npy", mmap_mode="r") if mapped else values
+        parts.append(Sequences.from_arrays(values, np.ones(7, int)))
+    both = Sequences.concatenate(parts)
+    text = Sequences.from_arrays(rng.normal(size=(14, 2)), np.ones(14, int))
+    weights, vad = rng.random(ROWS), rng.normal(size=(ROWS, 3))
+    given = EmotionRows(labels=LABELS, sample_weights=weights, vad=vad, audio=both, text=text)
+    chosen = [9, 0, 13, 0, 6]
+    together, collate = given.__getitems__(chosen), EmoMMDataCollator()
+    assert isinstance(together, GatheredRows) and len(together) == 5
+    found, expected = collate(together), collate([given[i] for i in chosen])
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype and torch.equal(found[name], values)
+    one_by_one = collate([together[i] for i in range(5)])
+    assert all(torch.equal(one_by_one[name], values) for name, values in expected.items())
+    with pytest.raises(IndexError, match="no row 5"):
+        together[5]
+
+
+def test_rows_of_sequences_are_read_one_by_one():
+    """A row that lacks the modality, one of several vectors, and recordings."""
+    for lengths in (np.r_[0, np.ones(13, int)], np.r_[3, np.ones(13, int)]):
+        audio = Sequences.from_arrays(np.ones((lengths.sum(), 2), np.float32), lengths)
+        given = EmotionRows(labels=LABELS, audio=audio)
+        assert isinstance(given.__getitems__([1, 2]), GatheredRows) and isinstance(given.__getitems__([0, 2]), list)
+    assert isinstance(rows().__getitems__([0, 1]), list)
 
 
 # ---- a training -----------------------------------------------------------------------------------------------------
