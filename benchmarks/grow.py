@@ -1,7 +1,10 @@
 """What a corpus costs as it grows: memory, the time to the first step, the time of a step.
 
-    python benchmarks/grow.py [--json] [--of pooled,frames] [--pooled 10000,100000,1000000] [--frames 2000,10000,30000]
-                              [--steps 200] [--folder DIR] [--rounds 1] [--cold_store]
+    python benchmarks/grow.py [--json] [--of order,pooled,frames] [--pooled 10000,100000,1000000]
+                              [--frames 2000,10000,30000] [--steps 200] [--folder DIR] [--rounds 1] [--cold_store]
+
+`order`: seconds of the processor that an epoch over 1,000,000 rows in single-speaker batches takes beside its steps:
+the pool, its statistics and the order of the rows, twice, as the Trainer asks for it; and once a run, the difficulty.
 
 `pooled`: rows of one vector of 256 float16 values. `frames`: rows of 200 vectors of 768, which the model reads frame
 by frame; their files are read cold (the system is told to forget them). Both come as parquet files of 64 MB or so,
@@ -12,7 +15,8 @@ a process of its own, from its start on; a first one has read the corpus before,
 
 Memory is what the process holds that is not a page of a mapped file (RssAnon), looked at every 10 ms: when the first
 step begins, and the peak until the last of `--steps` steps. A step is the median of the last three quarters, in wall
-time and in seconds of the processor. Without floors and report.
+time and in seconds of the processor. Without floors and report. The time to the first step counts from the start of
+the process, imports included; on a machine that does other things besides, the seconds of its processor tell more.
 """
 
 import argparse
@@ -27,6 +31,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -90,6 +95,40 @@ def forget(folder: Path) -> None:
         with open(file, "rb") as opened:
             os.fsync(opened.fileno())
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# ---- the order of an epoch ------------------------------------------------------------------------------------------
+
+
+def order(rows: int = 1_000_000) -> dict[str, float]:
+    """Seconds of the processor for the difficulty of all rows, and for an epoch of each curriculum."""
+    sys.path.insert(0, str(ROOT))
+    import run_emomm  # noqa: F401 makes this checkout the package `emomm`
+    from emomm.choices import CURRICULUM_TYPES
+    from emomm.curriculum.difficulty import fill_unrated
+    from emomm.curriculum.difficulty import vad_difficulty
+    from emomm.curriculum.pool import Curriculum
+    from emomm.curriculum.pool import pool_statistics
+    from emomm.curriculum.sampling import CurriculumSampler
+
+    rng = np.random.default_rng(0)
+    labels, speakers, score = rng.integers(4, size=rows), rng.integers(1000, size=rows), rng.random(rows)
+    vad = rng.uniform(1, 5, (rows, 3)).astype(np.float32)
+    vad[rng.random(rows) < 0.1] = np.nan
+    begun = time.process_time()
+    fill_unrated(vad_difficulty(vad, labels, np.full((4, 3), 3.0)), labels)
+    found = {"difficulty of all rows": time.process_time() - begun}
+    for kind in CURRICULUM_TYPES:
+        sampler = CurriculumSampler(labels, 64, 1, Curriculum(kind, epochs=15), 4, speakers, score, score)
+        sampler.confidence = score
+        sampler.set_epoch(7)
+        begun = time.process_time()
+        pool_statistics(sampler.pool(), labels, 4, score, speakers)
+        sampler.order()
+        for _ in sampler:
+            pass
+        found[f"epoch of {kind}"] = time.process_time() - begun
+    return found
 
 
 # ---- one size, in a process of its own ------------------------------------------------------------------------------
@@ -213,7 +252,7 @@ def size(shape: str, rows: int, options: argparse.Namespace) -> dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--of", default="pooled,frames", help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--of", default="order,pooled,frames", help=f"of order, {', '.join(SHAPES)}")
     parser.add_argument("--pooled", default="10000,100000,1000000", help="rows of one vector")
     parser.add_argument("--frames", default="2000,10000,30000", help="rows of 200 vectors")
     parser.add_argument("--steps", type=int, default=200)
@@ -229,13 +268,15 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(Path(options.corpus), Path(options.out), options.one, options.steps)))
         return
-    found = {
-        shape: [size(shape, int(rows), options) for rows in getattr(options, shape).split(",")]
-        for shape in options.of.split(",")
-    }
+    asked = options.of.split(",")
+    found: dict[str, Any] = {"order": order()} if "order" in asked else {}
+    for shape in (each for each in asked if each != "order"):
+        found[shape] = [size(shape, int(rows), options) for rows in getattr(options, shape).split(",")]
     if options.json:
         print(json.dumps({"steps": options.steps, "rounds": options.rounds, **found}))
         return
+    for what, seconds in found.pop("order", {}).items():
+        print(f"{what:28} {seconds:.2f} s of processor")
     for shape, sizes in found.items():
         frames, dim = SHAPES[shape]
         print(f"{shape}: {frames} x {dim} float16 a row")

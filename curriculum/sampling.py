@@ -57,6 +57,7 @@ class CurriculumSampler(Sampler[int]):
         self.lengths = lengths
         self.confidence: np.ndarray | None = None
         self.epoch = 0
+        self._pool: tuple[tuple[int, np.ndarray | None], np.ndarray] | None = None
         self.batches = batches or epoch_batches(len(self.labels), batch_size, multiple, self.speakers)
         self.length = len(self.labels) if short_last_batch and batches is None else self.batches * batch_size
 
@@ -66,7 +67,10 @@ class CurriculumSampler(Sampler[int]):
 
     def pool(self) -> np.ndarray:
         """The rows that this epoch trains on, ascending."""
-        return self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
+        if self._pool is None or self._pool[0][0] != self.epoch or self._pool[0][1] is not self.confidence:
+            found = self.curriculum.pool(self.epoch, self.labels, self.difficulty, self.confidence, self.preset_order)
+            self._pool = (self.epoch, self.confidence), found
+        return self._pool[1]
 
     def __len__(self) -> int:
         return self.length

@@ -22,6 +22,26 @@ def test_the_sampler_is_a_function_of_its_arguments():
     assert list(one) != first[0] and len(list(one)) == len(one)
 
 
+def test_a_pool_is_made_once_an_epoch_and_anew_with_other_scores(monkeypatch):
+    asked, pool = [], Curriculum.pool
+
+    def counted(self, epoch, *given):
+        asked.append(epoch)
+        return pool(self, epoch, *given)
+
+    monkeypatch.setattr(Curriculum, "pool", counted)
+    sampler = CurriculumSampler(LABELS, BATCH, curriculum=Curriculum("model_confidence", "linear", 3))
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        sampler.confidence = np.roll(DIFFICULTY, epoch)
+        found = sampler.pool()
+        assert set(sampler) == set(found.tolist()) and sampler.pool() is found
+    assert asked == [0, 1, 2]
+    sampler.confidence = 1 - sampler.confidence
+    sampler.set_epoch(1)
+    assert sampler.pool().tolist() != found.tolist() and asked == [0, 1, 2, 1]
+
+
 def test_a_short_last_batch_is_what_is_left_of_a_pass():
     whole = CurriculumSampler(LABELS, BATCH, 2)
     short = CurriculumSampler(LABELS, BATCH, 2, short_last_batch=True)
