@@ -87,8 +87,9 @@ def open_study(storage: JournalStorage, name: str, direction: str, own: Mapping[
 
 
 def has_ended(trial: FrozenTrial) -> bool:
-    """Whether a trial counts: it came to its end, well or not, and was not interrupted."""
-    return trial.state.is_finished() and ENDED in trial.user_attrs
+    """Whether a trial counts: it came to its end, well or not, and was not interrupted. One that failed says why."""
+    said = trial.user_attrs.get(ENDED)
+    return trial.state.is_finished() and said is not None and (trial.state != TrialState.FAIL or "why" in said)
 
 
 def ended_trials(study: optuna.Study) -> list[FrozenTrial]:

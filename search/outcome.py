@@ -46,19 +46,19 @@ class Found:
         study: which.
         trials: that count, in order.
         best: of them.
-        importance: of each setting, see `journal.importance`.
+        journal: where they are.
     """
 
     study: Study
     trials: Sequence[FrozenTrial]
     best: FrozenTrial | None
-    importance: Mapping[str, float]
+    journal: optuna.Study
 
 
 def found_in(study: Study, journal: optuna.Study) -> Found:
     """What a study has found so far."""
     trials = ended_trials(journal)
-    return Found(study, trials, best_of(trials, study.direction), importance(journal, study.seed))
+    return Found(study, trials, best_of(trials, study.direction), journal)
 
 
 def write_trials(folder: SearchFolder, plan: SearchPlan, found: Sequence[Found]) -> None:
@@ -130,7 +130,7 @@ def _about(plan: SearchPlan, each: Searched, found: Sequence[Found]) -> dict[str
                 "score": of.best.value,
                 "epochs": of.best.user_attrs[ENDED]["best_epoch"],
                 "settings": _plain(of.best.params),
-                "importance": dict(of.importance),
+                "importance": importance(of.journal, of.study.seed),
             }
             for of in found
         },

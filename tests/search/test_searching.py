@@ -298,6 +298,19 @@ def test_a_search_that_is_killed_goes_on(tmp_path):
     assert not outcome.failed and [row["trial"] for row in trials_in(tmp_path)] == ["0", "1", "2"]
 
 
+def test_what_was_killed_before_it_was_told_is_tried_again(nested, tmp_path):
+    """A process can end between what a trial says of itself and its state."""
+    folder = tmp_path / "copy"
+    shutil.copytree(nested[0], folder)
+    journal = JobFolder(folder / "job").search.journal
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if b'"ended"' in line)
+    journal.write_bytes(b"".join(lines[: last + 1]))  # its state is told after it
+    recipe = load_recipe(folder / "recipe.json", {"output_dir": str(folder / "job")})
+    search(recipe, options(folder))
+    assert trials_in(folder) == trials_in(nested[0])
+
+
 def test_a_damaged_journal_is_said(nested, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(nested[0], folder)
