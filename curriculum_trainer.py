@@ -269,21 +269,22 @@ class CurriculumTrainer(ResumableTrainer):
         return super()._clip_grad_norm(model)
 
     def _get_grad_norm(self, model, grad_norm=None):
-        if grad_norm is None:  # nothing was clipped
-            self._note_gradients()
+        if grad_norm is None and not self._note_gradients():
+            return None  # nothing was clipped: the norm is for the log alone
         return super()._get_grad_norm(model, grad_norm)
 
-    def _note_gradients(self) -> None:
-        """Before they are clipped, the norm of the gradients of each encoder, at steps that are logged."""
+    def _note_gradients(self) -> bool:
+        """Before they are clipped, the norm of the gradients of each encoder, where a step is logged; if it is."""
         step, every = self.state.global_step + 1, self.state.logging_steps
         if self.args.logging_strategy == IntervalStrategy.EPOCH:
             every = self.sampler.batches // (self.args.world_size * self.args.gradient_accumulation_steps)
-        if step % max(1, round(every)):
-            return
+        if step % max(1, round(every)) and not (step == 1 and self.args.logging_first_step):
+            return False
         for name, encoder in encoders_of(self.accelerator.unwrap_model(self.model)).items():
             norm = gradient_norm(encoder.parameters())
             if norm is not None:
                 self._gradient_norms[name] = norm
+        return True
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As in `Trainer`; beside the learning rate and the gradients' norm, those of each encoder that is tuned."""

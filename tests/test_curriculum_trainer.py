@@ -618,6 +618,26 @@ def test_the_probe_is_its_authors_loop(tmp_path):
         torch.testing.assert_close(trainer.model.classifier.state_dict()[name], value, atol=1e-5, rtol=1e-5)
 
 
+def test_gradients_that_are_not_clipped_are_measured_for_the_log_alone(tmp_path, monkeypatch):
+    """The norm that is logged is that of clipped ones, before they are."""
+    asked, clip = [], CurriculumTrainer._clip_grad_norm
+    monkeypatch.setattr(CurriculumTrainer, "_clip_grad_norm", lambda self, model: asked.append(1) or clip(self, model))
+    logged = {}
+    for limit in (0.0, 1e9):  # so much that nothing is cut
+        trainer = new_trainer(tmp_path / str(limit), num_train_epochs=2, max_grad_norm=limit, logging_first_step=True)
+        calls, measure = [], trainer.accelerator.clip_grad_norm_
+
+        def measured(*args, calls=calls, measure=measure):
+            calls.append(1)
+            return measure(*args)
+
+        trainer.accelerator.clip_grad_norm_ = measured
+        trainer.train()
+        logged[limit] = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
+        assert len(calls) == (3 if limit == 0 else 2 * STEPS)
+    assert len(asked) == 2 * STEPS and len(logged[0.0]) == 3 and logged[0.0] == logged[1e9]
+
+
 def test_numbers_too_small_to_count_are_zero_while_it_trains(tmp_path):
     """They would take the processor five times as long; what is around a training is as it was."""
     tiny, found = torch.tensor(1e-40), []
