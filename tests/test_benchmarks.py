@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import operator
 import sys
 from pathlib import Path
 
@@ -23,6 +24,22 @@ def test_parts_of_killed_commands_are_functions_of_the_package(monkeypatch):
     assert len(parts) > 5
     for module, function in parts:
         assert callable(getattr(importlib.import_module(module), function, None)), f"{module}.{function}"
+
+
+def test_parts_of_a_start_are_functions_of_the_package(benchmark_of):
+    start = benchmark_of("start")
+    for module, function in [start.FIRST_STEP, *(place for places in start.PARTS.values() for place in places)]:
+        assert callable(operator.attrgetter(function)(importlib.import_module(module))), f"{module}.{function}"
+
+
+def test_time_is_of_the_part_that_was_entered_last(benchmark_of, monkeypatch):
+    clock, ticks = benchmark_of("start").Clock(), iter([1, 1, 3, 6, 10, 15, 21, 28])
+    monkeypatch.setattr(clock, "now", lambda: [float(next(ticks))] * 2)
+    inner = clock.around("inner", lambda: "done")
+    assert clock.around("outer", lambda: inner())() == "done"  # entered at 1, 3; left at 6, 10
+    clock.turn("rest")
+    spent = {part: seconds for part, (seconds, _) in clock.spent.items()}
+    assert spent == {"imports": 1, "rest": 5, "outer": 2 + 4, "inner": 3}
 
 
 @pytest.fixture
