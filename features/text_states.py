@@ -5,9 +5,10 @@ says how its files are written and read.
 
 What a transcript is stored as depends on that transcript alone, to the last bit, and not on what else is encoded: or
 the words of test rows would reach the training rows, and a store that grew would differ from one made at once. A
-matrix product may add in another order when its shape changes, so every batch has the one shape that the length of its
-transcripts calls for, filled up with copies where there are too few; and that no place in the batch is special is
-checked for each shape. Where one is, transcripts are encoded one by one.
+matrix product may add in another order when its shape changes, so every batch gives the bits of the one shape that the
+length of its transcripts calls for: it has another shape only where that is found to give the same bits, and is filled
+up with copies else. That no place in the batch is special is checked, too; where one is, transcripts are encoded one
+by one.
 """
 
 import hashlib
@@ -20,9 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
+from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from ..encoder_layers import EncoderLayers
 from ..errors import InputError
 from ..hub_access import reach_hub
 from .encoder_states import WhichStates
@@ -37,7 +40,7 @@ from .text_encoders import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "emomm-text-states-3"
+_FORMAT = "emomm-text-states-4"
 _TOKENS_A_BATCH = 512
 _WORDS = StoreWords(
     holds="the states of the transcripts", again="its transcripts are encoded again", key="transcript", values="states"
@@ -153,21 +156,49 @@ def _encoded(
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """The states of each row of token ids, (length, dim), in batches: row numbers and states, the longest first."""
     lengths = np.array([len(row) for row in tokens])
-    step = 2 ** np.maximum(2, np.log2(np.maximum(lengths, 1)).astype(int) - 3)  # an eighth is padding, at most
+    step = 2 ** np.maximum(1, np.log2(np.maximum(lengths, 1)).astype(int) - 4)  # a sixteenth is padding, at most
     padded = np.clip(-(-lengths // step) * step, 1, max_length)
     for length in np.unique(padded)[::-1].tolist():
         rows = np.flatnonzero(padded == length).tolist()
-        size = max(1, _TOKENS_A_BATCH // length)
-        copies = _forward(encoder, [tokens[rows[0]]] * size, length, pad, which)
-        if not all(np.array_equal(copy, copies[0]) for copy in copies):
-            size = 1
-        elif len(rows) == 1:
-            yield rows, copies[:1]
-            continue
+        size = _batch_size(encoder, tokens[rows[0]], length, pad, len(rows))
         for first in range(0, len(rows), size):
             some = rows[first : first + size]
             filled = some + some[-1:] * (size - len(some))
             yield some, _forward(encoder, [tokens[i] for i in filled], length, pad, which)[: len(some)]
+
+
+def _batch_size(encoder: PreTrainedModel, tokens: list[int], length: int, pad: int, count: int) -> int:
+    """How many of `count` rows of this length make a batch, so that each gets the bits of the length's own shape.
+
+    That shape has `_TOKENS_A_BATCH` tokens. What it gives is checked by copies of one row and up to the first layer,
+    whose products have the shapes of all others: the same at each place, or rows go one by one; and the same in
+    batches that are as even as they can be, or they are filled up to that shape.
+    """
+    own = max(1, _TOKENS_A_BATCH // length)
+    even = -(-count // max(1, count // own))
+    states = _first_layer(encoder, [tokens] * own, length, pad)
+    if not (states == states[0]).all():
+        return 1
+    if even != own and not (_first_layer(encoder, [tokens] * even, length, pad) == states[0]).all():
+        return own
+    return even
+
+
+def _padded(encoder: PreTrainedModel, tokens: list[list[int]], length: int, pad: int) -> tuple[Tensor, Tensor]:
+    """Token ids and their mask, (rows, length), on the encoder's device."""
+    device = next(encoder.parameters()).device
+    ids = torch.tensor([row + [pad] * (length - len(row)) for row in tokens], device=device)
+    return ids, torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
+
+
+@torch.no_grad()
+def _first_layer(encoder: PreTrainedModel, tokens: list[list[int]], length: int, pad: int) -> Tensor:
+    """The states of a batch after the first layer, or of an unknown family's encoder those after the last."""
+    ids, mask = _padded(encoder, tokens, length, pad)
+    layers = EncoderLayers.of(encoder)
+    if layers is None:
+        return encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    return layers.lower_states(ids, mask, [min(1, layers.depth)])[0][min(1, layers.depth)]
 
 
 @torch.no_grad()
@@ -175,9 +206,7 @@ def _forward(
     encoder: PreTrainedModel, tokens: list[list[int]], length: int, pad: int, which: WhichStates | None
 ) -> list[np.ndarray]:
     """The states of a batch padded to `length`, without those of the padding."""
-    device = next(encoder.parameters()).device
-    ids = torch.tensor([row + [pad] * (length - len(row)) for row in tokens], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
+    ids, mask = _padded(encoder, tokens, length, pad)
     if which is None:
         found = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
     else:

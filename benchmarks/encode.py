@@ -1,0 +1,105 @@
+"""How quickly sentences are encoded for the store of states, against a bare forward pass.
+
+    python benchmarks/encode.py [--rows 1000] [--rounds 3] [--json]
+
+An encoder of BERT base's size with random weights, sentences of real lengths. `store` is what a job does the first
+time: sentences to tokens, batches, states, and these written to disk, each with the bits that it would have alone.
+`sorted` is the limit: a bare forward pass over tokens made before, in batches of 64 neighbours in length, of which
+nothing is kept. `row order` is the same in batches as the rows come. All have the same threads. Loading the encoder is
+in none of them. The ways take turns; medians. `CPU` is by the processor's seconds, which other work stretches less.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from made_texts import SIZES
+from made_texts import sentences
+from made_texts import text_encoder
+from measuring import Benchmark
+from measuring import in_turn
+from measuring import medians
+from measuring import parser
+from measuring import ratio
+from measuring import seconds_of
+from transformers import PreTrainedModel
+
+from emomm.features import text_states
+from emomm.features.text_encoders import load_encoder
+from emomm.features.text_encoders import load_tokenizer
+
+BATCH, LONGEST = 64, 128
+
+
+@torch.inference_mode()
+def forward(encoder: PreTrainedModel, tokens: list[list[int]], order: np.ndarray, pad: int) -> None:
+    """All rows, in batches of this order padded to their longest."""
+    for start in range(0, len(order), BATCH):
+        rows = [tokens[row] for row in order[start : start + BATCH]]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        encoder(input_ids=ids, attention_mask=mask)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock and of the processor."""
+    began = time.process_time()
+    return seconds_of(work), time.process_time() - began
+
+
+def ways_of(folder: Path, rows: int, size: str) -> dict[str, Callable[[], tuple[float, float]]]:
+    """What is timed."""
+    texts, name = sentences(rows), text_encoder(folder / "encoder", size)
+    bare, loaded, tokenizer = load_encoder(name), load_encoder(name), load_tokenizer(name)
+    text_states.load_encoder, text_states.load_tokenizer = (lambda name: loaded), (lambda name: tokenizer)
+    text_states.encoder_fingerprint(name)  # a hash of the weights, once in a process
+    tokens = tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"]
+    by_length, pad = np.argsort([len(row) for row in tokens], kind="stable")[::-1], tokenizer.pad_token_id
+
+    def store() -> tuple[float, float]:
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        kept = text_states.TextStateStore(name, LONGEST, directory=folder / "store")
+        return timed(lambda: kept.states(texts))
+
+    return {
+        "store": store,
+        "sorted": lambda: timed(lambda: forward(bare, tokens, by_length, pad)),
+        "row order": lambda: timed(lambda: forward(bare, tokens, np.arange(rows), pad)),
+    }
+
+
+def measured(rows: int, rounds: int, size: str = "base", warm: int = 0) -> dict[str, dict[str, float]]:
+    """Of each way its seconds, sentences a second, and its speed by the limit's and by that of row order."""
+    with tempfile.TemporaryDirectory() as name:
+        found = in_turn(ways_of(Path(name), rows, size), rounds, warm)
+    wall, cpu = ([{way: both[place] for way, both in each.items()} for each in found] for place in (0, 1))
+    return {
+        way: {
+            "seconds": seconds,
+            "sentences a second": rows / seconds,
+            "of the limit": ratio(wall, "sorted", way),
+            "x row order": ratio(wall, "row order", way),
+            "of the limit (CPU)": ratio(cpu, "sorted", way),
+            "x row order (CPU)": ratio(cpu, "row order", way),
+        }
+        for way, seconds in medians(wall).items()
+    }
+
+
+def main() -> None:
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--rows", type=int, default=1000)
+    options.add_argument("--size", choices=[*SIZES], default="base", help="of the encoder")
+    given = options.parse_args()
+    with Benchmark(__file__, given) as figures:
+        for way, row in measured(given.rows, given.rounds, given.size).items():
+            figures.add(way, **row)
+
+
+if __name__ == "__main__":
+    main()
