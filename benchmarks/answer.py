@@ -12,40 +12,38 @@ the machine counts, for all ways alike. --exported keeps the ONNX folders (fp32,
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries look; nothing is fetched
-sys.path.insert(0, str(ROOT))
-import torch  # noqa: E402
+import measuring
+import torch
+from measuring import ROOT
+from measuring import Benchmark
 
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
-from emomm.corpora.builtin import resolve_specs  # noqa: E402
-from emomm.corpora.corpus import Corpus  # noqa: E402
-from emomm.corpora.loading import load_corpus  # noqa: E402
-from emomm.evaluation.metrics import emotion_scores  # noqa: E402
-from emomm.exporting import export_model  # noqa: E402
-from emomm.features.text_encoders import load_tokenizer  # noqa: E402
-from emomm.inference.onnx_export import export_onnx  # noqa: E402
-from emomm.inference.onnx_model import OnnxModel  # noqa: E402
-from emomm.inference.onnx_model import is_onnx  # noqa: E402
-from emomm.inference.onnx_model import softmax  # noqa: E402
-from emomm.inference.predicting import load_model  # noqa: E402
-from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
-from emomm.pipeline_emomm import EmoMMPipeline  # noqa: E402
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.corpora.builtin import resolve_specs
+from emomm.corpora.corpus import Corpus
+from emomm.corpora.loading import load_corpus
+from emomm.evaluation.metrics import emotion_scores
+from emomm.exporting import export_model
+from emomm.features.text_encoders import load_tokenizer
+from emomm.inference.onnx_export import export_onnx
+from emomm.inference.onnx_model import OnnxModel
+from emomm.inference.onnx_model import is_onnx
+from emomm.inference.onnx_model import softmax
+from emomm.inference.predicting import load_model
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.pipeline_emomm import EmoMMPipeline
 
 Answer = Callable[[np.ndarray, str], np.ndarray]
 PRECISIONS = ("fp32", "int8")
@@ -190,46 +188,32 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     scored = agreement(answers, tested, whole["onnx fp32"].labels)
     return {
         name: {
-            "warm_ms": of_answers[name],
-            "times_torch": of_answers["torch"] / of_answers[name],
-            "result_ms": of_results[name],
-            "cold_s": of_processes[name],
-            "megabytes": megabytes(folders[name]),
-            **scored[name],
+            "warm (ms)": of_answers[name],
+            "x torch": of_answers["torch"] / of_answers[name],
+            "with words and moments (ms)": of_results[name],
+            "cold (s)": of_processes[name],
+            "MB": megabytes(folders[name]),
+            "UAR": scored[name]["uar"],
+            "from torch": scored[name]["apart"],
         }
         for name in folders
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = measuring.parser(__doc__)
     parser.add_argument("--model", help="folder of an exported model of features and words")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--answers", type=int, default=200)
     parser.add_argument("--cold", type=int, default=3)
     parser.add_argument("--session", help="of the sample corpus, whose rows are scored (default: all)")
     parser.add_argument("--exported", type=Path, help="folder to keep the ONNX folders in, and to take them from")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as name:
-        ways = measure(options, Path(name))
-    packages = {name: version(name) for name in ("torch", "transformers", "onnxruntime")}
-    machine = {
-        "cores": os.cpu_count(),
-        "threads": options.threads,
-        "load": os.getloadavg()[0],
-    }
-    if options.json:
-        print(json.dumps({"machine": machine, "packages": packages, "ways": ways}, indent=2))
-        return
-    print(f"{options.threads} threads of {os.cpu_count()} cores, load {machine['load']:.1f}; {packages}")
-    print("              warm  x torch  with words and moments     cold   on disk     UAR  from torch")
-    for name, each in ways.items():
-        print(
-            f"{name:10} {each['warm_ms']:5.1f} ms {each['times_torch']:7.2f} {each['result_ms']:20.1f} ms "
-            f"{each['cold_s']:7.2f} s {each['megabytes']:6.1f} MB {each['uar']:7.4f} {each['apart']:11.2g}"
-        )
+    packages = (*measuring.PACKAGES, "onnxruntime")
+    with Benchmark(__file__, options, packages) as figures, tempfile.TemporaryDirectory() as name:
+        for way, row in measure(options, Path(name)).items():
+            figures.add(way, **row)
 
 
 if __name__ == "__main__":

@@ -6,27 +6,22 @@ For each seed a clean synthetic corpus, left session by session: each problem th
 Then the same corpus with one leak of each kind planted: found is the check that must see it.
 """
 
-import argparse
 import dataclasses
-import json
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from measuring import Benchmark
+from measuring import parser
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.audit.audited import Audit  # noqa: E402
-from emomm.corpora.builtin import resolve_specs  # noqa: E402
-from emomm.corpora.corpus import Corpus  # noqa: E402
-from emomm.corpora.loading import load_corpus  # noqa: E402
-from emomm.evaluation.folds import plan_folds  # noqa: E402
-from emomm.experiments.auditing import audit_experiment  # noqa: E402
-from emomm.experiments.data import ExperimentData  # noqa: E402
-from emomm.features.sequences import Sequences  # noqa: E402
-from emomm.settings.settings import Settings  # noqa: E402
+from emomm.audit.audited import Audit
+from emomm.corpora.builtin import resolve_specs
+from emomm.corpora.corpus import Corpus
+from emomm.corpora.loading import load_corpus
+from emomm.evaluation.folds import plan_folds
+from emomm.experiments.auditing import audit_experiment
+from emomm.experiments.data import ExperimentData
+from emomm.features.sequences import Sequences
+from emomm.settings.settings import Settings
 
 SHARE = 0.2  # of rows whose transcript is another's
 
@@ -101,26 +96,23 @@ def audited(corpus: Corpus) -> Audit:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--rows", type=int, default=1000)
-    options = parser.parse_args()
-    began = time.perf_counter()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=50)
+    options.add_argument("--rows", type=int, default=1000)
+    given = options.parse_args()
     alarms: list[str] = []
     found = dict.fromkeys(PLANTED, 0)
-    for seed in range(options.seeds):
-        corpus, rng = clean(seed, options.rows), np.random.default_rng(seed)
-        alarms += [f"seed {seed}: {each.text}" for each in audited(corpus).problems]
-        for name, (plant, check) in PLANTED.items():
-            found[name] += any(each.check == check for each in audited(plant(corpus, rng)).problems)
-    if options.json:
-        figures = {"seeds": options.seeds, "rows": options.rows, "false_alarms": alarms, "found": found}
-        print(json.dumps(figures | {"seconds": round(time.perf_counter() - began, 1)}, indent=2))
-        return
-    for name, count in found.items():
-        print(f"{name}: found in {count} of {options.seeds}")
-    print(f"false alarms in {options.seeds} clean corpora: {len(alarms)}", *alarms, sep="\n  ")
+    with Benchmark(__file__, given) as figures:
+        for seed in range(given.seeds):
+            corpus, rng = clean(seed, given.rows), np.random.default_rng(seed)
+            alarms += [f"seed {seed}: {each.text}" for each in audited(corpus).problems]
+            for name, (plant, check) in PLANTED.items():
+                found[name] += any(each.check == check for each in audited(plant(corpus, rng)).problems)
+        for name, count in found.items():
+            figures.add(name, **{"found in": count, "of corpora": given.seeds})
+        figures.add("false alarms", **{"found in": len(alarms), "of corpora": given.seeds})
+        for alarm in alarms:
+            figures.note(alarm)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ Whisper. Then prints the command that trains the emodb recipe on them; its UAR m
 within .01.
 """
 
-import argparse
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -19,13 +17,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measuring import ROOT
+from measuring import Benchmark
+from measuring import parser
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora.builtin import BUILTIN  # noqa: E402
-from emomm.corpora.loading import load_corpus  # noqa: E402
-from emomm.corpora.spec import CorpusSpec  # noqa: E402
+from emomm.corpora.builtin import BUILTIN
+from emomm.corpora.loading import load_corpus
+from emomm.corpora.spec import CorpusSpec
 
 PAIRS = (("03", "08"), ("09", "10"), ("11", "13"), ("12", "14"), ("15", "16"))
 SESSIONS = {speaker: str(number) for number, pair in enumerate(PAIRS, start=1) for speaker in pair}
@@ -71,32 +69,28 @@ def cosines(output: Path, emodb: Path) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--emodb", type=Path, required=True, help="folder with flac/, manifest.csv and the npz")
-    parser.add_argument("--encoder", required=True, help="Whisper base: a folder, or openai/whisper-base")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--limit", type=int, help="the first recordings alone")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print one object of figures")
-    options = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--emodb", type=Path, required=True, help="folder with flac/, manifest.csv and the npz")
+    known.add_argument("--encoder", required=True, help="Whisper base: a folder, or openai/whisper-base")
+    known.add_argument("--output", type=Path, required=True, help="folder to write")
+    known.add_argument("--limit", type=int, help="the first recordings alone")
+    known.add_argument("--processes", type=int, default=1)
+    options = known.parse_args()
     manifest, features = options.output / "manifest.csv", options.output / "features"
     rows = write_manifest(options.emodb.resolve(), manifest.resolve(), options.limit)
     command = [sys.executable]
     if options.processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(options.processes)]
     command += [str(ROOT / "extract_features.py"), "--input", str(manifest), "--encoder", options.encoder]
-    started = time.perf_counter()
-    subprocess.run([*command, "--output", str(features), "--frame_rate", "5"], check=True, stdout=sys.stderr)
-    seconds = time.perf_counter() - started
-    found = cosines(features, options.emodb)
-    figures = {"rows": rows, "seconds": round(seconds, 1), "cosine_min": float(found.min()), "frames": len(found)}
     train = f"python run_emomm.py recipes/emodb.json --corpus emodb={features} --output_dir {options.output / 'run'}"
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        print(f"{rows} recordings in {seconds:.0f} s, start included; {len(found)} frames")
-        print(f"cosine with the shipped frames: lowest {found.min():.6f}, mean {found.mean():.6f}")
-        print(f"then: {train}")
+    with Benchmark(__file__, options) as figures:
+        started = time.perf_counter()
+        subprocess.run([*command, "--output", str(features), "--frame_rate", "5"], check=True, stdout=sys.stderr)
+        seconds = time.perf_counter() - started
+        found = cosines(features, options.emodb)
+        told = {"recordings": rows, "seconds, with start": seconds, "frames": len(found)}
+        figures.add("whisper", **told, **{"lowest cosine": float(found.min()), "mean cosine": float(found.mean())})
+        figures.note(f"then: {train}")
 
 
 if __name__ == "__main__":

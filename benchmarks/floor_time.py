@@ -1,6 +1,6 @@
 """How long the floors of a job take at IEMOCAP's size: 5531 rows, 768 wide in voice and words, five sessions.
 
-    python benchmarks/floor_time.py [ROWS [WIDTH]]
+    python benchmarks/floor_time.py [--rows 5531] [--width 768] [--json]
 
 The vectors are made up: correlated as those of encoders are (their spectrum falls as 1 / rank), telling the class
 about as well as emotion2vec's. Nothing is trained or encoded: what is timed is fitting and keeping the floors of an
@@ -8,26 +8,24 @@ experiment of voice and words (15 floors, four C each), then reading them again;
 those of all threads: on a quiet machine they are the seconds times the threads.
 """
 
-import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import PartialState
+from measuring import Benchmark
+from measuring import parser
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora.builtin import resolve_specs  # noqa: E402
-from emomm.corpora.loading import load_corpus  # noqa: E402
-from emomm.evaluation.folds import plan_folds  # noqa: E402
-from emomm.experiments import job_floors as floors  # noqa: E402
-from emomm.experiments.data import ExperimentData  # noqa: E402
-from emomm.experiments.run import Run  # noqa: E402
-from emomm.experiments.training import Experiment  # noqa: E402
-from emomm.settings.settings import Settings  # noqa: E402
+from emomm.corpora.builtin import resolve_specs
+from emomm.corpora.loading import load_corpus
+from emomm.evaluation.folds import plan_folds
+from emomm.experiments import job_floors as floors
+from emomm.experiments.data import ExperimentData
+from emomm.experiments.run import Run
+from emomm.experiments.training import Experiment
+from emomm.settings.settings import Settings
 
 
 def made_up(labels: np.ndarray, width: int, seed: int) -> np.ndarray:
@@ -39,7 +37,8 @@ def made_up(labels: np.ndarray, width: int, seed: int) -> np.ndarray:
     return (hidden @ np.linalg.qr(rng.normal(0, 1, (width, width)))[0]).astype(np.float32)
 
 
-def main(rows: int = 5531, width: int = 768) -> None:
+def measure(rows: int, width: int, figures: Benchmark) -> None:
+    """Adds a row for each case."""
     generator = {"rows": rows, "audio_dim": 4, "speakers": 10, "sessions": 5, "frames": [1, 1], "words": [2, 3]}
     corpora = {"synthetic": {"generator": generator}}
     settings = Settings(
@@ -52,7 +51,6 @@ def main(rows: int = 5531, width: int = 768) -> None:
     corpus = load_corpus(resolve_specs(corpora, {})["synthetic"])
     vectors = {name: made_up(corpus.label_ids, width, seed) for seed, name in enumerate(("voice", "words"))}
     floors._Vectors._of = lambda self, experiment, modality: vectors[modality.word]
-    print(f"{rows} rows, {width} wide, {torch.get_num_threads()} threads")
     for weight in (0.0, 0.5):
         settings = replace(settings, vad_loss_weight=weight)
         with tempfile.TemporaryDirectory() as folder:
@@ -67,10 +65,19 @@ def main(rows: int = 5531, width: int = 768) -> None:
                     kind: np.mean([next(iter(each[kind].choice["validation"].values())) for each in found.values()])
                     for kind in ("voice", "words", "both")
                 }
-                said = ", ".join(f"{kind} {score:.3f}" for kind, score in scores.items())
                 ratings = "with ratings" if weight else "classes alone"
-                print(f"{ratings}: {what} in {seconds:.1f} s, {used:.1f} CPU s (validation UAR {said})", flush=True)
+                told = {f"validation UAR, {kind}": float(score) for kind, score in scores.items()}
+                figures.add(f"{ratings}, {what}", seconds=seconds, **{"CPU seconds": used, **told})
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=5531)
+    options.add_argument("--width", type=int, default=768)
+    given = options.parse_args()
+    with Benchmark(__file__, given) as figures:
+        measure(given.rows, given.width, figures)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
