@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint docs clean
+.PHONY: quickstart test lint docs benchmark clean
 
 quickstart: $(VENV)/.quickstart
 	$(BIN)/python run_emomm.py recipes/quickstart.json
@@ -14,6 +14,9 @@ test: $(VENV)/.test
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+benchmark: $(VENV)/.test
+	$(BIN)/python benchmarks/all.py $(BENCHMARKS)
 
 # The root is the package, whatever its folder is called: mkdocstrings finds it by this link.
 docs: $(VENV)/.docs

@@ -8,28 +8,27 @@ have the base model's size and the same random weights, which the features are c
 frame. The two take turns, and who begins changes; the figures are medians over the rounds. Needs `funasr`.
 """
 
-import argparse
-import os
 import statistics
-import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import PACKAGES
+from measuring import Benchmark
+from measuring import in_turn
+from measuring import medians
+from measuring import parser
+from measuring import seconds_of
 from torch import nn
-from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.emotion2vec.conversion import convert  # noqa: E402
-from emomm.modeling_emotion2vec import Emotion2VecModel  # noqa: E402
-from emomm.speech_encoders import batches_by_length  # noqa: E402
-from emomm.waveforms import SAMPLING_RATE  # noqa: E402
-from emomm.waveforms import read_waveform  # noqa: E402
+from emomm.emotion2vec.conversion import convert
+from emomm.modeling_emotion2vec import Emotion2VecModel
+from emomm.speech_encoders import batches_by_length
+from emomm.waveforms import SAMPLING_RATE
+from emomm.waveforms import read_waveform
 
 SHORTEST, LONGEST = 1.0, 15.0  # seconds
 
@@ -150,12 +149,12 @@ def in_batches(model: Emotion2VecModel, waveforms: list[np.ndarray], batch_secon
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--audio", type=Path, required=True, help="folder of wav or flac recordings")
-    for name, default in (("recordings", 40), ("rounds", 5), ("threads", 2), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--batch-seconds", type=float, default=15.0)
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=5)
+    known.add_argument("--audio", type=Path, required=True, help="folder of wav or flac recordings")
+    for name, default in (("recordings", 40), ("threads", 2), ("seed", 0)):
+        known.add_argument(f"--{name}", type=int, default=default)
+    known.add_argument("--batch-seconds", type=float, default=15.0)
+    options = known.parse_args()
     torch.set_num_threads(options.threads)
     transformers_logging.disable_progress_bar()
     waveforms = recordings(options.audio, options.recordings, options.seed)
@@ -167,29 +166,18 @@ def main() -> None:
         "here, one by one": lambda rows: in_batches(model, rows, 0),
         f"here, batches of {options.batch_seconds:g} s": lambda rows: in_batches(model, rows, options.batch_seconds),
     }
-    features = {name: way(waveforms[:8]) for name, way in ways.items()}  # warms up, too
-    theirs, *ours = features.values()
-    apart = max(float(np.abs(a - b).max()) for way in ours for a, b in zip(theirs, way, strict=True))
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in tqdm(range(options.rounds), disable=None):
-        order = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
-        for name in order:
-            started = time.perf_counter()
-            ways[name](waveforms)
-            times[name].append(time.perf_counter() - started)
-    slow = times["FunASR, one by one"]
-    print(
-        f"{len(waveforms)} recordings of {SHORTEST:g} to {LONGEST:g} s, {seconds:.0f} s of audio; {options.threads} "
-        f"threads on {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}; features apart "
-        f"by {apart:.1e} at most\n"
-    )
-    print(f"{'':26} {'audio s/s':>10} {'slowest':>9} {'fastest':>9} {'ratio':>7}   ratios of the rounds")
-    for name, taken in times.items():
-        ratios = [a / b for a, b in zip(slow, taken, strict=True)]
-        print(
-            f"{name:26} {seconds / statistics.median(taken):10.2f} {seconds / max(taken):9.2f} "
-            f"{seconds / min(taken):9.2f} {statistics.median(ratios):7.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
-        )
+    with Benchmark(__file__, options, (*PACKAGES, "funasr")) as figures:
+        features = {name: way(waveforms[:8]) for name, way in ways.items()}  # warms up, too
+        theirs, *ours = features.values()
+        apart = max(float(np.abs(a - b).max()) for way in ours for a, b in zip(theirs, way, strict=True))
+        timed = {name: lambda way=way: seconds_of(lambda: way(waveforms)) for name, way in ways.items()}
+        found = in_turn(timed, options.rounds)
+        for name, taken in medians(found).items():
+            ratios = [each["FunASR, one by one"] / each[name] for each in found]
+            rates = {"audio s/s": seconds / taken, "slowest": seconds / max(each[name] for each in found)}
+            rates |= {"fastest": seconds / min(each[name] for each in found), "ratio": statistics.median(ratios)}
+            figures.add(name, **rates, **{"lowest ratio": min(ratios), "highest ratio": max(ratios)})
+        figures.note(f"{seconds:.0f} s of audio; features apart by {apart:.1e} at most")
 
 
 if __name__ == "__main__":

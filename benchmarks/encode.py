@@ -2,7 +2,8 @@
 
     python benchmarks/encode.py [--rows 1000] [--rounds 3] [--json]
 
-An encoder of BERT base's size with random weights, sentences of real lengths. `store` is what a job does the first
+An encoder of BERT base's size with random weights; sentences as long as those of the sample corpus, and as turns of a
+conversation (made_texts.py). `store` is what a job does the first
 time: sentences to tokens, batches, states, and these written to disk, each with the bits that it would have alone.
 `sorted` is the limit: a bare forward pass over tokens made before, in batches of 64 neighbours in length, of which
 nothing is kept. `row order` is the same in batches as the rows come. All have the same threads. Loading the encoder is
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from made_texts import LENGTHS
 from made_texts import SIZES
 from made_texts import sentences
 from made_texts import text_encoder
@@ -52,9 +54,9 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return seconds_of(work), time.process_time() - began
 
 
-def ways_of(folder: Path, rows: int, size: str) -> dict[str, Callable[[], tuple[float, float]]]:
+def ways_of(folder: Path, rows: int, size: str, lengths: str) -> dict[str, Callable[[], tuple[float, float]]]:
     """What is timed."""
-    texts, name = sentences(rows), text_encoder(folder / "encoder", size)
+    texts, name = sentences(rows, lengths), text_encoder(folder / "encoder", size)
     bare, loaded, tokenizer = load_encoder(name), load_encoder(name), load_tokenizer(name)
     text_states.load_encoder, text_states.load_tokenizer = (lambda name: loaded), (lambda name: tokenizer)
     text_states.encoder_fingerprint(name)  # a hash of the weights, once in a process
@@ -73,10 +75,10 @@ def ways_of(folder: Path, rows: int, size: str) -> dict[str, Callable[[], tuple[
     }
 
 
-def measured(rows: int, rounds: int, size: str = "base", warm: int = 0) -> dict[str, dict[str, float]]:
+def measured(rows: int, rounds: int, size: str = "base", lengths: str = "sample") -> dict[str, dict[str, float]]:
     """Of each way its seconds, sentences a second, and its speed by the limit's and by that of row order."""
     with tempfile.TemporaryDirectory() as name:
-        found = in_turn(ways_of(Path(name), rows, size), rounds, warm)
+        found = in_turn(ways_of(Path(name), rows, size, lengths), rounds)
     wall, cpu = ([{way: both[place] for way, both in each.items()} for each in found] for place in (0, 1))
     return {
         way: {
@@ -95,10 +97,12 @@ def main() -> None:
     options = parser(__doc__, rounds=3)
     options.add_argument("--rows", type=int, default=1000)
     options.add_argument("--size", choices=[*SIZES], default="base", help="of the encoder")
+    options.add_argument("--lengths", nargs="+", choices=LENGTHS, default=list(LENGTHS), help="of the sentences")
     given = options.parse_args()
     with Benchmark(__file__, given) as figures:
-        for way, row in measured(given.rows, given.rounds, given.size).items():
-            figures.add(way, **row)
+        for lengths in given.lengths:
+            for way, row in measured(given.rows, given.rounds, given.size, lengths).items():
+                figures.add(f"{lengths}: {way}", **row)
 
 
 if __name__ == "__main__":

@@ -10,32 +10,28 @@ all speakers of that kind; the two experiments of a test differ on every speaker
 the same figures each time.
 """
 
-import argparse
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from measuring import Benchmark
+from measuring import parser
 from scipy.special import expit
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.evaluation.intervals import Resampled  # noqa: E402
-from emomm.evaluation.intervals import resample_tallies  # noqa: E402
-from emomm.evaluation.intervals import score_bounds  # noqa: E402
-from emomm.evaluation.metrics import SCALARS  # noqa: E402
-from emomm.evaluation.significance import SPEAKERS_FOR_SWAPS  # noqa: E402
-from emomm.evaluation.significance import contributions  # noqa: E402
-from emomm.evaluation.significance import difference_bounds  # noqa: E402
-from emomm.evaluation.significance import row_swap_test  # noqa: E402
-from emomm.evaluation.significance import shares_of_units  # noqa: E402
-from emomm.evaluation.significance import swap_interval  # noqa: E402
-from emomm.evaluation.significance import swap_test  # noqa: E402
-from emomm.evaluation.significance import t_test  # noqa: E402
-from emomm.evaluation.tallies import scores_of_tallies  # noqa: E402
-from emomm.evaluation.tallies import tally  # noqa: E402
+from emomm.evaluation.intervals import Resampled
+from emomm.evaluation.intervals import resample_tallies
+from emomm.evaluation.intervals import score_bounds
+from emomm.evaluation.metrics import SCALARS
+from emomm.evaluation.significance import SPEAKERS_FOR_SWAPS
+from emomm.evaluation.significance import contributions
+from emomm.evaluation.significance import difference_bounds
+from emomm.evaluation.significance import row_swap_test
+from emomm.evaluation.significance import shares_of_units
+from emomm.evaluation.significance import swap_interval
+from emomm.evaluation.significance import swap_test
+from emomm.evaluation.significance import t_test
+from emomm.evaluation.tallies import scores_of_tallies
+from emomm.evaluation.tallies import tally
 
 CLASSES = 4
 EASE = np.array([0.8, 0.3, 0.0, -0.6])  # log odds of being right, by class
@@ -159,24 +155,21 @@ def row_test(rows: Rows) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=2000)
-    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    started = time.monotonic()
-    print(
-        f"{options.simulations} simulations a line: how often a 95 % interval covers, how often p < .05 without cause"
-    )
-    for scenario in options.scenarios:
-        truth = true_scores(scenario)
-        print(f"\n{scenario:8} speakers  {'':28}" + "".join(f"{name:>12}" for name in SCALARS))
-        print(f"{'':18}  {'true score':28}" + "".join(f"{value:12.3f}" for value in truth))
-        for speakers in SPEAKERS:
-            rng = np.random.default_rng([options.seed, SCENARIOS.index(scenario), speakers])
-            for what, shares in measure(rng, scenario, options.simulations, speakers, truth).items():
-                print(f"{speakers:17}  {what:29}" + "".join(f"{share:12.3f}" for share in shares), flush=True)
-    print(f"\n{time.monotonic() - started:.0f} s")
+    known = parser(__doc__)
+    known.add_argument("--simulations", type=int, default=2000, help="a line")
+    known.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS)
+    known.add_argument("--seed", type=int, default=0)
+    options = known.parse_args()
+    with Benchmark(__file__, options, ("numpy", "scipy")) as figures:
+        figures.note("how often a 95 % interval covers, how often p < .05 without cause")
+        for scenario in options.scenarios:
+            truth = true_scores(scenario)
+            figures.add(f"{scenario}: true score", **dict(zip(SCALARS, map(float, truth), strict=True)))
+            for speakers in SPEAKERS:
+                rng = np.random.default_rng([options.seed, SCENARIOS.index(scenario), speakers])
+                for what, shares in measure(rng, scenario, options.simulations, speakers, truth).items():
+                    told = dict(zip(SCALARS, map(float, shares), strict=False))
+                    figures.add(f"{scenario}, {speakers} speakers: {what}", **told)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ the most that tensors took on the card, the batches of the loop left out.
 Without a GPU it says so and ends; `--cpu --small` shows that it runs.
 """
 
-import argparse
 import gc
-import json
 import os
 import statistics
 import tempfile
 from pathlib import Path
 
 import torch
+from measuring import Benchmark
+from measuring import parser
 from tuning_time import encoder_config
 from tuning_time import loop_seconds
 from tuning_time import model_of
@@ -90,32 +90,23 @@ def compared(tuning: str, size: str, rounds: int, steps: int, device: torch.devi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--cpu", action="store_true", help="run where there is no GPU")
-    parser.add_argument("--small", action="store_true", help="a small encoder, 4 recordings of 1 s a batch")
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=3)
+    known.add_argument("--steps", type=int, default=20)
+    known.add_argument("--cpu", action="store_true", help="run where there is no GPU")
+    known.add_argument("--small", action="store_true", help="a small encoder, 4 recordings of 1 s a batch")
+    options = known.parse_args()
     if not torch.cuda.is_available() and not options.cpu:
         print("no GPU here: nothing was measured (--cpu --small shows that this runs)")
         return
     device = torch.device("cpu" if options.cpu else "cuda")
-    name = "the processor, where memory is not counted" if options.cpu else torch.cuda.get_device_name()
     size = "small" if options.small else "base"
-    figures = {}
-    if not options.json:
-        print(f"{size}, batch {SIZES[size][0]} of {SIZES[size][1]:g} s, bf16, torch {torch.__version__}, on {name}")
-    for tuning in ("lora", "full"):
-        figures[tuning] = found = compared(tuning, size, options.rounds, options.steps, device)
-        if not options.json:
-            print(
-                f"{tuning:5} Trainer {found['trainer']:8.1f} s of audio a second, {found['trainer, GiB']:6.2f} GiB   "
-                f"loop {found['loop']:8.1f} s, {found['loop, GiB']:6.2f} GiB   Trainer / loop {found['ratio']:.3f}",
-                flush=True,
-            )
-    if options.json:
-        print(json.dumps({"device": name, **figures}))
+    with Benchmark(__file__, options) as figures:
+        figures.note(f"{size}, batch {SIZES[size][0]} of {SIZES[size][1]:g} s, bf16; GiB are counted on a GPU alone")
+        for tuning in ("lora", "full"):
+            found = compared(tuning, size, options.rounds, options.steps, device)
+            told = {f"{side} (audio s/s)": found[side] for side in ("trainer", "loop")}
+            told |= {f"{side} (GiB)": found[f"{side}, GiB"] for side in ("trainer", "loop")}
+            figures.add(tuning, **told, **{"trainer / loop": found["ratio"]})
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from measuring import Benchmark
+from measuring import parser
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora.corpus import Corpus  # noqa: E402
-from emomm.corpora.spec import CorpusSpec  # noqa: E402
-from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
-from emomm.features.voice_encoders import load_speech_encoder  # noqa: E402
-from emomm.features.windows import Windows  # noqa: E402
-from emomm.recordings.recorded_corpus import load_recorded_corpus  # noqa: E402
-from emomm.waveforms import SAMPLING_RATE  # noqa: E402
+from emomm.corpora.corpus import Corpus
+from emomm.corpora.spec import CorpusSpec
+from emomm.experiments.emotion_rows import EmotionRows
+from emomm.features.voice_encoders import load_speech_encoder
+from emomm.features.windows import Windows
+from emomm.recordings.recorded_corpus import load_recorded_corpus
+from emomm.waveforms import SAMPLING_RATE
 
 LABELS = ("neutral", "happy", "sad", "anger")
 STATUS = Path("/proc/self/status")
@@ -142,32 +142,28 @@ def growth(counts: list[int]) -> dict[str, float]:
     return {**found, "ratio": found[f"{counts[-1]}"] / found[f"{counts[0]}"]}
 
 
-def shown(figures: dict[str, float]) -> str:
-    """A line for each figure, in MB."""
-    return "\n".join(
-        f"  {name:28} {value:8.3f}" if name in ("share", "ratio") else f"  {name:28} {value / 1e6:8.0f} MB"
+def megabytes(figures: dict[str, float]) -> dict[str, float]:
+    """As they are printed."""
+    return {
+        name if name in ("share", "ratio") else f"{name} (MB)": value if name in ("share", "ratio") else value / 1e6
         for name, value in figures.items()
-    )
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--cases", nargs="+", choices=("checkpointing", "corpus"))
-    parser.add_argument("--rows", nargs="+", type=int, default=[500, 20000], help="recordings of the made corpora")
-    parser.add_argument("--size", choices=("base", "small"), default="base", help="of the checkpointed encoder")
-    parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)  # what a process that is measured does
-    options = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--cases", nargs="+", choices=("checkpointing", "corpus"))
+    known.add_argument("--rows", nargs="+", type=int, default=[500, 20000], help="recordings of the made corpora")
+    known.add_argument("--size", choices=("base", "small"), default="base", help="of the checkpointed encoder")
+    known.add_argument("--task", nargs="+", help=argparse.SUPPRESS)  # what a process that is measured does
+    options = known.parse_args()
     if options.task:
         print(json.dumps(task(*options.task)))
         return
-    figures = {}
-    for case in options.cases or ("checkpointing", "corpus"):
-        figures[case] = checkpointing(options.size) if case == "checkpointing" else growth(options.rows)
-        if not options.json:
-            print(f"{case}\n{shown(figures[case])}", flush=True)
-    if options.json:
-        print(json.dumps(figures))
+    with Benchmark(__file__, options) as figures:
+        for case in options.cases or ("checkpointing", "corpus"):
+            found = checkpointing(options.size) if case == "checkpointing" else growth(options.rows)
+            figures.add(case, **megabytes(found))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import ROOT
+
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
 
 PRELOADED = [
     "conftest",  # finds the package

@@ -20,7 +20,6 @@ extraction are cut where it was killed: their rows are compared, in the order of
 Don't change the checkout meanwhile: results name its commit.
 """
 
-import argparse
 import difflib
 import json
 import multiprocessing
@@ -38,6 +37,7 @@ from dataclasses import field
 from itertools import islice
 from pathlib import Path
 
+import measuring
 import psutil
 from killed_commands import BEGINNING
 from killed_commands import COMMANDS
@@ -50,6 +50,7 @@ from killed_commands import prepare_server
 from killed_commands import run_undisturbed
 from killed_commands import start
 from killed_commands import timeless
+from measuring import Benchmark
 
 _AT_MOST = 6  # kills until a command is let end: what it leaves is looked at then
 _LOOK = 0.005  # seconds between looks at how far a process is
@@ -77,6 +78,11 @@ class Tally:
         signals, parts = (", ".join(f"{name} {count}" for name, count in sorted(each.items())) for each in by)
         said = f" ({signals}; in {parts})" if self.kills else ""
         return f"{self.kills.total()} kills{said} in {self.passes} passes, {self.faults} faults"
+
+
+def say(text: str) -> None:
+    """What goes on, beside the figures."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def kill_again_and_again(
@@ -115,7 +121,7 @@ def _one_pass(command: Command, signals: list[str], rng: random.Random, log: Pat
             return
         if not killed:
             tally.faults += 1
-            print(f"{command.name}: the exit code is {code} without a kill, and it said:\n{said[-2000:]}", flush=True)
+            say(f"{command.name}: the exit code is {code} without a kill, and it said:\n{said[-2000:]}")
             return
         left -= 1
         begun = [part for part, _ in parts_told(log) if part != END]
@@ -125,7 +131,7 @@ def _one_pass(command: Command, signals: list[str], rng: random.Random, log: Pat
         silent = code == 128 + number and "interrupted" not in said
         if code not in expected or silent or re.search(r"^(error: |Traceback)", said, re.MULTILINE):
             tally.faults += 1
-            print(f"{command.name}: after {name} the exit code is {code}, and it said:\n{said[-2000:]}", flush=True)
+            say(f"{command.name}: after {name} the exit code is {code}, and it said:\n{said[-2000:]}")
             if code in (1, 2):
                 return  # it would be refused for ever
 
@@ -152,10 +158,10 @@ def _differences(command: Command, when: str) -> int:
     differ = sorted(name for name in {*whole, *left} if whole.get(name) != left.get(name))
     for name in differ:
         how = "is left" if name not in whole else "is gone" if name not in left else "differs"
-        print(f"{command.name}, {when}: {name} {how}", flush=True)
+        say(f"{command.name}, {when}: {name} {how}")
         if (command.whole / name).is_file() and (command.output / name).is_file():
             texts = [_lines(folder / name) for folder in (command.whole, command.output)]
-            print("".join(islice(difflib.unified_diff(*texts, "as it should be", "as it is", n=0), 12)), flush=True)
+            say("".join(islice(difflib.unified_diff(*texts, "as it should be", "as it is", n=0), 12)))
     return len(differ)
 
 
@@ -168,7 +174,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = measuring.parser(__doc__)
     parser.add_argument("--kills", type=int, default=60, metavar="N", help="in all, shared out evenly (default 60)")
     parser.add_argument("--of", default=",".join(COMMANDS), metavar="A,B", help=f"of {', '.join(COMMANDS)}")
     parser.add_argument("--signals", default="KILL,TERM", metavar="A,B", help="drawn from these (default KILL,TERM)")
@@ -183,7 +189,7 @@ def main() -> int:
         parser.error("a command of your own needs --output, and --output a command")
     if options.output and options.output.exists():
         parser.error(f"{options.output} is there already, and would be removed")
-    with tempfile.TemporaryDirectory() as place:
+    with Benchmark(__file__, options) as figures, tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         prepare_server(folder)
         if options.command:
@@ -201,10 +207,10 @@ def main() -> int:
                     del under_way[name]
                 else:
                     tallies[name] = tally
-                    print(f"{name}: {tally}", flush=True)
-    wrong = sum(tally.faults for tally in tallies.values())
-    print(f"{sum(tally.kills.total() for tally in tallies.values())} kills, {wrong} faults")
-    return 1 if wrong else 0
+                    say(f"{name}: {tally}")
+        for name, tally in tallies.items():
+            figures.add(name, kills=tally.kills.total(), passes=tally.passes, faults=tally.faults)
+    return 1 if any(tally.faults for tally in tallies.values()) else 0
 
 
 if __name__ == "__main__":

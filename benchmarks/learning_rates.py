@@ -12,24 +12,21 @@ against the best of them, runs that stay at chance although logistic regression 
 never predict a class.
 """
 
-import argparse
 import itertools
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from grid import CORPORA  # noqa: E402
-from grid import CURRICULUM  # noqa: E402
-from grid import MODELS  # noqa: E402
-from grid import NARROW  # noqa: E402
-from grid import PLAIN  # noqa: E402
-from grid import WIDE  # noqa: E402
-from grid import Cell  # noqa: E402
-from grid import run_grid  # noqa: E402
-from grid import settings_of  # noqa: E402
+from grid import CORPORA
+from grid import CURRICULUM
+from grid import MODELS
+from grid import NARROW
+from grid import PLAIN
+from grid import WIDE
+from grid import Cell
+from grid import run_grid
+from grid import settings_of
+from measuring import Benchmark
+from measuring import parser
 
 RATES = (3e-4, 1e-3, 3e-3, 9e-3)
 # (width, dropout, order): each value twice, and each pair of values once.
@@ -115,32 +112,28 @@ def findings(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--folds", type=int, default=2, help="of the five, for each cell")
-    parser.add_argument("--minutes", type=float, default=60, help="begin no further cell after this time")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument(
+    known = parser(__doc__)
+    known.add_argument("--seeds", type=int, default=1)
+    known.add_argument("--folds", type=int, default=2, help="of the five, for each cell")
+    known.add_argument("--minutes", type=float, default=60, help="begin no further cell after this time")
+    known.add_argument("--processes", type=int, default=2)
+    known.add_argument(
         "--kept", type=Path, default=Path("learning_rates.jsonl"), help="results; a stopped grid goes on"
     )
-    parser.add_argument("--json", action="store_true", help="print one object")
-    options = parser.parse_args()
-    rows = run_grid(cells(options.seeds, options.folds), options.processes, options.kept, options.minutes)
-    found = findings(rows)
-    if options.json:
-        print(json.dumps(found, indent=1))
-        return
-    heading = " ".join(f"{rate:>7g}" for rate in RATES)
-    print(f"{'model':16} {heading}   below the best: worst of 3e-4 to 3e-3, and 9e-3")
-    for model, by in found["uar"].items():
-        below = ", ".join(f"{points:.3f}" for points in found["worst_below_best"][model].values())
-        print(f"{model:16} " + " ".join(f"{uar:7.3f}" for uar in by.values()) + f"   {below}")
-    never = found["class_never_predicted"]
-    print(f"{found['runs']} runs; at chance though there is something to learn: {len(found['runs_at_chance'])}")
-    print(f"a class never predicted: {never['runs']} of {never['of']} ({100 * never['share']:.1f} %)")
-    for model, by_corpus in found["uar_by_corpus"].items():
-        for corpus, by in by_corpus.items():
-            print(f"{model:16} {corpus:14} " + " ".join(f"{uar:7.3f}" for uar in by.values()))
+    options = known.parse_args()
+    with Benchmark(__file__, options) as figures:
+        rows = run_grid(cells(options.seeds, options.folds), options.processes, options.kept, options.minutes)
+        found = findings(rows)
+        for model, by in found["uar"].items():
+            below = {f"below the best, {rates}": points for rates, points in found["worst_below_best"][model].items()}
+            figures.add(model, **by, **below)
+        for model, by_corpus in found["uar_by_corpus"].items():
+            for corpus, by in by_corpus.items():
+                figures.add(f"{model}, {corpus}", **by)
+        never = found["class_never_predicted"]
+        figures.note(f"{found['runs']} runs; at chance though there is something to learn:")
+        figures.note("; ".join(found["runs_at_chance"]) or "none")
+        figures.note(f"a class never predicted: {never['runs']} of {never['of']} ({100 * never['share']:.1f} %)")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ encoder's mean states with those of windows that are encoded whole: what keeping
 With --whisper (folder of such a model), what is said at the start for it. Other load on the machine counts.
 """
 
-import argparse
 import logging
 import os
 import subprocess
@@ -20,20 +19,22 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from measuring import Benchmark
+from measuring import parser
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from transformers import Wav2Vec2FeatureExtractor  # noqa: E402
+from transformers import Wav2Vec2FeatureExtractor
 
 import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
-from emomm.configuration_emotion2vec import Emotion2VecConfig  # noqa: E402
-from emomm.inference.live import LiveResult  # noqa: E402
-from emomm.inference.live import recognize  # noqa: E402
-from emomm.inference.sliding_window import WindowEncoder  # noqa: E402
-from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
-from emomm.modeling_emotion2vec import Emotion2VecModel  # noqa: E402
-from emomm.processing_emomm import EmoMMProcessor  # noqa: E402
-from emomm.speech_encoders import SpeechEncoder  # noqa: E402
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.configuration_emotion2vec import Emotion2VecConfig
+from emomm.inference.live import LiveResult
+from emomm.inference.live import recognize
+from emomm.inference.sliding_window import WindowEncoder
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.modeling_emotion2vec import Emotion2VecModel
+from emomm.processing_emomm import EmoMMProcessor
+from emomm.speech_encoders import SpeechEncoder
 
 RATE = 16000
 LABELS = {0: "neutral", 1: "happy", 2: "sad", 3: "anger"}
@@ -72,16 +73,17 @@ def model_for(encoder: SpeechEncoder) -> tuple[EmoMMForEmotionClassification, Em
     )
 
 
-def tell(name: str, results: list[LiveResult], hop: float, delays: list[float] | None = None) -> None:
-    """The figures of a run, in a line."""
+def row_of(results: list[LiveResult], hop: float, delays: list[float] | None = None) -> dict[str, float | int]:
+    """The figures of a run."""
     seconds = np.array([result.seconds for result in results])
-    middle, high = np.median(seconds), np.percentile(seconds, 95)
-    late = sum(result.late for result in results)
-    print(
-        f"{name:26} {len(results):4} hops with speech: median {middle:.3f} s, 95th percentile {high:.3f} s "
-        f"({'below' if high < hop else 'NOT below'} the hop of {hop} s), {late} late"
-        + (f"; from the last sample to the result: median {np.median(delays):.2f} s" if delays else "")
-    )
+    return {
+        "hop (s)": hop,
+        "hops with speech": len(results),
+        "median (s)": float(np.median(seconds)),
+        "95th percentile (s)": float(np.percentile(seconds, 95)),
+        "late": sum(result.late for result in results),
+        **({} if delays is None else {"from the last sample to the result (s)": float(np.median(delays))}),
+    }
 
 
 def over_a_fifo(samples: np.ndarray, folder: Path, *model) -> tuple[list[LiveResult], list[float]]:
@@ -99,7 +101,9 @@ def over_a_fifo(samples: np.ndarray, folder: Path, *model) -> tuple[list[LiveRes
     return results, [at - began - result.end for at, result in zip(came, results, strict=True)]
 
 
-def differences(kept: list[LiveResult], whole: list[LiveResult], encoder: SpeechEncoder, sound: np.ndarray) -> None:
+def differences(
+    kept: list[LiveResult], whole: list[LiveResult], encoder: SpeechEncoder, sound: np.ndarray
+) -> dict[str, float]:
     """Of windows with kept convolutions from windows encoded whole."""
     apart = [max(abs(a.scores[k] - b.scores[k]) for k in a.scores) for a, b in zip(kept, whole, strict=True)]
     windows, states, frames = WindowEncoder(encoder), [], []
@@ -109,47 +113,48 @@ def differences(kept: list[LiveResult], whole: list[LiveResult], encoder: Speech
         mine, own = windows(sound[start:end], start).mean(axis=0), encoder([sound[start:end]])[0].mean(axis=0)
         states.append(np.linalg.norm(mine - own) / np.linalg.norm(own))
         frames.append((windows.computed - before) / encoder.frames_of(end - start))
-    print(
-        f"{'difference':26} probabilities: median {np.median(apart):.4f}, largest {max(apart):.4f}; mean states: "
-        f"median {np.median(states):.2%}, largest {max(states):.2%}; frames convolved anew: {np.mean(frames):.0%}"
-    )
+    return {
+        "probabilities, median": float(np.median(apart)),
+        "probabilities, largest": float(max(apart)),
+        "mean states, median": float(np.median(states)),
+        "mean states, largest": float(max(states)),
+        "frames convolved anew": float(np.mean(frames)),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--recordings", type=Path, help="folder of FLAC files at 16 kHz")
-    parser.add_argument("--whisper", help="folder or id of a Whisper model")
-    options = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--seconds", type=float, default=60.0)
+    known.add_argument("--threads", type=int, default=2)
+    known.add_argument("--recordings", type=Path, help="folder of FLAC files at 16 kHz")
+    known.add_argument("--whisper", help="folder or id of a Whisper model")
+    options = known.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("emomm").setLevel(logging.INFO)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     sound = sound_of(options.recordings, options.seconds)
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(f"{len(sound) / RATE:.0f} s of sound, {options.threads} threads of {os.cpu_count()} cores{load}")
     encoder = SpeechEncoder(
         Emotion2VecModel(Emotion2VecConfig()), Wav2Vec2FeatureExtractor(do_normalize=False), "emotion2vec_base"
     )
     model = (*model_for(encoder), encoder)
-    with tempfile.TemporaryDirectory() as name:
+    with Benchmark(__file__, options) as figures, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         soundfile.write(folder / "sound.wav", sound, RATE, subtype="FLOAT")
         kept = list(recognize(folder / "sound.wav", *model))
-        tell("file", kept, 0.5)
+        figures.add("file", **row_of(kept, 0.5))
         whole = list(recognize(folder / "sound.wav", *model, exact=True))
-        tell("file, each window whole", whole, 0.5)
-        differences(kept, whole, encoder, sound)
+        figures.add("file, each window whole", **row_of(whole, 0.5))
+        figures.add("difference", **differences(kept, whole, encoder, sound))
         results, delays = over_a_fifo(sound, folder, *model)
-        tell("FIFO, as it is spoken", results, 0.5, delays)
+        figures.add("FIFO, as it is spoken", **row_of(results, 0.5, delays))
         if options.whisper:
             whisper = SpeechEncoder.from_pretrained(options.whisper, device="cpu")
-            print("Whisper:")
             soundfile.write(folder / "short.wav", sound[: 6 * RATE], RATE, subtype="FLOAT")
-            tell("file", list(recognize(folder / "short.wav", *model_for(whisper), whisper)), 0.5)
+            plain = list(recognize(folder / "short.wav", *model_for(whisper), whisper))
+            figures.add("Whisper, file", **row_of(plain, 0.5))
             auto = list(recognize(folder / "short.wav", *model_for(whisper), whisper, hop="auto"))
-            tell("file, --hop auto", auto, round(auto[1].end - auto[0].end, 3))
+            figures.add("Whisper, file, --hop auto", **row_of(auto, round(auto[1].end - auto[0].end, 3)))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,7 @@ layer 10 against one that runs all layers, and by how much the losses of 20 step
 stored in float16 and in float32.
 """
 
-import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import Benchmark
+from measuring import parser
 from transformers import PreTrainedConfig
 from transformers import PreTrainedModel
 from transformers import TrainerCallback
@@ -33,20 +32,18 @@ from transformers import Wav2Vec2Model
 from transformers import WavLMConfig
 from transformers import WavLMModel
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
-from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
-from emomm.curriculum_trainer import CurriculumTrainingArguments  # noqa: E402
-from emomm.data_collator import EmoMMDataCollator  # noqa: E402
-from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
-from emomm.features.encoder_states import WhichStates  # noqa: E402
-from emomm.features.sequences import Sequences  # noqa: E402
-from emomm.features.speech_states import SpeechStateStore  # noqa: E402
-from emomm.features.windows import Windows  # noqa: E402
-from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
-from emomm.tuning import apply_tuning  # noqa: E402
-from emomm.waveforms import SAMPLING_RATE  # noqa: E402
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.curriculum_trainer import CurriculumTrainingArguments
+from emomm.data_collator import EmoMMDataCollator
+from emomm.experiments.emotion_rows import EmotionRows
+from emomm.features.encoder_states import WhichStates
+from emomm.features.sequences import Sequences
+from emomm.features.speech_states import SpeechStateStore
+from emomm.features.windows import Windows
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.tuning import apply_tuning
+from emomm.waveforms import SAMPLING_RATE
 
 CLASSES, SECONDS, LAST = 4, 4.0, 2
 RATE = 1e-5  # of learning: random weights stay tame
@@ -262,38 +259,35 @@ def stored_rows(folder: Path, recordings: Sequences, rows: EmotionRows, layer: i
     return EmotionRows(speech_states=store.states(recordings, keys), labels=rows.labels, lengths=rows.lengths)
 
 
-def shown(name: str, found: dict[str, float]) -> str:
-    """A line of the table."""
+def row_of(found: dict[str, float]) -> dict[str, float]:
+    """As it is printed."""
     if "loop" in found:
-        return f"{name:16}  Trainer {found['trainer']:7.3f} s  loop {found['loop']:7.3f} s  ratio {found['ratio']:.3f}"
-    return (
-        f"{name:16}  all layers {found['all']:.3f} s  stored {found['float16']:.3f} s (float16), "
-        f"{found['float32']:.3f} s (float32): {found['ratio']:.2f} times faster; losses differ by "
-        f"{found['losses float16']:.1e} (float16), {found['losses float32']:.1e} (float32) at most, of a loss that "
-        f"moves by {found['losses move']:.1e}"
-    )
+        return {"trainer (s)": found["trainer"], "loop (s)": found["loop"], "trainer / loop": found["ratio"]}
+    return {
+        "all layers (s)": found["all"],
+        "stored, float16 (s)": found["float16"],
+        "stored, float32 (s)": found["float32"],
+        "all / float16": found["ratio"],
+        "losses apart, float16": found["losses float16"],
+        "losses apart, float32": found["losses float32"],
+        "losses move by": found["losses move"],
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--cases", nargs="+", choices=("lora", "full", "frozen_below"))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=5, help="of lora and full; frozen_below has 20")
-    parser.add_argument("--size", choices=[*SIZES], default="base")
-    options = parser.parse_args()
-    figures = {}
-    for case in options.cases or ("lora", "full", "frozen_below"):
-        for family in ("wavlm",) if case == "frozen_below" else FAMILIES:
-            name = f"{case} {family}"
-            if case == "frozen_below":
-                figures[name] = frozen_below(options.size, options.rounds)
-            else:
-                figures[name] = against_loop(case, family, options.size, options.rounds, options.steps)
-            if not options.json:
-                print(shown(name, figures[name]), flush=True)
-    if options.json:
-        print(json.dumps(figures))
+    known = parser(__doc__, rounds=3)
+    known.add_argument("--cases", nargs="+", choices=("lora", "full", "frozen_below"))
+    known.add_argument("--steps", type=int, default=5, help="of lora and full; frozen_below has 20")
+    known.add_argument("--size", choices=[*SIZES], default="base")
+    options = known.parse_args()
+    with Benchmark(__file__, options) as figures:
+        for case in options.cases or ("lora", "full", "frozen_below"):
+            for family in ("wavlm",) if case == "frozen_below" else FAMILIES:
+                if case == "frozen_below":
+                    found = frozen_below(options.size, options.rounds)
+                else:
+                    found = against_loop(case, family, options.size, options.rounds, options.steps)
+                figures.add(f"{case} {family}", **row_of(found))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ left out by each (UAR; C by two other speakers), and the processor time of a ste
 layers, by one thread.
 """
 
-import argparse
 import statistics
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import Benchmark
+from measuring import parser
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
@@ -24,14 +24,12 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoFeatureExtractor
 from transformers import AutoModel
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora.corpus import Corpus  # noqa: E402
-from emomm.corpora.spec import CorpusSpec  # noqa: E402
-from emomm.encoder_layers import EncoderLayers  # noqa: E402
-from emomm.features.windows import as_floats  # noqa: E402
-from emomm.recordings.recorded_corpus import load_recorded_corpus  # noqa: E402
-from emomm.waveforms import SAMPLING_RATE  # noqa: E402
+from emomm.corpora.corpus import Corpus
+from emomm.corpora.spec import CorpusSpec
+from emomm.encoder_layers import EncoderLayers
+from emomm.features.windows import as_floats
+from emomm.recordings.recorded_corpus import load_recorded_corpus
+from emomm.waveforms import SAMPLING_RATE
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression
 WAYS = ("whole window", "real frames")
@@ -87,32 +85,36 @@ def step_seconds(layers: EncoderLayers, last: int, lengths: np.ndarray, frames: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--encoder", default="openai/whisper-base")
-    parser.add_argument("--last", type=int, default=2, help="layers that are tuned")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--labels", nargs="+", default=["neutral", "happiness", "sadness", "anger"])
-    parser.add_argument("--dropped", nargs="*", default=[], help="labels of rows that are left out")
-    options = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("folder", type=Path)
+    known.add_argument("--encoder", default="openai/whisper-base")
+    known.add_argument("--last", type=int, default=2, help="layers that are tuned")
+    known.add_argument("--batch", type=int, default=16)
+    known.add_argument("--labels", nargs="+", default=["neutral", "happiness", "sadness", "anger"])
+    known.add_argument("--dropped", nargs="*", default=[], help="labels of rows that are left out")
+    options = known.parse_args()
     torch.set_num_threads(1)
-    spec = CorpusSpec(
-        name="recordings", path=str(options.folder), labels=options.labels, dropped_labels=options.dropped
-    )
-    corpus = load_recorded_corpus(spec)
-    encoder = AutoModel.from_pretrained(options.encoder, dtype=torch.float32).get_encoder().eval()
-    layers, extractor = EncoderLayers.of(encoder), AutoFeatureExtractor.from_pretrained(options.encoder)
-    found = means(corpus, layers, extractor, options.last)
-    first, second = (found[way] / np.linalg.norm(found[way], axis=1, keepdims=True) for way in WAYS)
-    cosine = (first * second).sum(axis=1)
-    print(f"{len(corpus)} recordings: cosine of the means {np.median(cosine):.3f}, at least {cosine.min():.3f}")
-    pairs = np.unique(corpus.speakers, return_inverse=True)[1] // 2
-    whole = encoder.config.max_source_positions
-    lengths = np.minimum(corpus.audio.length[: options.batch] // 320, whole).astype(np.int64)
-    for way, frames in zip(WAYS, (whole, lengths.max()), strict=True):
-        counts = np.full_like(lengths, whole) if frames == whole else lengths
-        seconds = step_seconds(layers, options.last, counts, frames)
-        print(f"{way:12}  UAR {uar(found[way], corpus.label_ids, pairs):.3f}  step {seconds:.2f} s")
+    with Benchmark(__file__, options) as figures:
+        spec = CorpusSpec(
+            name="recordings", path=str(options.folder), labels=options.labels, dropped_labels=options.dropped
+        )
+        corpus = load_recorded_corpus(spec)
+        encoder = AutoModel.from_pretrained(options.encoder, dtype=torch.float32).get_encoder().eval()
+        layers, extractor = EncoderLayers.of(encoder), AutoFeatureExtractor.from_pretrained(options.encoder)
+        found = means(corpus, layers, extractor, options.last)
+        first, second = (found[way] / np.linalg.norm(found[way], axis=1, keepdims=True) for way in WAYS)
+        cosine = (first * second).sum(axis=1)
+        figures.note(
+            f"{len(corpus)} recordings: cosine of the means {np.median(cosine):.3f}, at least {cosine.min():.3f}"
+        )
+        pairs = np.unique(corpus.speakers, return_inverse=True)[1] // 2
+        whole = encoder.config.max_source_positions
+        lengths = np.minimum(corpus.audio.length[: options.batch] // 320, whole).astype(np.int64)
+        for way, frames in zip(WAYS, (whole, lengths.max()), strict=True):
+            counts = np.full_like(lengths, whole) if frames == whole else lengths
+            seconds = step_seconds(layers, options.last, counts, frames)
+            scored = float(uar(found[way], corpus.label_ids, pairs))
+            figures.add(way, **{"UAR": scored, "step (CPU s)": seconds})
 
 
 if __name__ == "__main__":

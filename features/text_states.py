@@ -41,7 +41,7 @@ from .text_encoders import load_tokenizer
 logger = logging.getLogger(__name__)
 
 _FORMAT = "emomm-text-states-4"
-_TOKENS_A_BATCH = 512
+_TOKENS_A_BATCH = 448
 _WORDS = StoreWords(
     holds="the states of the transcripts", again="its transcripts are encoded again", key="transcript", values="states"
 )
@@ -156,7 +156,8 @@ def _encoded(
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """The states of each row of token ids, (length, dim), in batches: row numbers and states, the longest first."""
     lengths = np.array([len(row) for row in tokens])
-    step = 2 ** np.maximum(1, np.log2(np.maximum(lengths, 1)).astype(int) - 4)  # a sixteenth is padding, at most
+    # Few lengths, each with many rows, cost less than the padding, which is an eighth on average.
+    step = 2 ** np.maximum(1, np.log2(np.maximum(lengths, 1)).astype(int) - 2)
     padded = np.clip(-(-lengths // step) * step, 1, max_length)
     for length in np.unique(padded)[::-1].tolist():
         rows = np.flatnonzero(padded == length).tolist()
