@@ -53,9 +53,16 @@ SUITE = {
                  minutes=4),
     "encode": Entry("how quickly words are encoded", "encode.py", "--rows 50 --rounds 1 --size small", minutes=5),
     "read": Entry("what reading from disk costs", "read.py", "--rows 100 --rounds 1", minutes=1),
+    "start": Entry("where the time goes that isn't training", "start.py", "--rounds 1 --of emodb", minutes=4),
+    "grow": Entry("what a corpus costs as it grows", "grow.py --of order,pooled",
+                  "--pooled 200,400 --steps 10", minutes=6),
+    "grow_frames": Entry("what a corpus of frames costs as it grows", "grow.py --of frames",
+                         needs="20 GB of disk", minutes=15),
     "matrix": Entry("what --jobs gains", "matrix.py", "--rounds 1 --epochs 2 --seeds 1", minutes=6),
     "stack": Entry("what --stack gains on a processor", "stack.py --cpu --epochs 5 --rows 500",
                    "--epochs 1 --rows 100 --seeds 1", minutes=3),
+    "precision": Entry("what bf16, torch_compile and optimisers gain on a processor",
+                       "precision.py --cpu --cases head", "--small --rounds 1 --steps 6 --of bf16", minutes=4),
     "processes": Entry("what a second process gains one training", "processes.py",
                        "--rounds 1 --steps 6 --cases audio_only", minutes=4),
     "tuning": Entry("what the Trainer adds to a tuned step", "tuning_time.py", "--rounds 1 --steps 2 --size small",
@@ -73,6 +80,8 @@ SUITE = {
                          needs="recordings and funasr"),
     "finetune_gpu": Entry("what the Trainer adds to tuning on a GPU", "finetune_gpu.py", needs="a GPU"),
     "stack_gpu": Entry("what --stack gains on a GPU", "stack.py", needs="a GPU"),
+    "gpu_matrix": Entry("what --jobs and --stack gain on a GPU", "gpu_matrix.py", needs="a GPU"),
+    "precision_gpu": Entry("what bf16, torch_compile and optimisers gain on a GPU", "precision.py", needs="a GPU"),
 }  # fmt: skip
 
 

@@ -28,10 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import ROOT
+from measuring import Benchmark
+from measuring import parser
 from stack import MODALITIES
 from stack import text_encoder
 
-ROOT = Path(__file__).resolve().parent.parent
 WAYS = ("one", "jobs", "auto", "stack")
 _ENDED = re.compile(r": validation UAR .*, ([\d.]+) s$")
 _STACKED = re.compile(r": \d+ runs are trained as one model$")
@@ -110,8 +112,7 @@ def compared(case: str, folder: Path, options: argparse.Namespace) -> dict[str, 
         rounds.append({})
         for way in order:
             rounds[-1][way] = timed(recipe, folder / f"{way}-{number}", arguments[way])
-            if not options.json:
-                say(case, {way: rounds[-1][way]}, f"round {number + 1}")
+            say(case, {way: rounds[-1][way]}, f"round {number + 1}")
     found: dict[str, Any] = {
         way: {key: round(statistics.median(each[way][key] for each in rounds), 3) for key in rounds[0][way]}
         for way in names
@@ -124,51 +125,42 @@ def compared(case: str, folder: Path, options: argparse.Namespace) -> dict[str, 
 
 
 def say(case: str, found: dict[str, Any], beside: str = "") -> None:
-    """Prints the figures of an experiment."""
+    """Says the figures of a round while the others run."""
     for way, each in found.items():
         ratios = "".join(f"   {value:5.2f} x" for key, value in each.items() if ", " in key)
         chosen = f" ({each['jobs']:.0f} processes)" if "jobs" in each else ""
         print(
             f"{case:6} {way + chosen:20} whole {each['whole']:7.2f} s   runs {each['runs']:7.2f} s   training "
             f"{each['training']:7.2f} s   UAR {each['uar']:.3f}{ratios}   {beside}",
+            file=sys.stderr,
             flush=True,
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--cpu", action="store_true", help="run on the processor")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=3, help="each of five runs")
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--of", default="one,jobs,stack", help=f"ways, of {', '.join(WAYS)}")
-    parser.add_argument("--cases", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
-    parser.add_argument("--text_model", help="in place of the one with random weights")
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=1)
+    known.add_argument("--cpu", action="store_true", help="run on the processor")
+    known.add_argument("--epochs", type=int, default=10)
+    known.add_argument("--seeds", type=int, default=3, help="each of five runs")
+    known.add_argument("--rows", type=int, default=1000)
+    known.add_argument("--jobs", type=int, default=8)
+    known.add_argument("--of", default="one,jobs,stack", help=f"ways, of {', '.join(WAYS)}")
+    known.add_argument("--cases", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
+    known.add_argument("--text_model", help="in place of the one with random weights")
+    options = known.parse_args()
     if unknown := (set(options.of.split(",")) - set(WAYS)) | (set(options.cases.split(",")) - MODALITIES.keys()):
-        parser.error(f"there is no {sorted(unknown)[0]}")
+        known.error(f"there is no {sorted(unknown)[0]}")
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
     elif not torch.cuda.is_available():
         print("no GPU here: nothing was measured (--cpu runs it on the processor)")
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    where = "the processor" if options.cpu else torch.cuda.get_device_name()
-    about = {"device": where, "cores": cores, "torch": torch.__version__, "runs": 5 * options.seeds}
-    about |= {name: getattr(options, name) for name in ("jobs", "epochs", "rows", "rounds")}
-    figures = {}
-    if not options.json:
-        print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
-    for case in options.cases.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            figures[case] = compared(case, Path(folder), options)
-        if not options.json:
-            say(case, figures[case])
-    if options.json:
-        print(json.dumps({**about, **figures}))
+    with Benchmark(__file__, options) as figures:
+        for case in options.cases.split(","):
+            with tempfile.TemporaryDirectory() as folder:
+                found = compared(case, Path(folder), options)
+            for way, row in found.items():
+                figures.add(f"{case}, {way}", **row)
 
 
 if __name__ == "__main__":

@@ -31,14 +31,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measuring import ROOT
+from measuring import Benchmark
+from measuring import parser
 
-ROOT = Path(__file__).resolve().parent.parent
 SHAPES = {"pooled": (1, 256), "frames": (200, 768)}
 LABELS = ["neutral", "happy", "sad", "anger"]
 WORDS = "well so then they said that it was over and we went home again without a single word about it".split()
@@ -249,19 +250,31 @@ def size(shape: str, rows: int, options: argparse.Namespace) -> dict[str, float]
         return {"rows": rows, "bytes": sum(file.stat().st_size for file in corpus.iterdir()), **medians}
 
 
+def row_of(one: dict[str, float], first: dict[str, float]) -> dict[str, float]:
+    """The figures of a size, with its peak by that of the first."""
+    return {
+        "corpus (MB)": one["bytes"] / 2**20,
+        "first step (s)": one["seconds"],
+        "first step (CPU s)": one["cpu_seconds"],
+        "held then (MB)": one["held"] / 2**20,
+        "peak (MB)": one["peak"] / 2**20,
+        "x the first": one["peak"] / first["peak"],
+        "step (ms)": 1000 * one["step"],
+        "step (CPU ms)": 1000 * one["step_cpu"],
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--of", default="order,pooled,frames", help=f"of order, {', '.join(SHAPES)}")
-    parser.add_argument("--pooled", default="10000,100000,1000000", help="rows of one vector")
-    parser.add_argument("--frames", default="2000,10000,30000", help="rows of 200 vectors")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--folder", help="where the corpora are written; by default the system's temporary folder")
-    parser.add_argument("--cold_store", action="store_true", help="report the first reading of each corpus")
+    known = parser(__doc__, rounds=1)
+    known.add_argument("--of", default="order,pooled,frames", help=f"of order, {', '.join(SHAPES)}")
+    known.add_argument("--pooled", default="10000,100000,1000000", help="rows of one vector")
+    known.add_argument("--frames", default="2000,10000,30000", help="rows of 200 vectors")
+    known.add_argument("--steps", type=int, default=200)
+    known.add_argument("--folder", help="where the corpora are written; by default the system's temporary folder")
+    known.add_argument("--cold_store", action="store_true", help="report the first reading of each corpus")
     for hidden in ("--one", "--write", "--rows", "--corpus", "--out"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+        known.add_argument(hidden, help=argparse.SUPPRESS)
+    options = known.parse_args()
     if options.write:
         written(Path(options.corpus), options.write, int(options.rows))
         return
@@ -269,25 +282,15 @@ def main() -> None:
         print(json.dumps(measure(Path(options.corpus), Path(options.out), options.one, options.steps)))
         return
     asked = options.of.split(",")
-    found: dict[str, Any] = {"order": order()} if "order" in asked else {}
-    for shape in (each for each in asked if each != "order"):
-        found[shape] = [size(shape, int(rows), options) for rows in getattr(options, shape).split(",")]
-    if options.json:
-        print(json.dumps({"steps": options.steps, "rounds": options.rounds, **found}))
-        return
-    for what, seconds in found.pop("order", {}).items():
-        print(f"{what:28} {seconds:.2f} s of processor")
-    for shape, sizes in found.items():
-        frames, dim = SHAPES[shape]
-        print(f"{shape}: {frames} x {dim} float16 a row")
-        for one in sizes:
-            times = one["peak"] / sizes[0]["peak"]
-            print(
-                f"{one['rows']:9,} rows  {one['bytes'] / 2**20:5.0f} MB  first step {one['seconds']:6.1f} s "
-                f"({one['cpu_seconds']:.1f} of processor), at "
-                f"{one['held'] / 2**20:5.0f} MB  peak {one['peak'] / 2**20:5.0f} MB ({times:.2f} x)  step "
-                f"{1000 * one['step']:6.2f} ms ({1000 * one['step_cpu']:.2f} of processor)"
-            )
+    with Benchmark(__file__, options) as figures:
+        for what, seconds in order().items() if "order" in asked else ():
+            figures.add(what, **{"CPU seconds": seconds})
+        for shape in (each for each in asked if each != "order"):
+            first = None
+            for rows in getattr(options, shape).split(","):
+                one = size(shape, int(rows), options)
+                first = first or one
+                figures.add(f"{shape}, {one['rows']:,} rows", **row_of(one, first))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,22 @@ figures are medians over the rounds of runs an hour in all that time (`whole`), 
 last run's end (`runs`), as the log tells it.
 """
 
-import argparse
-import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from measuring import CORES
+from measuring import ROOT
+from measuring import Benchmark
+from measuring import in_turn
+from measuring import medians
+from measuring import parser
+from measuring import ratio
+
 WAYS = {
     "default": [],
     "single": ["--threads_per_run", "1"],
@@ -52,38 +55,32 @@ def seconds_of(way: str, folder: Path, epochs: int, seeds: int) -> tuple[float, 
     return whole, ends[-1][0] - first, len(ends)
 
 
+def in_folder(way: str, epochs: int, seeds: int) -> tuple[float, float]:
+    """Runs an hour of the whole command, and of its runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole, of_runs, runs = seconds_of(way, Path(folder), epochs, seeds)
+    return 3600 * runs / whole, 3600 * runs / of_runs
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--seeds", type=int, default=3, help="each of five runs")
-    parser.add_argument("--of", default="default,jobs,auto", help=f"ways, of {', '.join(WAYS)}")
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=3)
+    known.add_argument("--epochs", type=int, default=30)
+    known.add_argument("--seeds", type=int, default=3, help="each of five runs")
+    known.add_argument("--of", default="default,jobs,auto", help=f"ways, of {', '.join(WAYS)}")
+    options = known.parse_args()
     names = options.of.split(",")
     if unknown := set(names) - WAYS.keys():
-        parser.error(f"there is no {sorted(unknown)[0]}")
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for _ in range(options.rounds):
+        known.error(f"there is no {sorted(unknown)[0]}")
+    with Benchmark(__file__, options) as figures:
+        ways = {name: lambda name=name: in_folder(name, options.epochs, options.seeds) for name in names}
+        found, first = in_turn(ways, options.rounds), names[0]
         for name in names:
-            with tempfile.TemporaryDirectory() as folder:
-                whole, of_runs, runs = seconds_of(name, Path(folder), options.epochs, options.seeds)
-            taken[name].append((3600 * runs / whole, 3600 * runs / of_runs))
-    found = {
-        name: dict(zip(("whole", "runs"), (statistics.median(each) for each in zip(*rates, strict=True)), strict=True))
-        for name, rates in taken.items()
-    }
-    first = names[0]
-    for name in names[1:]:
-        for what in ("whole", "runs"):
-            ratios = [a[what == "runs"] / b[what == "runs"] for a, b in zip(taken[name], taken[first], strict=True)]
-            found[name][f"{what}, against {first}"] = round(statistics.median(ratios), 3)
-    if options.json:
-        print(json.dumps({"cores": CORES, "rounds": options.rounds, "ways": found}))
-        return
-    for name, said in found.items():
-        ratios = "".join(f"  {ratio:.2f} x" for what, ratio in said.items() if ", against" in what)
-        print(f"{name:8} {said['whole']:8.0f} runs an hour ({said['runs']:.0f} while they train){ratios}")
+            row = {}
+            for place, what in enumerate(("whole", "runs")):
+                rates = [{way: rate[place] for way, rate in each.items()} for each in found]
+                row[f"runs an hour, {what}"] = medians(rates)[name]
+                row[f"{what}, x {first}"] = ratio(rates, name, first)
+            figures.add(name, **row)
 
 
 if __name__ == "__main__":

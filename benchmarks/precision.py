@@ -21,6 +21,7 @@ import contextlib
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import Benchmark
+from measuring import parser
 from stack import text_encoder
 from transformers import TrainerCallback
 from transformers.utils.import_utils import enable_tf32
@@ -201,8 +204,9 @@ def compared(case: str, names: list[str], folder: Path, options: argparse.Namesp
                 watch, losses[name] = side.trained(name, number, steps)
             rounds[-1][name] = 1000 * (watch.end - watch.warm) / steps
             warm.setdefault(name, watch.warm - watch.began)
-            if not options.json and number == 0:
-                print(f"{case:6} {name:12} {rounds[-1][name]:9.2f} ms in the first round", flush=True)
+            if number == 0:
+                said = f"{case:6} {name:12} {rounds[-1][name]:9.2f} ms in the first round"
+                print(said, file=sys.stderr, flush=True)
     first = names[0]
     moved = losses[first].max() - losses[first].min()
     return {
@@ -217,47 +221,29 @@ def compared(case: str, names: list[str], folder: Path, options: argparse.Namesp
     }
 
 
-def say(case: str, found: dict[str, Any]) -> None:
-    """Prints the figures of a case."""
-    for name, each in found.items():
-        _, ratio, warm, differ, moved = each.values()
-        print(
-            f"{case:6} {name:12} {each['ms']:9.2f} ms a step   {ratio:5.2f} x   warm-up {warm:6.1f} s   losses differ "
-            f"by {differ:.1e} of {moved:.2f}",
-            flush=True,
-        )
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--cpu", action="store_true", help="run on the processor")
-    parser.add_argument("--small", action="store_true", help="few rows, a small encoder, 2 recordings a step")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=80, help="after the warm-up; of lora a quarter")
-    parser.add_argument("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
-    parser.add_argument("--of", default=",".join(VARIANTS), help=f"of {', '.join(VARIANTS)}; fp32 is added")
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=3)
+    known.add_argument("--cpu", action="store_true", help="run on the processor")
+    known.add_argument("--small", action="store_true", help="few rows, a small encoder, 2 recordings a step")
+    known.add_argument("--steps", type=int, default=80, help="after the warm-up; of lora a quarter")
+    known.add_argument("--cases", default=",".join(CASES), help=f"of {', '.join(CASES)}")
+    known.add_argument("--of", default=",".join(VARIANTS), help=f"of {', '.join(VARIANTS)}; fp32 is added")
+    options = known.parse_args()
     given = [name for name in options.of.split(",") if name != "fp32"]
     if unknown := (set(given) - VARIANTS.keys()) | (set(options.cases.split(",")) - set(CASES)):
-        parser.error(f"there is no {sorted(unknown)[0]}")
+        known.error(f"there is no {sorted(unknown)[0]}")
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
         given = [name for name in given if name not in GPU_ALONE]
     elif not torch.cuda.is_available():
         print("no GPU here: nothing was measured (--cpu runs it on the processor)")
         return
-    where = f"{torch.get_num_threads()} threads" if options.cpu else torch.cuda.get_device_name()
-    figures = {}
-    if not options.json:
-        print(f"{options.rounds} rounds, torch {torch.__version__}, {where}", flush=True)
-    for case in options.cases.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            figures[case] = compared(case, ["fp32", *given], Path(folder), options)
-        if not options.json:
-            say(case, figures[case])
-    if options.json:
-        print(json.dumps({"device": where, "torch": torch.__version__, "rounds": options.rounds, **figures}))
+    with Benchmark(__file__, options) as figures:
+        for case in options.cases.split(","):
+            with tempfile.TemporaryDirectory() as folder:
+                found = compared(case, ["fp32", *given], Path(folder), options)
+            for name, row in found.items():
+                figures.add(f"{case}, {name}", **row)
 
 
 if __name__ == "__main__":

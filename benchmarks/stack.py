@@ -17,26 +17,24 @@ import json
 import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import Benchmark
+from measuring import parser
+from transformers import BertConfig
+from transformers import BertModel
+from transformers import BertTokenizer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from transformers import BertConfig  # noqa: E402
-from transformers import BertModel  # noqa: E402
-from transformers import BertTokenizer  # noqa: E402
-
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.corpora.synthetic import CUE_WORDS  # noqa: E402
-from emomm.corpora.synthetic import FILLER_WORDS  # noqa: E402
-from emomm.experiments.job import plan_experiment  # noqa: E402
-from emomm.experiments.run_folder import begin_run  # noqa: E402
-from emomm.settings.recipe import load_recipe  # noqa: E402
-from emomm.stacking.training import train_stacked  # noqa: E402
+from emomm.corpora.synthetic import CUE_WORDS
+from emomm.corpora.synthetic import FILLER_WORDS
+from emomm.experiments.job import plan_experiment
+from emomm.experiments.run_folder import begin_run
+from emomm.settings.recipe import load_recipe
+from emomm.stacking.training import train_stacked
 
 MODALITIES = {"voice": "audio", "both": "both"}
 Loaded = tuple[dict, dict]
@@ -126,47 +124,33 @@ def compared(name: str, folder: Path, options: argparse.Namespace, device: torch
     return found
 
 
-def say(name: str, found: dict[str, Any]) -> None:
-    """Prints the figures of an experiment."""
-    alone, stacked = found["alone"], found["stacked"]
-    for what in ("whole", "training"):
-        ratio, runs = found[f"{what}, alone / stacked"], found[f"{what}, stack in runs"]
-        print(
-            f"{name:6} {what:9} one by one {alone[what]:7.2f} s   stacked {stacked[what]:7.2f} s   ratio {ratio:5.2f}"
-            f"   the stack costs {runs:.2f} runs",
-            flush=True,
-        )
-    print(f"{name:6} mean UAR  one by one {alone['uar']:.3f}     stacked {stacked['uar']:.3f}", flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of all figures")
-    parser.add_argument("--cpu", action="store_true", help="run on the processor")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=3, help="each of five runs")
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--of", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=1)
+    known.add_argument("--cpu", action="store_true", help="run on the processor")
+    known.add_argument("--epochs", type=int, default=10)
+    known.add_argument("--seeds", type=int, default=3, help="each of five runs")
+    known.add_argument("--rows", type=int, default=1000)
+    known.add_argument("--of", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
+    options = known.parse_args()
     if options.cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
     elif not torch.cuda.is_available():
         print("no GPU here: nothing was measured (--cpu runs it on the processor)")
         return
     device = torch.device("cpu" if options.cpu else "cuda")
-    where = f"{torch.get_num_threads()} threads" if options.cpu else torch.cuda.get_device_name()
     logging.getLogger("emomm").setLevel(logging.ERROR)
-    figures, runs = {}, 5 * options.seeds
-    if not options.json:
-        print(f"{runs} runs, {options.epochs} epochs, {options.rows} rows, torch {torch.__version__}, {where}")
-    for name in options.of.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            figures[name] = compared(name, Path(folder), options, device)
-        if not options.json:
-            say(name, figures[name])
-    if options.json:
-        print(json.dumps({"device": where, "torch": torch.__version__, "epochs": options.epochs, **figures}))
+    with Benchmark(__file__, options) as figures:
+        for name in options.of.split(","):
+            with tempfile.TemporaryDirectory() as folder:
+                found = compared(name, Path(folder), options, device)
+            for what in ("whole", "training"):
+                ratio, runs = found[f"{what}, alone / stacked"], found[f"{what}, stack in runs"]
+                told = {"one by one (s)": found["alone"][what], "stacked (s)": found["stacked"][what]}
+                figures.add(f"{name}, {what}", **told, ratio=ratio, **{"the stack in runs": runs})
+            figures.note(
+                f"{name}, mean UAR of {found['alone']['runs']} runs: one by one {found['alone']['uar']:.3f}, stacked "
+                f"{found['stacked']['uar']:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -187,24 +187,21 @@ def measured(case: str, rounds: int, report: bool, options: list[str]) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--of", default=",".join(CASES), help=f"cases, of {', '.join(CASES)}")
-    parser.add_argument("--report", action="store_true", help="with the report")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of `emomm run`, the rest of the line")
-    options = parser.parse_args()
+    from measuring import Benchmark  # not in the processes that are measured
+    from measuring import parser
+
+    known = parser(__doc__, rounds=3)
+    known.add_argument("--of", default=",".join(CASES), help=f"cases, of {', '.join(CASES)}")
+    known.add_argument("--report", action="store_true", help="with the report")
+    known.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="of `emomm run`, the rest of the line")
+    options = known.parse_args()
     names = options.of.split(",")
     if unknown := set(names) - CASES.keys():
-        parser.error(f"there is no {sorted(unknown)[0]}")
-    found = {name: measured(name, options.rounds, options.report, options.options) for name in names}
-    if options.json:
-        print(json.dumps({"rounds": options.rounds, "report": options.report, "cases": found}))
-        return
-    for name, figures in found.items():
-        print(f"{name:30} seconds  of processors")
-        for what, (seconds, spent) in figures.items():
-            print(f"  {what:28} {seconds:7.2f}  {spent:7.2f}")
+        known.error(f"there is no {sorted(unknown)[0]}")
+    with Benchmark(__file__, options) as figures:
+        for name in names:
+            for what, (seconds, spent) in measured(name, options.rounds, options.report, options.options).items():
+                figures.add(f"{name}: {what}", seconds=seconds, **{"CPU seconds": spent})
 
 
 if __name__ == "__main__":
