@@ -12,7 +12,6 @@ process and its children took, and of its wall time.
 """
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -23,6 +22,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measuring import Benchmark
+from measuring import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ["neu", "hap", "sad", "ang"]
@@ -123,38 +124,31 @@ def _train(training, parts, epochs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object")
-    for name, default in (("rounds", 3), ("rows", 540), ("epochs", 100), ("frames", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--against", type=Path, nargs="*", default=[], help="folders of other checkouts")
-    parser.add_argument("--loop_of", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    known = parser(__doc__, rounds=3)
+    for name, default in (("rows", 540), ("epochs", 100), ("frames", 1)):
+        known.add_argument(f"--{name}", type=int, default=default)
+    known.add_argument("--against", type=Path, nargs="*", default=[], help="folders of other checkouts")
+    known.add_argument("--loop_of", type=Path, help=argparse.SUPPRESS)
+    options = known.parse_args()
     if options.loop_of is not None:
         return loop(options.loop_of, options.epochs)
-    taken: dict[str, list[tuple[float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = fabricate(Path(folder) / "corpus", options.rows, options.frames)
-        by_hand = [sys.executable, str(Path(__file__).resolve()), "--loop_of", str(corpus)]
-        for number in range(options.rounds):
-            commands = {"loop": [*by_hand, "--epochs", str(options.epochs)]}
-            for name, checkout in {"recipe": ROOT, **{str(path): path for path in options.against}}.items():
-                output = Path(folder) / f"{number}-{len(commands)}"
-                commands[name] = recipe_of(checkout.resolve(), corpus, output, options.epochs)
-            for name, command in commands.items():
-                taken.setdefault(name, []).append(seconds_of(command))
-    found = {}
-    for name, of_rounds in taken.items():
-        processor, wall = (statistics.median(each) for each in zip(*of_rounds, strict=True))
-        ratios = [mine / theirs for (mine, _), (theirs, _) in zip(taken["recipe"], of_rounds, strict=True)]
-        found[name] = {"processor": round(processor, 2), "wall": round(wall, 2)}
-        found[name]["recipe to this"] = round(statistics.median(ratios), 3)
-    if options.json:
-        print(json.dumps(found))
-        return
-    for name, said in found.items():
-        of_this = "" if name == "recipe" else f"; the recipe takes {said['recipe to this']:.3f} of the former"
-        print(f"{name:8} {said['processor']:6.1f} s of processor, {said['wall']:6.1f} s by the clock{of_this}")
+    with Benchmark(__file__, options) as figures:
+        taken: dict[str, list[tuple[float, float]]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = fabricate(Path(folder) / "corpus", options.rows, options.frames)
+            by_hand = [sys.executable, str(Path(__file__).resolve()), "--loop_of", str(corpus)]
+            for number in range(options.rounds):
+                commands = {"loop": [*by_hand, "--epochs", str(options.epochs)]}
+                for name, checkout in {"recipe": ROOT, **{str(path): path for path in options.against}}.items():
+                    output = Path(folder) / f"{number}-{len(commands)}"
+                    commands[name] = recipe_of(checkout.resolve(), corpus, output, options.epochs)
+                for name, command in commands.items():
+                    taken.setdefault(name, []).append(seconds_of(command))
+        for name, of_rounds in taken.items():
+            processor, wall = (statistics.median(each) for each in zip(*of_rounds, strict=True))
+            ratios = [mine / theirs for (mine, _), (theirs, _) in zip(taken["recipe"], of_rounds, strict=True)]
+            told = {"CPU seconds": processor, "seconds": wall, "recipe / this (CPU)": statistics.median(ratios)}
+            figures.add(name, **told)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,9 @@
 The report is written by a process of its own, as `emomm report` does: imports are in the time.
 """
 
-import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -111,24 +107,21 @@ def _run(place: Path, seed: int, fold: int, skill: int, labels, difficulty, rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from measuring import Benchmark  # tests take what this fabricates
+    from measuring import parser
+    from measuring import run_process
+
+    known = parser(__doc__)
     for name, default in (("experiments", 4), ("seeds", 5), ("folds", 5), ("rows", 10_000)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+        known.add_argument(f"--{name}", type=int, default=default)
+    options = known.parse_args()
+    with Benchmark(__file__, options) as figures, tempfile.TemporaryDirectory() as folder:
         fabricate(Path(folder), options.experiments, options.seeds, options.folds, options.rows)
-        started = time.monotonic()
-        command = [sys.executable, "-c", _REPORT, str(ROOT / "__init__.py"), str(ROOT), folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - started
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ended = run_process([sys.executable, "-c", _REPORT, str(ROOT / "__init__.py"), str(ROOT), folder])
         size = JobFolder(Path(folder)).report.page.stat().st_size
-    runs = options.experiments * options.seeds * options.folds
-    print(
-        f"{runs} runs × {options.rows} rows in {options.experiments} experiments: {seconds:.1f} s "
-        f"({usage.ru_utime + usage.ru_stime:.1f} s of processor), {usage.ru_maxrss / 2**20:.2f} GiB at most, "
-        f"report.html {size / 2**20:.1f} MiB"
-    )
+        runs = options.experiments * options.seeds * options.folds
+        told = {"CPU seconds": ended.cpu_seconds, "MB": ended.megabytes, "report.html (MB)": size / 1e6}
+        figures.add(f"{runs} runs of {options.rows} rows", seconds=ended.seconds, **told)
 
 
 if __name__ == "__main__":

@@ -11,29 +11,27 @@ default: cross attention, 768 + 768 pooled, hidden 512, batch 64. audio_only: vo
 with 24 tokens x 768 from a store of states and 50 frames x 768 from a corpus in float16, as they come from disk.
 """
 
-import argparse
-import json
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import Benchmark
+from measuring import in_turn
+from measuring import medians
+from measuring import parser
+from measuring import ratio
+from transformers import TrainerCallback
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from transformers import TrainerCallback  # noqa: E402
-
-import run_emomm  # noqa: E402, F401 makes this checkout the package `emomm`
-from emomm.configuration_emomm import EmoMMConfig  # noqa: E402
-from emomm.curriculum_trainer import CurriculumTrainer  # noqa: E402
-from emomm.curriculum_trainer import CurriculumTrainingArguments  # noqa: E402
-from emomm.data_collator import EmoMMDataCollator  # noqa: E402
-from emomm.experiments.emotion_rows import EmotionRows  # noqa: E402
-from emomm.features.sequences import Sequences  # noqa: E402
-from emomm.modeling_emomm import EmoMMForEmotionClassification  # noqa: E402
-from emomm.settings.settings import FIELDS  # noqa: E402
+from emomm.configuration_emomm import EmoMMConfig
+from emomm.curriculum_trainer import CurriculumTrainer
+from emomm.curriculum_trainer import CurriculumTrainingArguments
+from emomm.data_collator import EmoMMDataCollator
+from emomm.experiments.emotion_rows import EmotionRows
+from emomm.features.sequences import Sequences
+from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.settings.settings import FIELDS
 
 BATCH, DIM, CLASSES = 64, 768, 4
 CASES = {
@@ -133,32 +131,31 @@ def loop_seconds(case: dict, rows: EmotionRows, steps: int) -> float:
     return (ends[-1] - ends[2]) / (steps - 3)
 
 
+def measured(case: dict, rounds: int, steps: int) -> dict[str, float]:
+    """Milliseconds a step of each way, and the Trainer's by the others'."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = rows_of(case, folder, BATCH * steps)
+        ways = {
+            "Trainer": lambda: trainer_seconds(case, rows, folder, steps),
+            "loop": lambda: loop_seconds(case, rows, steps),
+            "plain": lambda: trainer_seconds(case, rows, folder, steps, plain=True),
+        }
+        found = in_turn(ways, rounds, warm=1)
+    return {
+        **{f"{way} (ms)": 1000 * seconds for way, seconds in medians(found).items()},
+        "Trainer / loop": ratio(found, "Trainer", "loop"),
+        "Trainer / plain": ratio(found, "Trainer", "plain"),
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one object of ratios")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40)
-    options = parser.parse_args()
-    ratios = {}
-    for name, case in CASES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            rows = rows_of(case, Path(folder), BATCH * options.steps)
-            rounds = []
-            for _ in range(options.rounds + 1):
-                ours = trainer_seconds(case, rows, Path(folder), options.steps)
-                loop = loop_seconds(case, rows, options.steps)
-                rounds.append((ours, loop, trainer_seconds(case, rows, Path(folder), options.steps, plain=True)))
-            rounds = rounds[1:]  # the first warms up
-            ratios[name] = round(statistics.median(ours / loop for ours, loop, _ in rounds), 3)
-            ratios[f"{name}, against plain"] = round(statistics.median(ours / plain for ours, _, plain in rounds), 3)
-            if not options.json:
-                ours, loop, plain = (1000 * statistics.median(times) for times in zip(*rounds, strict=True))  # ms
-                print(
-                    f"{name:10}  Trainer {ours:6.2f} ms  loop {loop:6.2f} ms  ratio {ratios[name]:.3f}   plain "
-                    f"{plain:6.2f} ms  ratio {ratios[f'{name}, against plain']:.3f}"
-                )
-    if options.json:
-        print(json.dumps(ratios))
+    known = parser(__doc__, rounds=7)
+    known.add_argument("--steps", type=int, default=40)
+    options = known.parse_args()
+    with Benchmark(__file__, options) as figures:
+        for name, case in CASES.items():
+            figures.add(name, **measured(case, options.rounds, options.steps))
 
 
 if __name__ == "__main__":
