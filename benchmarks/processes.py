@@ -28,12 +28,14 @@ if CORES > 1:
 
 def step(case: str, steps: int, processes: int, threads: int) -> float:
     """Seconds a step."""
-    launch = ["--cpu", "--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]
+    launch = ["--multi_gpu" if processes > 1 else "--cpu"]  # the launcher's word for several processes of a machine
+    launch += ["--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", str(threads)]
-    launch += ["--multi_cpu"] if processes > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "accelerate.commands.launch", *launch, str(Path(__file__).resolve())]
-        run_process([*command, "--task", case, str(steps), folder], OMP_NUM_THREADS=str(threads))
+        run_process(
+            [*command, "--task", case, str(steps), folder], OMP_NUM_THREADS=str(threads), ACCELERATE_USE_CPU="true"
+        )
         return json.loads((Path(folder) / "found.json").read_text())
 
 
