@@ -16,6 +16,7 @@ from torch import Tensor
 from ..interruption import asked
 from ..interruption import held
 from ..job_folder import JobFolder
+from ..processes import denormals_flushed
 from .checkpoints import StackFolder
 from .epoch_plan import Examples
 from .gathering import Batches
@@ -125,7 +126,7 @@ def _trained(
     logger.info("%s: %d runs are trained as one model", experiment.settings.name, len(runs))
     saving = _Saving(folder, len(folder.members) == len(runs), experiment.settings.save_seconds)
     try:
-        with held():
+        with held(), denormals_flushed():
             stack.train(saving)
     except torch.OutOfMemoryError:
         folder.remove()
