@@ -137,11 +137,11 @@ class Copies:
         what = "no space left" if full else f"can't write ({error})"
         need = f" ({size / 2**20:.0f} MB)" if size else ""
         logger.warning(
-            "%s in %s for a mapped copy of the corpus%s: it is read into memory at each start; free some, or set "
-            "store_dir",
+            "%s in %s for a mapped copy of the corpus%s: it is read into memory at each start; %sset store_dir",
             what,
             self.folder,
             need,
+            "free some, or " if full else "",
         )
 
 

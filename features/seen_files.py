@@ -29,7 +29,8 @@ class SeenFiles:
 
     def get(self, path: Path) -> str | None:
         """The hash of a file that hasn't changed since it was put here."""
-        found = self._known.get(os.path.abspath(path))
+        path = os.path.abspath(path)
+        found = self._new.get(path, self._known.get(path))
         return found[-1] if found is not None and found[:-1] == _state(path) else None
 
     def put(self, path: Path, digest: str) -> None:
@@ -51,7 +52,7 @@ class SeenFiles:
             logger.warning("%s can't be written (%s): its files are read again at the next start", self.journal, error)
 
 
-def _state(path: Path) -> list[int]:
+def _state(path: str | Path) -> list[int]:
     found = os.stat(path)
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 

@@ -174,14 +174,20 @@ def test_a_torn_copy_is_made_again(folder, large, caplog, name):
     assert "torn or not ours" in caplog.text
 
 
-def test_a_full_disk_is_said_once_and_the_corpus_read(folder, large, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    "number,what,remedy", [(errno.ENOSPC, "no space left", "free some, or"), (errno.EACCES, "can't write", "")]
+)
+def test_a_place_that_takes_nothing_is_said_once_and_the_corpus_read(
+    folder, large, monkeypatch, caplog, number, what, remedy
+):
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(mapped_features, "_write", full)
     assert_same(load_corpus(spec(folder), store_dir=large), plain(folder))
     said = [each.message for each in caplog.records if each.levelno == logging.WARNING]
-    assert len(said) == 1 and "no space left" in said[0] and "read into memory" in said[0]
+    assert len(said) == 1 and what in said[0] and "read into memory" in said[0]
+    assert " ".join(f"at each start; {remedy} set store_dir".split()) in said[0]
 
 
 def test_errors_of_a_large_corpus_are_those_of_a_small_one(folder, large):

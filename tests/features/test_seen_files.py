@@ -19,6 +19,7 @@ def test_hashes_are_known_as_long_as_files_do_not_change(file, tmp_path):
     seen = SeenFiles(tmp_path / "journal")
     assert seen.get(file) is None
     seen.put(file, "ab")
+    assert seen.get(file) == "ab"  # before it is saved, too
     seen.save()
     assert SeenFiles(tmp_path / "journal").get(file) == "ab"
     os.utime(file, ns=(0, 10**18 + 1))
