@@ -38,8 +38,26 @@ class _Column:
         for first in range(0, len(self), _PIECE):
             yield from self[first : first + _PIECE].tolist()
 
+    def __getattr__(self, name: str) -> Any:
+        """What else an array can do, by one that is made for it: a protocol of the user's asks for what it likes."""
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(np.asarray(self), name)
+
     def __ne__(self, other: object) -> np.ndarray:
         return np.logical_not(self == other)
+
+    def __lt__(self, other: object) -> np.ndarray:
+        return np.asarray(self) < np.asarray(other)
+
+    def __le__(self, other: object) -> np.ndarray:
+        return np.asarray(self) <= np.asarray(other)
+
+    def __gt__(self, other: object) -> np.ndarray:
+        return np.asarray(self) > np.asarray(other)
+
+    def __ge__(self, other: object) -> np.ndarray:
+        return np.asarray(self) >= np.asarray(other)
 
     def astype(self, kind: Any, copy: bool = True) -> np.ndarray:
         """As an array of strings or objects."""
@@ -65,9 +83,9 @@ class Names(_Column):
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: Any) -> "Names | np.str_":
+    def __getitem__(self, rows: Any) -> "Names | np.str_ | np.ndarray":
         codes = self.codes[rows]
-        return self.names[codes] if np.ndim(codes) == 0 else Names(self.names, codes)
+        return Names(self.names, codes) if np.ndim(codes) == 1 else self.names[codes]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.names[self.codes].astype(dtype or self.names.dtype, copy=False)
@@ -96,7 +114,9 @@ class Texts(_Column, Sequence):
     def __len__(self) -> int:
         return len(self.column)
 
-    def __getitem__(self, rows: Any) -> "Texts | str":
+    def __getitem__(self, rows: Any) -> "Texts | str | np.ndarray":
+        if rows is None or rows is Ellipsis or isinstance(rows, tuple):
+            return np.asarray(self)[rows]
         if isinstance(rows, slice):
             first, last, step = rows.indices(len(self))
             if step == 1:
@@ -105,8 +125,19 @@ class Texts(_Column, Sequence):
         if np.ndim(rows) == 0:
             return self.column[int(rows)].as_py()
         rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return Texts(self.column.take(pa.array(rows, pa.int64())))
+        if rows.ndim > 1:
+            return np.asarray(self)[rows]
+        return Texts(self.column.take(pa.array(self._numbers(rows), pa.int64())))
+
+    def _numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as an array takes them, counted from 0. Raises IndexError."""
+        if rows.dtype == bool:
+            if len(rows) != len(self):
+                raise IndexError(f"a mask of {len(rows)} rows for {len(self)} rows")
+            return np.flatnonzero(rows)
+        if len(rows) and not -len(self) <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)} rows")
+        return np.where(rows < 0, rows + len(self), rows)
 
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and pc.index(self.column, pa.scalar(text, self.column.type)).as_py() >= 0

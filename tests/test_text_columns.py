@@ -1,5 +1,8 @@
 """Columns of text that are numbers or stay in Arrow: what they say is what an array of strings says."""
 
+import copy
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -40,6 +43,41 @@ def test_a_column_is_the_array_that_it_stands_for(column):
     assert pa.concat_arrays([*pieces(column)]).to_pylist() == GIVEN
     assert pa.table({"x": arrow(column)})["x"].to_pylist() == GIVEN
     assert column.astype(object).tolist() == GIVEN
+
+
+ASKED = {
+    "copy": lambda column: column.copy(),
+    "take": lambda column: column.take([1, 0]),
+    "reshape": lambda column: column.reshape(2, 3),
+    "T": lambda column: column.T,
+    "order": lambda column: (column < "b") & (column >= "a") | (column > "é") | (column <= ""),
+    "one column": lambda column: column[:, None],
+    "pairs": lambda column: column[np.array([[0, 1], [2, -1]])],
+    "from the end": lambda column: column[np.array([-1, -6])],
+    "all": lambda column: column[...],
+    "none": lambda column: column[[]],
+    "mask of another length": lambda column: column[np.array([True, False])],
+    "too far": lambda column: column[np.array([6])],
+    "too far back": lambda column: column[np.array([-7])],
+    "not there": lambda column: column.no_such_thing,
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("column", [names(), texts()], ids=["names", "texts"])
+def test_what_a_protocol_may_ask_of_an_array_it_may_ask_of_a_column(column, asked):
+    try:
+        expected = ASKED[asked](np.array(GIVEN))
+    except (AttributeError, IndexError) as error:
+        with pytest.raises(type(error)):
+            ASKED[asked](column)
+    else:
+        np.testing.assert_array_equal(np.asarray(ASKED[asked](column)), expected)
+
+
+def test_columns_go_to_other_processes():
+    for column in (names(), texts()):
+        assert copy.deepcopy(column).tolist() == pickle.loads(pickle.dumps(column)).tolist() == GIVEN
 
 
 def test_texts_know_what_is_in_them():
