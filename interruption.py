@@ -54,7 +54,7 @@ def interruptible() -> Iterator[None]:
         return
     if any(name in os.environ for name in _LAUNCHED):  # accelerate doesn't hand its SIGTERM on to one process
         end_with_parent(signal.SIGTERM)
-    _Waiting.process, _Waiting.raised = os.getpid(), None
+    around, _Waiting.process, _Waiting.raised = _Waiting.process, os.getpid(), None
     before = {each: signal.getsignal(each) for each in _SIGNALS}
     for each, handler in before.items():
         if handler is not signal.SIG_IGN and handler is not None:
@@ -66,7 +66,7 @@ def interruptible() -> Iterator[None]:
         heed()
         raise
     finally:
-        _Waiting.raised = None
+        _Waiting.process, _Waiting.raised = around, None  # a fork that is done, and gets a signal, ends without a word
         for each, handler in before.items():
             if handler is not None:
                 signal.signal(each, handler)

@@ -125,6 +125,19 @@ def test_a_process_that_was_forked_ends_as_ever():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells of a parent's end on Linux alone")
+def test_a_fork_that_is_done_is_ended_without_a_word():
+    with interruptible():
+        forked = os.fork()
+        if not forked:
+            with contextlib.suppress(BaseException):
+                with interruptible():
+                    pass
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            os._exit(1)  # the signal was raised in what it does last
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == -signal.SIGTERM
+
+
 def test_a_launcher_that_ends_ends_its_process(tmp_path):
     """`accelerate launch` does not hand on the SIGTERM that it gets itself."""
     code = (
