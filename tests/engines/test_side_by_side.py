@@ -315,7 +315,7 @@ def test_whoever_is_killed_leaves_nobody_and_the_same_command_goes_on(alone, tmp
     wait_for(lambda: len([*(tmp_path / "out" / "small").glob("seed-*/*/checkpoint-*")]) >= 2)
     os.kill(process.pid, number)
     code = small_jobs.finish(process)
-    gone, left = psutil.wait_procs(found, timeout=10)
+    gone, left = psutil.wait_procs(found, timeout=60)
     assert not left
     assert code == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
@@ -338,7 +338,7 @@ def test_on_a_gpu_too_whoever_is_killed_leaves_nobody(tmp_path, number, to_all):
     for each in (process, *(found if to_all else ())):
         os.kill(each.pid, number)
     code = small_jobs.finish(process)
-    gone, left = psutil.wait_procs(found, timeout=10)
+    gone, left = psutil.wait_procs(found, timeout=60)
     assert not left and code == (-number if number == signal.SIGKILL else 128 + number)
     code, said = run(tmp_path / "log", *given)
     assert code == 0 and "goes on from checkpoint-" in said
