@@ -27,35 +27,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from measuring import ROOT
 from measuring import Benchmark
 from measuring import parser
 from stack import MODALITIES
+from stack import device_of
+from stack import recipe_of
 from stack import text_encoder
 
 WAYS = ("one", "jobs", "auto", "stack")
 _ENDED = re.compile(r": validation UAR .*, ([\d.]+) s$")
 _STACKED = re.compile(r": \d+ runs are trained as one model$")
-
-
-def recipe_of(folder: Path, case: str, encoder: str, options: argparse.Namespace) -> Path:
-    """A recipe of one experiment, on a made corpus of five sessions."""
-    generator = {"rows": options.rows, "speakers": 10, "sessions": 5, "audio_dim": 768, "frames": [1, 1]}
-    content = {
-        "train_dataset": "synthetic",
-        "corpora": {"synthetic": {"generator": {**generator, "words": [8, 16]}}},
-        "evaluation_mode": "loso",
-        "seeds": list(range(1, options.seeds + 1)),
-        "num_epochs": options.epochs,
-        "floors": False,
-        "text_model_name": encoder,
-        "store_dir": str(folder / "store"),
-        "experiments": [{"name": case, "modality": MODALITIES[case]}],
-    }
-    path = folder / f"{case}.json"
-    path.write_text(json.dumps(content))
-    return path
 
 
 def timed(recipe: Path, out: Path, arguments: list[str]) -> dict[str, float]:
@@ -97,7 +79,7 @@ def jobs_of(lines: list[str]) -> dict[str, float]:
 def compared(case: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Medians over rounds of all ways, and how many times as long as each the first takes."""
     encoder = options.text_model or text_encoder(folder / "encoder", width=384, layers=6, intermediate=1536)
-    recipe = recipe_of(folder, case, encoder, options)
+    recipe = recipe_of(folder, case, False, options, encoder)
     arguments = {
         "one": [],
         "jobs": ["--jobs", str(options.jobs)],
@@ -150,10 +132,7 @@ def main() -> None:
     options = known.parse_args()
     if unknown := (set(options.of.split(",")) - set(WAYS)) | (set(options.cases.split(",")) - MODALITIES.keys()):
         known.error(f"there is no {sorted(unknown)[0]}")
-    if options.cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-    elif not torch.cuda.is_available():
-        print("no GPU here: nothing was measured (--cpu runs it on the processor)")
+    if device_of(options) is None:
         return
     with Benchmark(__file__, options) as figures:
         for case in options.cases.split(","):

@@ -31,9 +31,11 @@ from typing import Any
 import torch
 from measuring import Benchmark
 from measuring import parser
+from stack import device_of
 from stack import text_encoder
 from transformers import TrainerCallback
 from transformers.utils.import_utils import enable_tf32
+from tuning_time import Trainer
 from tuning_time import encoder_config
 from tuning_time import model_of
 from tuning_time import now
@@ -41,8 +43,7 @@ from tuning_time import recordings_of
 from tuning_time import rows_of
 from tuning_time import trainer_of
 
-from emomm.curriculum_trainer import CurriculumTrainer  # after tuning_time, which makes `emomm`
-from emomm.experiments.job import plan_experiment
+from emomm.experiments.job import plan_experiment  # after tuning_time, which makes `emomm`
 from emomm.experiments.run_folder import begin_run
 from emomm.settings.recipe import load_recipe
 
@@ -82,18 +83,6 @@ class Watch(TrainerCallback):
         elif self.done == WARM + self.steps:
             self.end = now(args.device)
             control.should_training_stop = True
-
-
-class Losing(CurriculumTrainer):
-    """Keeps the loss of each step, as a number of the device."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.losses: list[torch.Tensor] = []
-
-    def training_step(self, *args, **kwargs):
-        self.losses.append(super().training_step(*args, **kwargs))
-        return self.losses[-1]
 
 
 @contextlib.contextmanager
@@ -154,7 +143,7 @@ class Heads:
         experiment, runs = plan_experiment(settings, self.folder / f"{variant}-{number}", *self.loaded)
         begin_run(runs[0])
         watch = Watch(steps)
-        trainer = experiment.begin(runs[0], [watch], Losing).trainer
+        trainer = experiment.begin(runs[0], [watch], Trainer).trainer
         trainer.train()
         return watch, torch.stack(trainer.losses).double().cpu()
 
@@ -232,12 +221,9 @@ def main() -> None:
     given = [name for name in options.of.split(",") if name != "fp32"]
     if unknown := (set(given) - VARIANTS.keys()) | (set(options.cases.split(",")) - set(CASES)):
         known.error(f"there is no {sorted(unknown)[0]}")
-    if options.cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-        given = [name for name in given if name not in GPU_ALONE]
-    elif not torch.cuda.is_available():
-        print("no GPU here: nothing was measured (--cpu runs it on the processor)")
+    if device_of(options) is None:
         return
+    given = [name for name in given if not options.cpu or name not in GPU_ALONE]
     with Benchmark(__file__, options) as figures:
         for case in options.cases.split(","):
             with tempfile.TemporaryDirectory() as folder:

@@ -40,6 +40,17 @@ MODALITIES = {"voice": "audio", "both": "both"}
 Loaded = tuple[dict, dict]
 
 
+def device_of(options: argparse.Namespace) -> torch.device | None:
+    """What is measured: a GPU, or with `--cpu` the processor; None, which is said, where there is no GPU."""
+    if options.cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        print("no GPU here: nothing was measured (--cpu runs it on the processor)")
+        return None
+    return torch.device("cuda")
+
+
 def text_encoder(folder: Path, width: int = 768, layers: int = 1, intermediate: int = 768) -> str:
     """A text encoder with random weights."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CUE_WORDS, *FILLER_WORDS, *"abcdefghijklmnopqrstuvwxyz"]
@@ -132,12 +143,9 @@ def main() -> None:
     known.add_argument("--rows", type=int, default=1000)
     known.add_argument("--of", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
     options = known.parse_args()
-    if options.cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-    elif not torch.cuda.is_available():
-        print("no GPU here: nothing was measured (--cpu runs it on the processor)")
+    device = device_of(options)
+    if device is None:
         return
-    device = torch.device("cpu" if options.cpu else "cuda")
     logging.getLogger("emomm").setLevel(logging.ERROR)
     with Benchmark(__file__, options) as figures:
         for name in options.of.split(","):

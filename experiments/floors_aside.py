@@ -18,12 +18,14 @@ import torch
 
 from ..interruption import end_with_parent
 from ..interruption import held
+from ..job_folder import JobFolder
 from .job_floors import job_floors
 from .running import Work
 
 logger = logging.getLogger(__name__)
 
 _WORTH = 300  # optimiser steps that are still to be done; of fewer, floors are soon fitted after them
+_PATIENCE = 300.0  # seconds in which it keeps at least one floor; what it has not fitted then is fitted here
 
 
 @contextmanager
@@ -39,12 +41,20 @@ def floors_aside(work: Work, folder: Path) -> Iterator[None]:
     try:
         yield
         if process is not None:
-            process.join()
+            _wait(process, JobFolder(folder).floors)
     finally:
         if process is not None:
             with held():
-                process.terminate()
+                process.kill()  # one that hangs hears nothing else; what it keeps is whole
                 process.join()
+
+
+def _wait(process: BaseProcess, floors: Path) -> None:
+    """Until it has ended, or keeps no further floor for long: a fork may wait for a thread that it lacks."""
+    kept = -1
+    while process.is_alive() and len([*floors.glob("*")]) > kept:
+        kept = len([*floors.glob("*")])
+        process.join(_PATIENCE)
 
 
 def _pays(work: Work) -> bool:

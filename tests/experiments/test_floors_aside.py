@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ FLOORS = {"floors": True, "evaluation_mode": "loso"}
 VOICE = [{"name": "small", "modality": "audio"}]
 
 
-def job(recipe: str, fitted: str, aside: bool, killed: bool = False) -> None:
+def job(recipe: str, fitted: str, aside: bool, killed: bool = False, hangs: bool = False) -> None:
     """Runs a job; notes the process of each fit in the file `fitted`."""
     from emomm.experiments import floors_aside
     from emomm.experiments import job_floors
@@ -30,10 +31,13 @@ def job(recipe: str, fitted: str, aside: bool, killed: bool = False) -> None:
             file.write(f"{os.getpid() == own}\n")
         if killed and os.getpid() != own:
             die()
+        if hangs and os.getpid() != own:
+            time.sleep(600)
         return fit(*arguments)
 
     job_floors._fit = noted
     floors_aside._WORTH = 0 if aside else 10**9
+    floors_aside._PATIENCE = 0.5 if hangs else 300
     floors_aside.sys = SimpleNamespace(modules={}, platform=sys.platform)  # the server has imported scikit-learn
     floors_aside._cores = lambda: 2
     multiprocessing.current_process()._config["daemon"] = False  # it is one for the tests alone
@@ -54,3 +58,5 @@ def test_floors_are_fitted_beside_the_training(tmp_path):
     assert by_itself == ["True"] * 2 and by_fork == ["False"] * 2
     killed, by_both = floors_of(tmp_path, "killed", aside=True, killed=True)
     assert killed == after and by_both[0] == "False" and by_both[-2:] == ["True"] * 2
+    hung, by_both = floors_of(tmp_path, "hung", aside=True, killed=False, hangs=True)
+    assert hung == after and by_both == ["False", "True", "True"]
