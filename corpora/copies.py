@@ -51,11 +51,7 @@ class Copies:
 
     def digest(self, file: Path) -> str:
         """A hash of what a file holds; one that hasn't changed since the last time is not read. Raises OSError."""
-        found = self._seen.get(file)
-        if found is None:
-            found = content_hash(file)
-            self._seen.put(file, found)
-        return found
+        return self._seen.hash_of(file)
 
     def find(self, key: str) -> Path | None:
         """The folder of a copy that is whole; None where there is none."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..errors import InputError
 from ..features.sequences import Sequences
 from ..modalities import get_modality
 from ..text_columns import Column
@@ -59,9 +61,27 @@ class Sources:
     @property
     def large(self) -> bool:
         """Whether the corpus is worth keeping, and can be."""
-        return all(file.suffix.lower() in (*_COPIED, ".json") for file in self.files) and (
-            sum(file.stat().st_size for file in self.files) >= _LARGE
+        return all(file.suffix.lower() in (*_COPIED, ".json") for file in self.files) and is_large(
+            file.stat().st_size for file in self.files
         )
+
+    def content(self, copies: Copies) -> list[list[str]]:
+        """What the corpus is made of, as JSON: [name, hash] of each file. Raises OSError."""
+        return [[file.name, copies.digest(file)] for file in self.files]
+
+    def changed(self, before: list[list[str]], copies: Copies) -> str | None:
+        """The first file whose content is no longer what it was `before`; None where all is."""
+        try:
+            now = self.content(copies)
+        except OSError as error:
+            return str(error.filename)
+        pairs = zip(self.files, before, now, strict=True)
+        return next((str(file) for file, was, is_now in pairs if was != is_now), None)
+
+
+def is_large(sizes: Iterable[int]) -> bool:
+    """Whether data files of so many bytes are worth keeping."""
+    return sum(sizes) >= _LARGE
 
 
 def kept_corpus(
@@ -77,27 +97,42 @@ def kept_corpus(
         read: reads it, its features from copies.
 
     Raises:
-        InputError: as `read` does.
+        InputError: as `read` does; a file was replaced while it was read.
     """
     try:
-        key = _key(spec, modalities, sources, copies)
+        content = sources.content(copies)
     except OSError:
         return read()
+    key = _key(spec, modalities, [content, list(sources.notes)])
     found = _mapped(copies, key, spec, modalities)
     if found is None:
         with copies.locked():
             found = _mapped(copies, key, spec, modalities)  # another process may have made it meanwhile
             if found is None:
-                corpus = read()
+                corpus = _read(spec.name, sources, content, copies, read)
                 found = _kept(copies, key, corpus, spec, modalities) or corpus
     copies.save()
     return found
 
 
-def _key(spec: CorpusSpec, modalities: Sequence[str], sources: Sources, copies: Copies) -> str:
+def _read(name: str, sources: Sources, content: list, copies: Copies, read: Callable[[], Corpus]) -> Corpus:
+    """The corpus, of files that are still what they were before. Else what was read is of neither content."""
+    failure = None
+    try:
+        corpus = read()
+    except InputError as error:
+        failure = error
+    other = sources.changed(content, copies)
+    if other is not None:
+        raise InputError(f"corpus {name}: {other} changed while it was read; start again") from failure
+    if failure is not None:
+        raise failure
+    return corpus
+
+
+def _key(spec: CorpusSpec, modalities: Sequence[str], content: list) -> str:
     of_modalities = [repr(get_modality(name)) for name in modalities]
-    files = [[file.name, copies.digest(file)] for file in sources.files]
-    made_of = [_FORMAT, _code(), asdict(spec), of_modalities, files, list(sources.notes)]
+    made_of = [_FORMAT, _code(), asdict(spec), of_modalities, content]
     return f"{_FORMAT}-{hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]}"
 
 
@@ -228,4 +263,4 @@ def _names(table: pa.Table, names: Mapping[str, list[str]], column: str) -> Name
     return None if codes is None else Names(np.array(names[column], dtype=str), codes)
 
 
-__all__ = ["Sources", "kept_corpus"]
+__all__ = ["Sources", "is_large", "kept_corpus"]

@@ -8,6 +8,8 @@ they are, all else becomes float32.
 """
 
 import logging
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,17 +40,38 @@ def mapped_column(file: DataFile, column: str, copies: Copies) -> pa.ChunkedArra
     if file.path is None:
         return None
     try:
-        key = f"{_FORMAT}-{copies.digest(file.path)}-{xxhash.xxh3_64_hexdigest(column.encode())}"
+        digest = copies.digest(file.path)
     except OSError:
         return None
+
+    def fill(target: Path) -> None:
+        _write(file, column, target)
+        if copies.digest(file.path) != digest:  # replaced since: what was copied is not what the key says
+            raise _NoCopy("it has changed meanwhile")
+
+    folder = column_copy(digest, file.source, column, copies, fill, lambda: _size(file, column))
+    return None if folder is None else pa.chunked_array([mapped_array(folder, copies)])
+
+
+def column_copy(
+    digest: str, source: str, column: str, copies: Copies, fill: Callable[[Path], None], size: Callable[[], int]
+) -> Path | None:
+    """The folder of the copy of a column of features; None where it can't be copied.
+
+    Args:
+        digest: of what the column lies in.
+        source: where that is, for messages.
+        fill: makes the copy, as `write_column` does.
+        size: of the copy in bytes, about.
+    """
+    key = f"{_FORMAT}-{digest}-{xxhash.xxh3_64_hexdigest(column.encode())}"
     folder = copies.find(key)
     if folder is None:
         try:
-            folder = copies.make(key, lambda target: _write(file, column, target), _size(file, column))
+            folder = copies.make(key, fill, size())
         except (_NoCopy, ValueError, pa.ArrowException) as error:
-            logger.debug("no copy of %s: %s", file.source, error)
-            return None
-    return None if folder is None else pa.chunked_array([_as_arrow(folder, copies)])
+            logger.debug("no copy of %s: %s", source, error)
+    return folder
 
 
 def mapped_vectors(folder: Path, dim: int) -> np.ndarray:
@@ -56,8 +79,8 @@ def mapped_vectors(folder: Path, dim: int) -> np.ndarray:
     return np.asarray(np.load(folder / _VALUES, mmap_mode="r")).reshape(-1, dim)
 
 
-def _as_arrow(folder: Path, copies: Copies) -> pa.Array:
-    """Lists of lists of numbers that share the memory of the mapped files."""
+def mapped_array(folder: Path, copies: Copies) -> pa.Array:
+    """Of a copy: lists of lists of numbers that share the memory of the mapped files."""
     counts = np.load(folder / _ROWS)
     widths = np.load(folder / _WIDTHS)
     numbers = np.asarray(np.load(folder / _VALUES, mmap_mode="r"))
@@ -74,12 +97,17 @@ def _offsets(lengths: np.ndarray) -> pa.Array:
 
 
 def _write(file: DataFile, column: str, target: Path) -> None:
+    write_column(_chunks(file, column), target)
+
+
+def write_column(chunks: Iterable[pa.Array], target: Path) -> None:
+    """Writes the files of a copy. Raises what `column_copy` takes for a column that can't be copied."""
     counts: list[np.ndarray] = []
     widths: list[np.ndarray] = []
     dtype, total = None, 0
     with open(target / _VALUES, "wb") as opened:
         _write_header(opened, np.dtype(np.float32), 0)
-        for chunk in _chunks(file, column):
+        for chunk in chunks:
             rows, wide, leaf = peel_features(chunk, np.ones(len(chunk), bool), _no_copy)
             values = leaf.to_numpy(zero_copy_only=False)
             if values.dtype not in (np.float16, np.float32):
@@ -135,4 +163,4 @@ def _no_copy(row: int, what: str) -> InputError:
     raise _NoCopy(what)
 
 
-__all__ = ["mapped_column", "mapped_vectors"]
+__all__ = ["column_copy", "mapped_array", "mapped_column", "mapped_vectors", "write_column"]

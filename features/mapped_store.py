@@ -246,11 +246,8 @@ def read_part(path: Path, seen: SeenFiles | None = None) -> tuple[list[bytes], n
     not its map, of which every page that is looked at would count as memory of this process.
     """
     try:
-        found = None if seen is None else seen.get(path)
-        if path.stem != (found or content_hash(path)):
+        if path.stem != (content_hash(path) if seen is None else seen.hash_of(path)):
             return None
-        if seen is not None and found is None:
-            seen.put(path, path.stem)
         with open(path, "rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # a folder, or not to be read; nothing in it

@@ -194,11 +194,7 @@ def content_key(
 
 
 def _hash_of(file: Path, seen: SeenFiles | None) -> str:
-    known = None if seen is None else seen.get(file)
-    found = known or content_hash(file)
-    if seen is not None and known is None:
-        seen.put(file, found)
-    return found
+    return content_hash(file) if seen is None else seen.hash_of(file)
 
 
 def _as_array(keys: list[bytes | None]) -> np.ndarray:

@@ -162,6 +162,26 @@ def test_a_copy_that_is_cut_short_goes_on_after_the_last_file(folder, large, mon
     assert written == ["1.parquet"]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_file_that_is_replaced_while_it_is_copied_is_not_kept_as_what_it_was(folder, large, monkeypatch, when):
+    """Before the features are copied, and after, when the other columns are still to be read."""
+    new = folder.parent / "new"
+    pq.write_table(table(first=900), new)
+
+    def replaced(file, column, target):
+        if when == "after":
+            _write(file, column, target)
+        if file.path.name == "1.parquet" and new.exists():
+            os.replace(new, file.path)
+        if when == "before":
+            _write(file, column, target)
+
+    monkeypatch.setattr(mapped_features, "_write", replaced)
+    with pytest.raises(InputError, match=r"own: .*1\.parquet changed while it was read; start again"):
+        load_corpus(spec(folder), store_dir=large)
+    assert_same(load_corpus(spec(folder), store_dir=large), plain(folder))
+
+
 @pytest.mark.parametrize("name", ["values.npy", "rows.arrow"])
 def test_a_torn_copy_is_made_again(folder, large, caplog, name):
     load_corpus(spec(folder), store_dir=large)

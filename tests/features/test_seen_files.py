@@ -5,6 +5,7 @@ import os
 import pytest
 
 from emomm.features.seen_files import SeenFiles
+from emomm.files import content_hash
 
 
 @pytest.fixture
@@ -27,6 +28,34 @@ def test_hashes_are_known_as_long_as_files_do_not_change(file, tmp_path):
     file.write_bytes(b"other content")
     os.utime(file, ns=(0, 10**18))
     assert SeenFiles(tmp_path / "journal").get(file) is None
+
+
+def test_another_file_of_the_same_size_and_time_is_not_taken_for_it(file, tmp_path):
+    """As a copier leaves it that keeps times: written in place, or renamed."""
+    seen = SeenFiles(tmp_path / "journal")
+    seen.put(file, "ab")
+    file.write_bytes(b"CONTENT")
+    os.utime(file, ns=(0, 10**18))
+    assert seen.get(file) is None
+    seen.put(file, "cd")
+    (tmp_path / "other").write_bytes(b"another")
+    os.utime(tmp_path / "other", ns=(0, 10**18))
+    os.replace(tmp_path / "other", file)
+    assert seen.get(file) is None
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_hashed_again(file, tmp_path, monkeypatch):
+    def replaced(path):
+        found = content_hash(path)
+        path.write_bytes(b"CONTENT")
+        os.utime(path, ns=(0, 10**18))
+        return found
+
+    seen = SeenFiles(tmp_path / "journal")
+    monkeypatch.setattr("emomm.features.seen_files.content_hash", replaced)
+    first = seen.hash_of(file)
+    monkeypatch.undo()
+    assert seen.get(file) is None and seen.hash_of(file) == content_hash(file) != first
 
 
 def test_what_was_written_just_now_may_change_unseen(file, tmp_path):
