@@ -49,6 +49,8 @@ class Entry:
 
 SUITE = {
     "step": Entry("what the Trainer adds to a step", "step_time.py", "--rounds 1 --steps 6", minutes=4),
+    "probe": Entry("what the heads of frozen features cost", "probe.py", "--rounds 1 --rows 40 --epochs 2",
+                   minutes=4),
     "job": Entry("what stored states save a whole training", "job.py", "--rows 60 --epochs 2 --size small --batches 1",
                  minutes=4),
     "encode": Entry("how quickly words are encoded", "encode.py", "--rows 50 --rounds 1 --size small", minutes=5),
@@ -70,7 +72,8 @@ SUITE = {
     "memory": Entry("how much memory fine-tuning takes", "finetune_memory.py", "--rows 8 16 --size small", minutes=12),
     "answer": Entry("how long an answer takes", "answer.py", "--answers 5 --cold 1", minutes=4),
     "live": Entry("whether live keeps up", "live.py", "--seconds 5", minutes=3),
-    "report": Entry("how long a report takes", "report_speed.py", "--experiments 1 --seeds 1 --rows 200", minutes=1),
+    "report": Entry("how long a report takes", "report_speed.py --experiments 20 --seeds 1",
+                    "--experiments 1 --rows 200", minutes=2),
     "floors": Entry("how long floors take", "floor_time.py", "--rows 200 --width 16", minutes=4),
     "peers": Entry("how long other toolkits take for the same", "peers.py --install", needs="a package index",
                    minutes=12),
@@ -98,7 +101,8 @@ def run_all(names: Sequence[str], quick: bool, into: Path) -> list[str]:
     failed = []
     for number, name in enumerate(names, start=1):
         entry = SUITE[name]
-        print(f"\n[{number}/{len(names)}] {name}, {entry.question}: about {entry.minutes:g} min", flush=True)
+        about = "short settings" if quick and entry.quick else f"about {entry.minutes:g} min"
+        print(f"\n[{number}/{len(names)}] {name}, {entry.question}: {about}", flush=True)
         if not run(name, entry, quick, into):
             failed.append(name)
     if failed:

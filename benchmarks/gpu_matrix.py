@@ -29,10 +29,10 @@ from typing import Any
 
 from measuring import ROOT
 from measuring import Benchmark
-from measuring import parser
 from stack import MODALITIES
 from stack import device_of
 from stack import recipe_of
+from stack import runs_parser
 from stack import text_encoder
 
 WAYS = ("one", "jobs", "auto", "stack")
@@ -120,11 +120,7 @@ def say(case: str, found: dict[str, Any], beside: str = "") -> None:
 
 
 def main() -> None:
-    known = parser(__doc__, rounds=1)
-    known.add_argument("--cpu", action="store_true", help="run on the processor")
-    known.add_argument("--epochs", type=int, default=10)
-    known.add_argument("--seeds", type=int, default=3, help="each of five runs")
-    known.add_argument("--rows", type=int, default=1000)
+    known = runs_parser(__doc__)
     known.add_argument("--jobs", type=int, default=8)
     known.add_argument("--of", default="one,jobs,stack", help=f"ways, of {', '.join(WAYS)}")
     known.add_argument("--cases", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")

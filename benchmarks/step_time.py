@@ -1,11 +1,16 @@
 """How much longer a training step of EmoMM takes than the same step in a hand-written torch loop.
 
-    python benchmarks/step_time.py [--json] [--rounds 7] [--steps 40]
+    python benchmarks/step_time.py [--json] [--rounds 7] [--steps 40] [--cases default audio_only tokens]
 
 One process. The Trainer (sampler, row gathering, collator, callbacks, clipping, schedule) and the loop (same model,
-optimiser and clipping on tensors loaded before) take turns; a round gives one ratio, the figure is their median.
+optimiser and clipping on tensors loaded before) take turns of an epoch each. A step is all from the end of one to the
+end of the next, and a way's figure is the median of its steps of all rounds, so that neither a step that other work
+interrupts nor a round in which the machine is slower moves it; the ratio is that of these medians. `rounds` are the
+least and the greatest ratio of a single round's medians: how far the figure can be trusted. `means` is the ratio of
+the means of all steps, in which rare costs count as well, and so does what interrupts.
+
 Beside them the Trainer with a model as the original has it: no standardising, noise, hidden modalities or norms, and
-one learning rate for all. The second ratio is what these cost.
+one learning rate for all. The last ratio is what these cost.
 
 default: cross attention, 768 + 768 pooled, hidden 512, batch 64. audio_only: voice alone, 768. tokens: cross attention
 with 24 tokens x 768 from a store of states and 50 frames x 768 from a corpus in float16, as they come from disk.
@@ -19,9 +24,7 @@ import numpy as np
 import torch
 from measuring import Benchmark
 from measuring import in_turn
-from measuring import medians
 from measuring import parser
-from measuring import ratio
 from transformers import TrainerCallback
 
 from emomm.configuration_emomm import EmoMMConfig
@@ -82,8 +85,13 @@ def model_of(case: dict, plain: bool = False) -> EmoMMForEmotionClassification:
     return EmoMMForEmotionClassification(config)
 
 
-def trainer_seconds(case: dict, rows: EmotionRows, folder: Path, steps: int, plain: bool = False) -> float:
-    """Seconds a step in the Trainer, over an epoch of `steps` steps but the first three."""
+def seconds_of_steps(ends: list[float]) -> np.ndarray:
+    """Of each step but the first three, by when each ended."""
+    return np.diff(ends[2:])
+
+
+def trainer_steps(case: dict, rows: EmotionRows, folder: Path, steps: int, plain: bool = False) -> np.ndarray:
+    """Seconds of each step of an epoch in the Trainer, but the first three."""
     clock = Clock()
     widths = () if plain else ("lr_base_width", "lr_width_limit")
     args = CurriculumTrainingArguments(
@@ -107,11 +115,11 @@ def trainer_seconds(case: dict, rows: EmotionRows, folder: Path, steps: int, pla
     )
     trainer.train()
     assert len(clock.ends) == steps
-    return (clock.ends[-1] - clock.ends[2]) / (steps - 3)
+    return seconds_of_steps(clock.ends)
 
 
-def loop_seconds(case: dict, rows: EmotionRows, steps: int) -> float:
-    """Seconds a step in the hand-written loop."""
+def loop_steps(case: dict, rows: EmotionRows, steps: int) -> np.ndarray:
+    """Seconds of each step in the hand-written loop, but the first three."""
     batch = EmoMMDataCollator()([rows[i] for i in range(len(rows))])  # everything, loaded and padded before
     batch = {name: value for name, value in batch.items() if not name.endswith("_mask")}
     model = model_of(case).train()
@@ -128,7 +136,14 @@ def loop_seconds(case: dict, rows: EmotionRows, steps: int) -> float:
         schedule.step()
         optimizer.zero_grad()
         ends.append(time.perf_counter())
-    return (ends[-1] - ends[2]) / (steps - 3)
+    return seconds_of_steps(ends)
+
+
+def ratios(found: list[dict[str, np.ndarray]], above: str, below: str) -> tuple[float, float, list[float]]:
+    """Of one way's steps by another's: of the medians of all rounds, of the means, and of each round's medians."""
+    both = [np.concatenate([each[way] for each in found]) for way in (above, below)]
+    of_rounds = [float(np.median(each[above]) / np.median(each[below])) for each in found]
+    return float(np.divide(*map(np.median, both))), float(np.divide(*map(np.mean, both))), of_rounds
 
 
 def measured(case: dict, rounds: int, steps: int) -> dict[str, float]:
@@ -137,25 +152,29 @@ def measured(case: dict, rounds: int, steps: int) -> dict[str, float]:
         folder = Path(name)
         rows = rows_of(case, folder, BATCH * steps)
         ways = {
-            "Trainer": lambda: trainer_seconds(case, rows, folder, steps),
-            "loop": lambda: loop_seconds(case, rows, steps),
-            "plain": lambda: trainer_seconds(case, rows, folder, steps, plain=True),
+            "Trainer": lambda: trainer_steps(case, rows, folder, steps),
+            "loop": lambda: loop_steps(case, rows, steps),
+            "plain": lambda: trainer_steps(case, rows, folder, steps, plain=True),
         }
         found = in_turn(ways, rounds, warm=1)
+    middle, mean, of_rounds = ratios(found, "Trainer", "loop")
     return {
-        **{f"{way} (ms)": 1000 * seconds for way, seconds in medians(found).items()},
-        "Trainer / loop": ratio(found, "Trainer", "loop"),
-        "Trainer / plain": ratio(found, "Trainer", "plain"),
+        **{f"{way} (ms)": 1000 * float(np.median([each[way] for each in found])) for way in ways},
+        "Trainer / loop": middle,
+        "rounds": f"{min(of_rounds):.2f} to {max(of_rounds):.2f}",
+        "means": mean,
+        "Trainer / plain": ratios(found, "Trainer", "plain")[0],
     }
 
 
 def main() -> None:
     known = parser(__doc__, rounds=7)
     known.add_argument("--steps", type=int, default=40)
+    known.add_argument("--cases", nargs="+", choices=[*CASES], default=[*CASES])
     options = known.parse_args()
     with Benchmark(__file__, options) as figures:
-        for name, case in CASES.items():
-            figures.add(name, **measured(case, options.rounds, options.steps))
+        for name in options.cases:
+            figures.add(name, **measured(CASES[name], options.rounds, options.steps))
 
 
 if __name__ == "__main__":

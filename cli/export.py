@@ -3,6 +3,9 @@
 import json
 
 from .parsing import Parser
+from .parsing import add_model
+from .parsing import add_speech_encoder
+from .parsing import add_trust
 from .parsing import check_model
 from .parsing import say_at_once
 from .parsing import show
@@ -38,7 +41,7 @@ def _export_parser() -> Parser:
         description="Write a trained model as a folder that runs without torch, with onnxruntime: `emomm predict "
         "FOLDER ...`, or emomm.inference.onnx_model.OnnxModel in Python.",
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    add_model(parser)
     parser.add_argument("--format", choices=["onnx"], required=True, help="what to write")
     parser.add_argument(
         "--precision",
@@ -54,12 +57,8 @@ def _export_parser() -> Parser:
         "encoders (default: whole)",
     )
     parser.add_argument("--output", metavar="FOLDER", default="onnx", help="folder to write (default: onnx)")
-    parser.add_argument(
-        "--speech_encoder",
-        metavar="MODEL",
-        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
-    )
-    parser.add_argument("--trust_remote_code", action="store_true", help="run the code of the model")
+    add_speech_encoder(parser)
+    add_trust(parser, "the model")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     return parser
 

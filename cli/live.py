@@ -5,6 +5,9 @@ import os
 import sys
 
 from .parsing import Parser
+from .parsing import add_model
+from .parsing import add_speech_encoder
+from .parsing import add_trust
 from .parsing import check_model
 from .parsing import positive
 from .parsing import seconds
@@ -39,7 +42,7 @@ def _live_parser() -> Parser:
         description="Say the emotion of sound as it comes: a window slides over it, and each hop gives a line. "
         "Silence is left out, and what comes too fast is said.",
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+    add_model(parser)
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -59,19 +62,13 @@ def _live_parser() -> Parser:
         "--smoothing", type=seconds, default=0.6, metavar="SHARE", help="that a hop keeps (default 0.6; 0: none)"
     )
     parser.add_argument("--text", metavar="WORDS", help="what is said, for a model that reads words too")
-    parser.add_argument(
-        "--speech_encoder",
-        metavar="MODEL",
-        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
-    )
+    add_speech_encoder(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON object a hop")
     parser.add_argument("--silence", action="store_true", help="print a line for silent hops too")
     parser.add_argument("--no_vad", action="store_true", help="take all but silence for speech")
     parser.add_argument("--exact", action="store_true", help="encode each window whole, as a recording of its own")
     parser.add_argument("--realtime", action="store_true", help="take a file as slowly as it plays")
-    parser.add_argument(
-        "--trust_remote_code", action="store_true", help="run the code that comes with the model or encoder"
-    )
+    add_trust(parser, "the model, and of --speech_encoder, where they come with some")
     raw = parser.add_argument_group("raw PCM")
     raw.add_argument("--rate", type=positive, default=16000, metavar="HZ", help="samples a second (default 16000)")
     raw.add_argument("--channels", type=positive, default=1, metavar="N", help="taken in turn (default 1)")

@@ -154,6 +154,29 @@ def add_corpus(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds `MODEL`, which `check_model` looks at."""
+    parser.add_argument("model", metavar="MODEL", help="folder of an exported model, or its Hub id")
+
+
+def add_speech_encoder(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--speech_encoder MODEL`, in place of the one that the exported model names."""
+    parser.add_argument(
+        "--speech_encoder",
+        metavar="MODEL",
+        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser, whose: str) -> None:
+    """Adds `--trust_remote_code`.
+
+    Args:
+        whose: code is then run, for the help.
+    """
+    parser.add_argument("--trust_remote_code", action="store_true", help=f"run the code of {whose}")
+
+
 def with_release(name: str, paths: dict[str, str], nor: str = "") -> tuple[str, dict[str, str]]:
     """The corpus whose release folder `name` is, and the paths of corpora with that folder's; both as they are where
     `name` is no folder.
@@ -220,6 +243,9 @@ def check_model(name: str) -> None:
 __all__ = [
     "Parser",
     "add_corpus",
+    "add_model",
+    "add_speech_encoder",
+    "add_trust",
     "boolean",
     "check_model",
     "corpus_paths",

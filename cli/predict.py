@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import InputError
 from .parsing import Parser
 from .parsing import add_corpus
+from .parsing import add_model
+from .parsing import add_speech_encoder
+from .parsing import add_trust
 from .parsing import check_model
 from .parsing import corpus_paths
 from .parsing import positive
@@ -116,12 +119,11 @@ def _predict_parser() -> Parser:
         prog="emomm predict",
         usage="emomm predict MODEL RECORDING [RECORDING ...] [--text WORDS ...] [--transcribe MODEL] [--json]\n"
         "       emomm predict MODEL CORPUS --output FILE [--corpus NAME=PATH ...]",
-        description="Say the emotion of recordings, or predict every row of a corpus, with an exported model. The "
-        "model comes first. Exit code 1: some recordings could not be read, and the results of the others are there.",
+        description="Say the emotion of recordings, or predict every row of a corpus, with an exported model, also "
+        "one of `emomm export`. The model comes first. Exit code 1: some recordings could not be read, and the "
+        "results of the others are there.",
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="folder of an exported model, also one of `emomm export`, or a Hub id"
-    )
+    add_model(parser)
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -134,11 +136,7 @@ def _predict_parser() -> Parser:
     parser.add_argument(
         "--batch_size", type=positive, metavar="N", help="rows (default 64) or recordings (default 8) at a time"
     )
-    parser.add_argument(
-        "--trust_remote_code",
-        action="store_true",
-        help="run the code of the model, and of --speech_encoder and --transcribe, where they come with some",
-    )
+    add_trust(parser, "the model, and of --speech_encoder and --transcribe, where they come with some")
     recordings = parser.add_argument_group("recordings")
     recordings.add_argument(
         "--text", action="append", metavar="WORDS", help="what is said; of several recordings, once for each, in order"
@@ -146,11 +144,7 @@ def _predict_parser() -> Parser:
     recordings.add_argument(
         "--transcribe", metavar="MODEL", help="speech recognition model for missing words, as openai/whisper-base"
     )
-    recordings.add_argument(
-        "--speech_encoder",
-        metavar="MODEL",
-        help="folder or Hub id to take the model's speech encoder from (default: the one it names)",
-    )
+    add_speech_encoder(recordings)
     recordings.add_argument(
         "--no_vad", action="store_true", help="take all but silence for speech; else what holds none has no label"
     )

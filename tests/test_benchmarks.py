@@ -173,6 +173,15 @@ def test_ways_take_turns(benchmark_of):
     assert measuring.ratio(found, "a", "c") == pytest.approx((6 / 5 + 8 / 7) / 2)
 
 
+def test_what_others_do_is_told_from_what_is_measured(benchmark_of):
+    measuring = benchmark_of("measuring")
+    every, own = measuring.busy_seconds()
+    code = "import time\nwhile time.process_time() < .3: pass"
+    measuring.run_process([sys.executable, "-c", code])
+    later, of_ours = measuring.busy_seconds()
+    assert of_ours - own >= 0.3 and later - every >= of_ours - own - 0.1  # the system counts in hundredths
+
+
 def test_a_process_is_measured(benchmark_of, tmp_path):
     measuring = benchmark_of("measuring")
     code = "import os, time; x = bytearray(80_000_000); t = time.process_time()\n"
@@ -187,6 +196,8 @@ def test_a_process_is_measured(benchmark_of, tmp_path):
 def test_figures_are_printed_and_kept(benchmark_of, tmp_path, monkeypatch, capsys):
     measuring = benchmark_of("measuring")
     monkeypatch.setattr(measuring, "load", lambda: 0.1)
+    spent = iter([(50.0, 9.0), (51.5, 10.5)])  # all that was done was our own
+    monkeypatch.setattr(measuring, "busy_seconds", lambda: next(spent))
     kept = tmp_path / "in" / "made.json"
     arguments = ["--rounds", "2", "--keep", str(kept)]
     monkeypatch.setattr(sys, "argv", ["made.py", *arguments])
@@ -202,13 +213,13 @@ def test_figures_are_printed_and_kept(benchmark_of, tmp_path, monkeypatch, capsy
     ]  # fmt: skip
     found = json.loads(kept.read_text())
     assert found["rows"][0] == {"case": "one", "ms": 12.345, "rows": 3} and found["settings"] == {"rounds": 2}
-    assert found["machine"]["cores"] >= 1 and found["machine"]["load_after"] == 0.1 and found["versions"]["torch"]
+    assert found["machine"]["cores"] >= 1 and found["machine"]["others"] == 0 and found["versions"]["torch"]
     markdown = measuring.as_markdown(found)
     assert markdown.startswith(
         "|  | ms | rows |\n|---|---:|---:|\n| one | 12.3 | 3 |\n| two | 1.2e-03 | 12345 |\n\nthat"
     )
-    assert "`python benchmarks/made.py --rounds 2`" in markdown
-    found["machine"]["load_before"] = 99.0
+    assert "`python benchmarks/made.py --rounds 2`" in markdown and "loaded" not in markdown
+    found["machine"]["others"] = 0.7 * found["machine"]["cores"]
     assert "on a loaded machine: " in measuring.as_markdown(found)
     suite = benchmark_of("all")
     page = "a\n<!-- figures: made -->\nold\n<!-- end -->\n<!-- figures: other -->\nstays\n<!-- end -->\n"
@@ -243,7 +254,8 @@ def test_the_suite_runs_what_it_is_told_to(benchmark_of, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["all.py", "--only", "step,read", "--quick", "--into", str(tmp_path)])
     assert suite.main() == 1
     assert ran == [["step_time.py", "--rounds", "1", "--steps", "6"], ["read.py", "--rows", "100", "--rounds", "1"]]
-    assert "failed: read" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "failed: read" in said and "[1/2] step, what the Trainer adds to a step: short settings\n" in said
     assert "| time.py | 2.00 |" in (tmp_path / "step.md").read_text()
     monkeypatch.setattr(sys, "argv", ["all.py", "--kept", "--into", str(tmp_path)])
     assert suite.main() == 0 and len(ran) == 2
@@ -270,17 +282,34 @@ def test_every_table_of_figures_names_its_command(benchmark_of):
 
 
 def test_encoding_is_timed_against_the_limit(benchmark_of):
-    found = benchmark_of("encode").measured(40, 1, "small", "turns")
+    encode = benchmark_of("encode")
+    found = encode.measured(40, 1, "small", "turns")
     assert found["sorted"]["of the limit"] == 1 and found["row order"]["x row order"] == 1
     assert found["store"]["of the limit"] == pytest.approx(found["sorted"]["seconds"] / found["store"]["seconds"])
+    tokens = {way: row["tokens"] for way, row in found.items()}  # 40 sentences are one batch
+    assert tokens["store"] > 0 and 0 < tokens["sorted"] == tokens["row order"] <= 40 * encode.LONGEST
+    assert f"to {tokens['sorted']}: 1.00 times as many, and the limit is" in encode.bound(found)
+
+
+def test_a_step_is_compared_by_medians_of_all_rounds(benchmark_of):
+    import numpy as np
+
+    step = benchmark_of("step_time")
+    assert step.seconds_of_steps([9.0, 9.0, 10.0, 11.0, 13.0]).tolist() == [1, 2]
+    found = [
+        {"Trainer": np.array([2.0, 2.0, 2.0]), "loop": np.array([1.0, 1.0, 1.0])},
+        {"Trainer": np.array([3.0, 90.0, 3.0]), "loop": np.array([2.0, 2.0, 5.0])},  # a slower machine, interrupted
+    ]
+    middle, mean, of_rounds = step.ratios(found, "Trainer", "loop")
+    assert middle == 2.5 / 1.5 and mean == 102 / 12 and of_rounds == [2, 1.5]
 
 
 def test_made_sentences_are_as_long_as_they_should_be(benchmark_of):
     texts = benchmark_of("made_texts")
-    sample, turns = ([len(text.split()) for text in texts.sentences(400, kind)] for kind in texts.LENGTHS)
+    turns, sample = ([len(text.split()) for text in texts.sentences(400, kind)] for kind in texts.LENGTHS)
     assert max(sample) <= 31 and abs(sum(sample) / 400 - 11.7) < 1.5
     assert 40 < max(turns) <= 100 and abs(sum(turns) / 400 - texts.MEAN_TURN) < 1.5
-    assert len(set(texts.sentences(400))) == 400
+    assert len(set(texts.sentences(400, "sample"))) == 400
 
 
 def test_reading_is_timed_against_numpy(benchmark_of, tmp_path):
