@@ -1,40 +1,14 @@
-"""What makes a command start sooner: importing what it needs, and at one go.
-
-transformers' Trainer imports peft, which takes as long as torch, for two of its classes: it asks whether a model is
-one of them. None can be before peft is imported; until then others stand for them, and whoever imports peft gets peft.
-"""
+"""What makes a command start sooner: importing what it needs, and at one go."""
 
 import contextlib
 import gc
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
 
-_PACKAGE = "peft"
-_CLASSES = ("PeftModel", "PeftMixedModel")
+from .lazy_modules import import_at_once
+
 _MANY = 100  # modules
-
-
-class _NotYet(type):
-    """A class of a package that may not be imported yet: its instances are those of the real one."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        real = getattr(sys.modules.get(_PACKAGE), cls.__name__, None)
-        return real is not None and isinstance(instance, real)
-
-
-class _StandIn(ModuleType):
-    """The package while the Trainer is imported. Any other name of it is asked of peft itself."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if sys.modules.get(_PACKAGE) is self:
-            del sys.modules[_PACKAGE]
-        return getattr(importlib.import_module(_PACKAGE), name)
 
 
 @contextlib.contextmanager
@@ -53,24 +27,12 @@ def at_one_go() -> Iterator[None]:
 
 
 def import_trainer() -> None:
-    """Imports `transformers.trainer`, without peft where no one has imported that yet."""
-    spec = None if _PACKAGE in sys.modules else importlib.util.find_spec(_PACKAGE)
-    if spec is None:
-        importlib.import_module("transformers.trainer")
-        return
-    stand_in = _StandIn(_PACKAGE)
-    stand_in.__spec__ = spec
-    for name in _CLASSES:
-        setattr(stand_in, name, _NotYet(name, (), {}))
-    sys.modules[_PACKAGE] = stand_in
+    """Imports `transformers.trainer`, and what it takes a few names of once it is used (`lazy_modules`)."""
     try:
         importlib.import_module("transformers.trainer")
-    except ImportError:  # of a transformers that asks for more of it, such as its modules
-        sys.modules.pop(_PACKAGE)
+    except Exception:  # noqa: BLE001 of versions that take something else for what it is: all is imported as ever
+        import_at_once()
         importlib.import_module("transformers.trainer")
-    finally:
-        if sys.modules.get(_PACKAGE) is stand_in:
-            del sys.modules[_PACKAGE]
 
 
 __all__ = ["at_one_go", "import_trainer"]

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..importing import at_one_go
 from ..importing import import_trainer
 from ..interruption import heed
+from ..lazy_modules import import_when_used
 from ..settings.consistency import check_places
 from ..settings.recipe import Recipe
 from ..settings.recipe import load_recipe
@@ -35,6 +36,7 @@ def command(argv: list[str]) -> int:
     _check_push(options, recipe)
     say_at_once(f"{recipe.name}: loading")
     with at_one_go():
+        import_when_used()
         speak()
         import_trainer()
         from ..engines.choosing import engine_of

@@ -5,7 +5,6 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.fingerprint import generate_random_fingerprint
 
 from ..features.sequences import Sequences
 from ..modalities import get_modality
@@ -54,7 +53,7 @@ def as_dataset(
     return datasets.Dataset(
         pa.table(columns),
         info=datasets.DatasetInfo(features=features),
-        fingerprint=generate_random_fingerprint(),
+        fingerprint=datasets.fingerprint.generate_random_fingerprint(),
     )
 
 

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.integrate import quad
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from ..errors import InputError
@@ -163,6 +161,8 @@ class Generator:
 
 def separation(accuracy: float, classes: int) -> float:
     """Distance d for which N(d e_y, I) is classified with this accuracy: the root of `audio_bayes_accuracy`."""
+    from scipy.optimize import brentq  # here, since it takes its time to import
+
     return brentq(lambda d: audio_bayes_accuracy(d, classes) - accuracy, 0.0, 40.0, xtol=1e-12)
 
 
@@ -189,6 +189,8 @@ def _density(x: float) -> float:
 
 
 def _integral(integrand: Callable[[float], float], centre: float) -> float:
+    from scipy.integrate import quad  # here, since it takes its time to import
+
     return quad(integrand, centre - 12, centre + 12, epsabs=1e-10, limit=200)[0]
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets.data_files import DataFilesList
 
 from ..corpora.tables import DataFile
 from ..corpora.tables import named
@@ -241,7 +240,7 @@ def _recordings(files: list[_File], shown: str) -> datasets.Dataset:
     field = files[0].schema.field(column).remove_metadata()
     changed = [os.stat(file.path) for file in files]
     # A list of files and not of patterns: [, ] and ? in a name are nothing but themselves.
-    listed = DataFilesList(
+    listed = datasets.data_files.DataFilesList(
         [os.path.abspath(file.path) for file in files],
         [(str(each.st_mtime_ns), str(each.st_size)) for each in changed],
     )
