@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ from .tasks import task_of
 logger = logging.getLogger(__name__)
 
 _RETRIES = 3
-_STORE = 200 * 2**20  # bytes; runs read and write files
+_STORE = 80 * 2**20  # bytes; runs read and write files, and Ray takes no less than 75 MiB
+_REACHED = 10.0  # seconds for a connection; Ray itself waits for minutes where nobody answers
+_CLIENT = "ray://"
 # Ray starts workers at a niceness of 15: on a busy machine they hardly come up, and one that is late is started again.
 _BUSY = {"worker_niceness": 0, "worker_register_timeout_seconds": 600}
 _GRACE = 30.0  # seconds for tasks that are cancelled
@@ -55,6 +58,7 @@ class RayEngine:
         if importlib.util.find_spec("ray") is None:
             raise InputError("--engine ray needs Ray: pip install 'emomm[ray]'")
         if self.address is not None:
+            _reach(self.address)
             self._connect()
         try:
             yield
@@ -124,6 +128,19 @@ class RayEngine:
                     yield place, outcome
         finally:
             _cancel([*running])
+
+
+def _reach(address: str) -> None:
+    """Raises InputError where nothing answers at an address, or it is none."""
+    if address == "auto":  # Ray knows which
+        return
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    if not (host and "/" not in host and port.isdecimal() and int(port) < 2**16):
+        raise InputError(f"--ray_address is {address!r}, but must be auto or HOST:PORT (or {_CLIENT}HOST:PORT)")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
+    except OSError as error:
+        raise InputError(f"--ray_address {address}: no Ray cluster there ({error})") from error
 
 
 def _carry_out(task: Any, place: Place, identity: str) -> Any:

@@ -1,6 +1,7 @@
 """What a search is going to do: its studies, each checked before the first trial, and what they are called."""
 
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ..errors import show
 from ..evaluation.folds import Fold
 from ..experiments.data import ExperimentData
 from ..experiments.job import plan_experiment
+from ..experiments.own_fusion import load_fusion
 from ..experiments.planning import Loaded
 from ..experiments.planning import folds_by_seed
 from ..experiments.run import Run
@@ -66,12 +68,14 @@ class Searched:
         runs: those of its job, with these settings.
         studies: the folds' own, or the one of the first fold.
         leaks: the folds whose test rows are trained on or validated in the study that gives them settings.
+        notes: what there is to say of what is searched.
     """
 
     settings: Settings
     runs: list[Run]
     studies: list[Study]
     leaks: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -121,9 +125,10 @@ def plan_search(recipe: Recipe, options: SearchOptions) -> SearchPlan:
             raise InputError(
                 f"experiment {settings.name!r} has settings that a search found: search the recipe that it was made of"
             )
-        check_space(options.space, settings)
+        notes = check_space(options.space, settings, load_fusion)
         experiment, runs = plan_experiment(settings, recipe.output_dir, loaded, encoders)
-        found.append(_searched(experiment.data, runs, recipe.output_dir, options, seed, encoders))
+        searched = _searched(experiment.data, runs, recipe.output_dir, options, seed, encoders)
+        found.append(replace(searched, notes=[f"{settings.name}: {note}" for note in notes]))
     return SearchPlan(recipe, options, seed, found)
 
 
@@ -262,6 +267,7 @@ def plan_text(plan: SearchPlan) -> str:
             f"{len(plan.studies)} {'study' if len(plan.studies) == 1 else 'studies'}, {trainings} trials with seed "
             f"{plan.seed}.{first} Then {runs} runs with the recipe's settings and {runs} with those found. Left out: "
             "test rows, which no trial is given.",
+            *(f"note: {note}" for each in plan.experiments for note in each.notes),
         ]
     )
 

@@ -101,6 +101,8 @@ def search(
             _refuse_other(plan, overwrite)
             return SearchOutcome(f"{plan_text(plan)}\n\nnothing was trained or written.", [])
         with _locked(plan), _of_the_disk(plan):
+            for note in (note for each in plan.experiments for note in each.notes):
+                logger.info("note: %s", note)
             _begin(plan, overwrite)
             lost, found = _try_all(plan, engine)
             if lost:

@@ -2,12 +2,14 @@
 
 import json
 import math
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import get_args
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _KEYS = ("low", "high", "step", "log", "choices")
 _FORMS = '{"low": 1e-4, "high": 1e-2, "log": true} or {"choices": [64, 128, 256]}'
 _COMBINATIONS = 512  # that are looked at, at most
+_FEW = 16  # values of a range that are all looked at
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,14 @@ class Dimension:
 
     @property
     def some(self) -> tuple[Any, ...]:
-        """All choices, or the ends of the range: what shows whether the setting goes with others."""
-        return self.choices or (self.low, self.high)
+        """All values where they are few, else the ends of the range: what shows whether it goes with others."""
+        if self.choices:
+            return self.choices
+        step = self.step or (1 if isinstance(self.low, int) else 0)
+        steps = round((self.high - self.low) / step) if step else _FEW
+        if steps >= _FEW:
+            return (self.low, self.high)
+        return tuple(type(self.low)(round(self.low + number * step, 12)) for number in range(steps + 1))
 
     def __str__(self) -> str:
         if self.choices:
@@ -244,41 +253,81 @@ def _checked(where: str, name: str, key: str, value: Any) -> Any:
 # ---- with a recipe --------------------------------------------------------------------------------------------------
 
 
-def check_space(space: Space, settings: Settings) -> None:
-    """Raises InputError where a setting changes nothing of an experiment, or a value goes with no others."""
-    where = f"experiment {settings.name!r}"
+def check_space(
+    space: Space, settings: Settings, check: Callable[[Settings], Any] = lambda settings: None
+) -> list[str]:
+    """What there is to say of a space with an experiment's other settings: combinations that can't be trained.
+
+    Args:
+        check: raises InputError for settings that can't be trained, beyond what they say themselves.
+
+    Raises InputError where a setting changes nothing of the experiment, or a value goes with no others.
+    """
     nowhere: dict[str, str] | None = None
     refused: dict[tuple[str, str], str] = {}
     taken: set[tuple[str, str]] = set()
+    tried, failed, reason = 0, 0, ""
     for values in _combinations(space.dimensions):
         pairs = {(name, json.dumps(value)) for name, value in values.items()}
+        tried += 1
         try:
             made = with_values(settings, as_block(values))
+            check(made)
         except InputError as error:
+            failed, reason = failed + 1, reason or str(error)
             refused |= {pair: str(error) for pair in pairs - refused.keys()}
             continue
         taken |= pairs
         idle = {name: why for name, why in without_effect(made).items() if name in values and why}
         nowhere = idle if nowhere is None else {name: why for name, why in nowhere.items() if name in idle}
+    where = f"experiment {settings.name!r}"
     for name, why in (nowhere or {}).items():
         raise InputError(f"{where}: {name} is searched, but changes nothing there: {why}.")
     for (name, value), why in refused.items():
-        if (name, value) not in taken:
+        if (name, value) not in taken and (_are_few(space.dimensions) or not taken):
             raise InputError(f"{where}: {name} can't be {value} with any of the other values searched: {why}")
+    notes = _curriculum_notes(space, settings)
+    if failed:
+        looked = "" if _are_few(space.dimensions) else " that were looked at"
+        notes.append(f"{failed} of {tried} combinations{looked} can't be trained, and fail as trials: {reason}")
+    return notes
+
+
+def _curriculum_notes(space: Space, settings: Settings) -> list[str]:
+    """What trials of few epochs do with a curriculum, which can't be longer than its training."""
+    values = {dimension.name: dimension.some for dimension in space.dimensions}
+    if not values.keys() & {"num_epochs", "curriculum_epochs"}:
+        return []
+    fewest = min(values.get("num_epochs", [settings.num_epochs]))
+    longest = max(values.get("curriculum_epochs", [settings.curriculum_epochs]))
+    if longest <= fewest:
+        return []
+    return [
+        f"num_epochs can be {fewest}, and curriculum_epochs {longest}: where a trial has fewer epochs than its "
+        "curriculum, the curriculum lasts as long as the trial, and nothing comes after it"
+    ]
+
+
+def _are_few(dimensions: Sequence[Dimension]) -> bool:
+    """Whether all combinations are looked at."""
+    return math.prod(len(dimension.some) for dimension in dimensions) <= _COMBINATIONS
 
 
 def _combinations(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
-    """Of the ends and choices of all settings; where these are too many, of each value with the first of the others,
-    and as many more as there may be."""
+    """All of the values that stand for each setting; where these are too many, each value with the first of the
+    others, and others drawn at random."""
     names = [dimension.name for dimension in dimensions]
+    if _are_few(dimensions):
+        for values in product(*(dimension.some for dimension in dimensions)):
+            yield dict(zip(names, values, strict=True))
+        return
     first = {dimension.name: dimension.some[0] for dimension in dimensions}
     for dimension in dimensions:
         for value in dimension.some:
             yield {**first, dimension.name: value}
-    for number, values in enumerate(product(*(dimension.some for dimension in dimensions))):
-        if number == _COMBINATIONS:
-            return
-        yield dict(zip(names, values, strict=True))
+    draws = Random(0)
+    for _ in range(_COMBINATIONS):
+        yield {dimension.name: draws.choice(dimension.some) for dimension in dimensions}
 
 
 __all__ = ["Dimension", "Space", "check_space", "read_space", "value_of"]

@@ -6,6 +6,7 @@ layout of the original system is read too (`seed_yaml.py`).
 """
 
 import os
+import re
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ..errors import FromText
 from ..errors import InputError
@@ -245,18 +248,23 @@ def _check_block(block: Mapping[str, Any], where: str, folder: Path) -> dict[str
             extra[key] = training_argument(key, value, where, names)
     for module in ("manifest", *(module for _, _, module in OWN)):
         if checked.get(module):
-            checked[module] = _absolute(checked[module], folder)
+            checked[module] = _absolute(checked[module], folder, f"{where}: {module}")
     for name in ("text_model_name", "speech_model_name"):
         if checked.get(name, "").startswith((".", "~")):
-            checked[name] = _absolute(checked[name], folder)
+            checked[name] = _absolute(checked[name], folder, f"{where}: {name}")
     for name, words in (("augment_noise", ("white", "pink")), ("augment_room", ("simulated", None))):
         if name in checked and checked[name] not in words:
-            checked[name] = _absolute(checked[name], folder)
+            checked[name] = _absolute(checked[name], folder, f"{where}: {name}")
+    for name in ("output_dir", "store_dir"):
+        if checked.get(name):
+            checked[name] = _of_this_machine(checked[name], f"{where}: {name}")
     if "corpus" in checked:
-        checked["corpus"] = {name: _absolute(text, folder) for name, text in checked["corpus"].items()}
-    for spec in checked.get("corpora", {}).values():
+        checked["corpus"] = {
+            name: _absolute(text, folder, f"{where}: corpus {name}") for name, text in checked["corpus"].items()
+        }
+    for name, spec in checked.get("corpora", {}).items():
         if isinstance(spec.get("path"), str):
-            spec["path"] = _absolute(spec["path"], folder)
+            spec["path"] = _absolute(spec["path"], folder, f"{where}: path of {name}")
     if "by_fold" in checked:
         checked["by_fold"] = {
             fold: _check_block(block, f"{where}, by_fold {fold}", folder) for fold, block in checked["by_fold"].items()
@@ -271,11 +279,30 @@ def _working_folder() -> Path:
         raise InputError(f"the working folder is gone ({error.strerror}): change to one that exists.") from None
 
 
-def _absolute(text: str, folder: Path) -> str:
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+
+def _of_this_machine(text: str, what: str) -> str:
+    """A path as a path, and a `file://` URL as one. Raises InputError for other URLs, which no folder is called by."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return text
+    if scheme[1].lower() == "file":
+        url = urlsplit(text)
+        if url.netloc in ("", "localhost"):
+            return url2pathname(url.path)
+    raise InputError(
+        f"{what} is {show(text)}, but must be a path: mount it (by mountpoint-s3, gcsfuse or rclone) and give where, "
+        "or copy it here."
+    )
+
+
+def _absolute(text: str, folder: Path, what: str) -> str:
+    text = _of_this_machine(text, what)
     try:
         return str((folder / Path(text).expanduser()).resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in it, a loop of links, ~nobody
-        raise InputError(f"{show(text)} is no path: {error}.") from None
+        raise InputError(f"{what} is {show(text)}, which is no path: {error}.") from None
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from emomm.errors import InputError
+from emomm.experiments.own_fusion import load_fusion
 from emomm.search.space import check_space
 from emomm.search.space import read_space
 from emomm.settings.settings import Settings
@@ -119,3 +120,51 @@ def test_a_value_that_goes_with_no_other_is_refused(write):
     space = read_space(write({"lr_scheduler": {"choices": ["cosine", "plateau"]}}))
     with pytest.raises(InputError, match='lr_scheduler can\'t be "plateau" with any of the other values'):
         check_space(space, Settings(training_arguments={"warmup_steps": 0.1}))
+
+
+def of_words_and_voice(**fields):
+    return Settings(modality="both", fusion_type="cross_attention", **fields)
+
+
+def test_values_that_go_with_some_of_the_others_alone_are_said(write):
+    space = read_space(
+        write({"num_attention_heads": {"low": 2, "high": 4}, "fusion_hidden_dim": {"choices": [8, 12, 16]}})
+    )
+    (note,) = check_space(space, of_words_and_voice(), load_fusion)
+    assert note.startswith("2 of 9 combinations can't be trained, and fail as trials: ")
+    assert "num_attention_heads is 3, but must divide fusion_hidden_dim, which is 8" in note
+    assert check_space(space, Settings(modality="both", fusion_type="concat"), load_fusion) == []
+
+
+def test_a_value_within_a_range_that_goes_with_no_other_is_refused(write):
+    space = read_space(write({"num_attention_heads": {"low": 2, "high": 4}, "dropout": {"low": 0.0, "high": 0.5}}))
+    with pytest.raises(InputError, match=r"num_attention_heads can't be 3 with any of the other values.*must divide"):
+        check_space(space, of_words_and_voice(fusion_hidden_dim=8), load_fusion)
+    stepped = {"num_attention_heads": {"low": 2, "high": 4, "step": 2}}
+    assert check_space(read_space(write(stepped)), of_words_and_voice(fusion_hidden_dim=8), load_fusion) == []
+    assert read_space(write({"dropout": {"low": 0.0, "high": 0.3, "step": 0.1}})).dimensions[0].some == (
+        0,
+        0.1,
+        0.2,
+        0.3,
+    )
+
+
+def test_where_combinations_are_too_many_to_look_at_none_is_refused_for_the_others(write):
+    """12 goes with the last of the widths alone, which stands with the last of all others."""
+    widths = [8 * number for number in range(1, 12)]
+    others = {
+        name: {"low": 0.0, "high": 0.5, "step": 0.1} for name in ("dropout", "label_smoothing", "modality_dropout")
+    }
+    space = {"num_attention_heads": {"choices": [8, 11, 4]}, "fusion_hidden_dim": {"choices": widths}, **others}
+    (note,) = check_space(read_space(write(space)), of_words_and_voice(), load_fusion)
+    assert "combinations that were looked at can't be trained" in note
+
+
+def test_curricula_that_are_longer_than_their_training_are_said(write):
+    given = Settings(use_curriculum_learning=True, num_epochs=10, curriculum_epochs=5)
+    (note,) = check_space(read_space(write({"num_epochs": {"low": 3, "high": 30}})), given)
+    assert "num_epochs can be 3, and curriculum_epochs 5: where a trial has fewer epochs" in note
+    assert check_space(read_space(write({"num_epochs": {"low": 5, "high": 30}})), given) == []
+    (note,) = check_space(read_space(write({"curriculum_epochs": {"choices": [5, 20]}})), given)
+    assert "num_epochs can be 10, and curriculum_epochs 20" in note

@@ -297,6 +297,23 @@ def test_paths_are_relative_to_the_recipe_and_corpora_add_up(write, tmp_path, mo
     assert settings.corpora == {"own": {"path": str(tmp_path / "own.csv"), "audio_dim": 3}}
 
 
+def test_a_url_of_a_file_is_a_path_and_others_are_refused(write):
+    path = write({"corpus": {"IEMO": "file:///data/my%20own"}, "output_dir": "file:///shared/runs"})
+    settings = load_recipe(path, {"store_dir": "file://localhost/stores"}).experiments[0]
+    assert settings.corpus == {"IEMO": "/data/my own"}
+    assert settings.output_dir == "/shared/runs" and settings.store_dir == "/stores"
+    for key, value, said in (
+        ("output_dir", "s3://bucket/runs", 'output_dir is "s3://bucket/runs", but'),
+        ("store_dir", "gs://bucket/stores", 'store_dir is "gs://bucket/stores", but'),
+        ("output_dir", "file://other/runs", 'output_dir is "file://other/runs", but'),
+        ("corpus", {"IEMO": "s3://bucket/a.parquet"}, 'corpus IEMO is "s3://bucket/a.parquet", but'),
+        ("corpora", {"own": {"path": "memory://a.csv"}}, 'path of own is "memory://a.csv", but'),
+    ):
+        with pytest.raises(InputError, match="mount it") as error:
+            load_recipe(write({key: value}))
+        assert said in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
