@@ -17,6 +17,7 @@ from ..interruption import Interrupted
 from ..interruption import asked
 from ..interruption import held
 from ..processes import denormals_flushed
+from ..processes import heap_kept
 from .resume_states import newest_state
 from .resume_states import resume_states
 from .resume_states import seal
@@ -55,7 +56,7 @@ class ResumableTrainer(Trainer):
             resume_from_checkpoint = self._newest_state()
         self._resume_folder = resume_from_checkpoint or None
         self._saved_at = self._began_at = time.monotonic()
-        with held(), denormals_flushed():
+        with held(), denormals_flushed(), heap_kept():
             return super().train(resume_from_checkpoint=self._resume_folder, **kwargs)
 
     @property

@@ -17,6 +17,7 @@ from ..interruption import asked
 from ..interruption import held
 from ..job_folder import JobFolder
 from ..processes import denormals_flushed
+from ..processes import heap_kept
 from .checkpoints import StackFolder
 from .epoch_plan import Examples
 from .gathering import Batches
@@ -126,7 +127,7 @@ def _trained(
     logger.info("%s: %d runs are trained as one model", experiment.settings.name, len(runs))
     saving = _Saving(folder, len(folder.members) == len(runs), experiment.settings.save_seconds)
     try:
-        with held(), denormals_flushed():
+        with held(), denormals_flushed(), heap_kept():
             stack.train(saving)
     except torch.OutOfMemoryError:
         folder.remove()
