@@ -18,7 +18,7 @@ def command(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     for folder in options.folders:
         job_results(folder)  # in time: the libraries take seconds to load
-    speak()
+    speak(libraries=False)  # none of them is loaded
     from ..reporting.report import write_report
 
     show(str(write_report(options.folders, options.output)))

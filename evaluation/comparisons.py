@@ -20,12 +20,12 @@ TESTED = ("accuracy", "uar")
 
 @dataclass(frozen=True, eq=False)
 class _Tested:
-    """What comparing an experiment needs, from the seeds that tested all rows alone."""
+    """What comparing needs of an experiment: of the seeds that tested all rows. `by_row` where speakers are few."""
 
     rows: PooledRows
     resampled: Resampled
     by_speaker: np.ndarray
-    by_row: np.ndarray
+    by_row: np.ndarray | None
     shares: np.ndarray
 
 
@@ -58,7 +58,8 @@ def _compare_corpus(pooled: dict[str, PooledRows]) -> list[dict[str, Any]]:
     labels = next(iter(pooled.values())).labels
     pooled = {name: _relabelled(rows, labels) for name, rows in pooled.items()}
     tested = {name: _tested(rows) for name, rows in pooled.items() if rows.complete.any()}
-    pairs = [pair for pair in combinations(tested, 2) if _same_rows(*(tested[name].rows for name in pair))]
+    alike = _alike([each.rows for each in tested.values()])
+    pairs = [(a, b) for (a, of_a), (b, of_b) in combinations(zip(tested, alike, strict=True), 2) if of_a == of_b]
     if not pairs:
         return []
     results = [_compare(name, other, tested[name], tested[other]) for name, other in pairs]
@@ -74,12 +75,14 @@ def _tested(rows: PooledRows) -> _Tested:
     classes, predictions = len(rows.labels), rows.predictions[rows.complete]
     speakers = np.unique(rows.speakers, return_inverse=True)[1]
     of_speakers = tally(rows.references, predictions, speakers, classes)
-    of_rows = tally(rows.references, predictions, np.arange(len(speakers)), classes)
+    of_rows = None
+    if len(of_speakers[0]) < significance.SPEAKERS_FOR_SWAPS:
+        of_rows = tally(rows.references, predictions, np.arange(len(speakers)), classes)
     return _Tested(
         rows,
         resample(rows.references, predictions, speakers, classes),
         significance.contributions(of_speakers),
-        significance.contributions(of_rows),
+        None if of_rows is None else significance.contributions(of_rows),
         significance.shares_of_units(of_speakers),
     )
 
@@ -96,6 +99,15 @@ def _relabelled(rows: PooledRows, labels: tuple[str, ...]) -> PooledRows:
         predictions=np.where(rows.predictions < 0, -1, place[rows.predictions]),
         probabilities=rows.probabilities[..., np.argsort(place)],
     )
+
+
+def _alike(tested: list[PooledRows]) -> list[int]:
+    """For each the place of the first that has the same rows."""
+    found: list[int] = []
+    for number, rows in enumerate(tested):
+        same = (first for first in dict.fromkeys(found) if _same_rows(tested[first], rows))
+        found.append(next(same, number))
+    return found
 
 
 def _same_rows(first: PooledRows, second: PooledRows) -> bool:

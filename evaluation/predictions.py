@@ -103,17 +103,17 @@ class Predictions:
     @cached_property
     def corpora(self) -> np.ndarray:
         """(n,) names of the corpora."""
-        return self._text("corpus")
+        return self._names("corpus")
 
     @cached_property
     def speakers(self) -> np.ndarray:
         """(n,) names."""
-        return self._text("speaker")
+        return self._names("speaker")
 
     @cached_property
     def sessions(self) -> np.ndarray:
         """(n,) names."""
-        return self._text("session")
+        return self._names("session")
 
     @cached_property
     def references(self) -> np.ndarray:
@@ -155,10 +155,10 @@ class Predictions:
 
     def by_corpus(self) -> dict[str, "Predictions"]:
         """The rows of each corpus, or test part of one, by its name."""
-        names = np.unique(self.corpora).tolist()
+        names = sorted(pc.unique(self.table["corpus"]).to_pylist())
         if len(names) == 1:
             return {names[0]: self}
-        return {name: Predictions(self.table.filter(pa.array(self.corpora == name))) for name in names}
+        return {name: Predictions(self.table.filter(pc.equal(self.table["corpus"], name))) for name in names}
 
     def without_ratings(self) -> "Predictions":
         """The same, of the classes alone."""
@@ -167,6 +167,11 @@ class Predictions:
 
     def _text(self, column: str) -> np.ndarray:
         return self.table[column].to_numpy(zero_copy_only=False).astype(str)
+
+    def _names(self, column: str) -> np.ndarray:
+        """As `_text`, of which few are different."""
+        coded = self.table[column].combine_chunks().dictionary_encode()
+        return np.array(coded.dictionary.to_pylist(), str)[coded.indices.to_numpy()]
 
     def _classes(self, column: str) -> np.ndarray:
         names = pa.array(self.labels, pa.string())
@@ -211,7 +216,8 @@ def read_predictions(file: Path | bytes) -> Predictions:
         ValueError: it is gone, torn, or another file. The error is the end of a sentence that begins with the file.
     """
     try:
-        table = pq.read_table(pa.BufferReader(file) if isinstance(file, bytes) else file)
+        with pq.ParquetFile(pa.BufferReader(file) if isinstance(file, bytes) else file) as opened:
+            table = opened.read()  # `read_table` imports pandas
         labels = json.loads((table.schema.metadata or {}).get(_LABELS, b"null"))
     except FileNotFoundError:
         raise ValueError("is gone") from None

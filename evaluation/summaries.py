@@ -51,10 +51,11 @@ def experiment_statistics(pooled: Mapping[str, PooledRows]) -> dict[str, dict[st
 
 def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
     spread = summarise(_runs(corpus, rows))[corpus]
-    given = rows.references, rows.predictions, rows.speakers
+    names, speakers = np.unique(rows.speakers, return_inverse=True)  # numbers: text is slow to compare
+    given = rows.references, rows.predictions, speakers
     bounds = intervals(*given, len(rows.labels))
     recalls = recall_intervals(*given, rows.labels)
-    calibrated = calibration_intervals(rows.references, rows.probabilities, rows.speakers)
+    calibrated = calibration_intervals(rows.references, rows.probabilities, speakers)
     calibration = []
     for predicted, probabilities in zip(rows.predictions, rows.probabilities, strict=True):
         tested = predicted >= 0
@@ -73,12 +74,12 @@ def _corpus_statistics(corpus: str, rows: PooledRows) -> dict[str, Any]:
         "brier_ci95": ci_figures(calibrated["brier"])["ci95"],
         "rows": len(rows.references),
         "seeds": len(rows.seeds),
-        "speakers": len(np.unique(rows.speakers)),
+        "speakers": len(names),
         "by_speaker": _by(rows.speakers, rows),
         "by_session": _by(rows.sessions, rows),
         "folds_lacking_classes": _folds_lacking_classes(rows),
         "decisions": decisions(
-            rows.labels, rows.references, rows.predictions, rows.probabilities, rows.speakers, rows.seeds, rows.folds
+            rows.labels, rows.references, rows.predictions, rows.probabilities, speakers, rows.seeds, rows.folds
         ),
         **({} if (unseen := _unseen_sentences(rows)) is None else {"unseen_sentences": unseen}),
         **({} if rows.ratings is None or np.isnan(rows.ratings).all() else {"vad": _vad_statistics(rows)}),

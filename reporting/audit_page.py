@@ -8,9 +8,9 @@ from ..audit.audited import Audit
 from .audit_figures import class_shares_figure
 from .audit_figures import lengths_figure
 from .audit_figures import speakers_figure
-from .page import Artist
+from .drawing import Artist
+from .drawing import PageFigure
 from .page import Page
-from .page import PageFigure
 from .page import Section
 from .table import Table
 

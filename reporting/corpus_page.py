@@ -15,7 +15,7 @@ from ..corpora.raw_columns import EMPTY_TRANSCRIPT
 from .corpus_figures import classes_figure
 from .corpus_figures import durations_figure
 from .corpus_figures import ratings_figure
-from .page import Artist
+from .drawing import Artist
 from .page import Page
 from .page import Player
 from .page import Section

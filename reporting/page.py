@@ -1,28 +1,20 @@
 """The sections of a report: which figures and tables stand where, and the words around them."""
 
-import base64
-import logging
-import os
 from collections.abc import Callable
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from dataclasses import field
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from ..floors.words import own_floor
-from ..interruption import end_with_parent
 from . import figures
 from . import score_tables
 from . import tables as report_tables
+from .drawing import PageFigure
+from .drawing import Sketch
+from .drawing import draw_all
 from .encoder_words import ENCODERS
 from .encoder_words import encoders_table
 from .encoder_words import layer_weights
@@ -49,29 +41,6 @@ from .words import protocol_text
 
 _WRONG_ON_PAGE, _WRONG_IN_FILE = 10, 200
 _CLASSES_AT_EASE = 8  # a matrix of more classes is drawn as wide as the page
-_MANY = 6  # experiments that are drawn by several processes, which take a few seconds to start
-_OF_EXPERIMENTS = ("confusion", "difficulty", "calibration", "groups", "training", "wrong")  # sections
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure on the page.
-
-    Args:
-        caption: what it shows.
-        alt: what one would see, in words.
-        source: `data:` address of the SVG.
-        width: in CSS pixels, as drawn.
-        wide: takes the whole width, and scrolls on a phone.
-    """
-
-    caption: str
-    alt: str
-    source: str
-    width: int
-    wide: bool
 
 
 @dataclass(frozen=True)
@@ -89,13 +58,17 @@ class Player:
 
 @dataclass
 class Section:
-    """A section of the page; left out where it has neither figures, tables nor text."""
+    """A section of the page; left out where it has neither figures, tables nor text.
+
+    `sketches` become its `figures` once the whole page is known.
+    """
 
     id: str
     title: str
     text: list[str] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
+    sketches: list[Sketch] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     players: list[Player] = field(default_factory=list)
 
@@ -120,27 +93,32 @@ class Page:
 
 
 def build_page(data: ReportData, folder: Path) -> Page:
-    """Draws the figures into `folder` (PNG and SVG) and puts the page together."""
-    artist = Artist(folder)
-    with tqdm(total=len(data.experiments) + 1, desc="drawing", unit="experiment", disable=None) as bar:
-        sections = [_protocol(data), _results(data, artist), _search(data, artist), _cross_corpus(data, artist)]
-        bar.update()
-        drawn = {section.id: section for section in _of_experiments(data)}
-        for of_experiment in _drawn(data, folder):
-            for name, section in of_experiment.items():
-                drawn[name].figures += section.figures
-                drawn[name].tables += section.tables
-            bar.update()
-    if drawn["difficulty"].figures:
-        drawn["difficulty"].text += difficulty_text(data)
-    if drawn["training"].figures:
-        drawn["training"].text.append("Lines are means over runs, bands reach from the 10th to the 90th percentile.")
-    sections += [*drawn.values(), _data(data), _settings(data)]
+    """Puts the page together, and draws its figures into `folder` (PNG and SVG)."""
+    of_experiments = {section.id: section for section in _of_experiments(data)}
+    for each in data.experiments:
+        for tested in each.tested.values():
+            _sketch_tested(each, tested, of_experiments, several=len(data.tested_corpora) > 1)
+        _sketch_training(each, of_experiments["training"])
+    sections = [_protocol(data), _results(data), _search(data), _cross_corpus(data), *of_experiments.values()]
+    _draw(sections, folder)
+    if of_experiments["difficulty"].figures:
+        of_experiments["difficulty"].text += difficulty_text(data)
+    if of_experiments["training"].figures:
+        said = "Lines are means over runs, bands reach from the 10th to the 90th percentile."
+        of_experiments["training"].text.append(said)
+    sections += [_data(data), _settings(data)]
     sections = [each for each in sections if each.figures or each.tables or (each.text and each.listed)]
     if len(data.tested_corpora) == 1:  # said in the title's sentence
         for section in sections:
             section.tables = [table.without("tested on") for table in section.tables]
     return Page(data.title, lead(data), caveats(data), sections, _files(data, sections))
+
+
+def _draw(sections: list[Section], folder: Path) -> None:
+    made = iter(draw_all([sketch for section in sections for sketch in section.sketches], folder))
+    for section in sections:
+        drawn = [next(made) for _ in section.sketches]
+        section.figures += [figure for figure in drawn if figure is not None]
 
 
 def _files(data: ReportData, sections: list[Section]) -> dict[str, Table]:
@@ -162,50 +140,6 @@ def _files(data: ReportData, sections: list[Section]) -> dict[str, Table]:
     return files
 
 
-def _drawn(data: ReportData, folder: Path) -> Iterator[dict[str, Section]]:
-    """What is drawn of each experiment; of many, by several processes."""
-    several = len(data.tested_corpora) > 1
-    processes = min(os.cpu_count() or 1, 4)
-    here = 0
-    if len(data.experiments) >= _MANY and processes > 1:
-        try:
-            # Without the last, they would wait for ever for the work of a report that was killed.
-            with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
-                for made in pool.map(draw_experiment, data.experiments, repeat(several), repeat(folder)):
-                    yield made
-                    here += 1
-        except (
-            OSError,
-            AssertionError,
-            BrokenProcessPool,
-        ) as error:  # where no process may be started, or one is killed
-            logger.warning("drawing goes on in one process (%s)", error)
-    for experiment in data.experiments[here:]:
-        yield draw_experiment(experiment, several, folder)
-
-
-def draw_experiment(each: ReportedExperiment, several: bool, folder: Path) -> dict[str, Section]:
-    """The figures and tables of one experiment, by section; `several` corpora were tested on."""
-    artist, sections = Artist(folder), {name: Section(name, "") for name in _OF_EXPERIMENTS}
-    for tested in each.tested.values():
-        _draw_tested(each, tested, sections, artist, several)
-    _draw_training(each, sections["training"], artist)
-    return sections
-
-
-class Artist:
-    """Draws into a folder, and hands on what the page shows."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def draw(self, name: str, made: Figure, caption: str, alt: str, wide: bool = False) -> PageFigure:
-        """Saves a figure as `name`.png and `name`.svg."""
-        svg = figures.themed(figures.save(made, self.folder, name))
-        source = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-        return PageFigure(caption, alt, source, round(96 * made.get_size_inches()[0]), wide)
-
-
 # ---- sections -------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +148,7 @@ def _protocol(data: ReportData) -> Section:
     return Section("protocol", "Protocol", protocol_text(data), listed, tables=[report_tables.folds_table(data)])
 
 
-def _results(data: ReportData, artist: Artist) -> Section:
+def _results(data: ReportData) -> Section:
     section = Section("results", "Results", tables=[score_tables.results_table(data)])
     priced = price_table(list(data.jobs.values()))
     section.tables += [priced] if priced.rows else []
@@ -236,10 +170,11 @@ def _results(data: ReportData, artist: Artist) -> Section:
                 for name, value, floor in zip(having, values, floors, strict=True)
             )
             and_floors = ", and floors" if any(floor is not None for floor in floors) else ""
-            section.figures.append(
-                artist.draw(
+            section.sketches.append(
+                Sketch(
                     f"uar-{file_stem('', corpus)}",
-                    figures.scores_figure(list(having), values, bounds, floors),
+                    figures.scores_figure,
+                    (list(having), values, bounds, floors),
                     f"UAR on {corpus} with 95 % intervals{and_floors}{among}",
                     f"UAR on {corpus}{among}: {alt}.",
                 )
@@ -250,16 +185,15 @@ def _results(data: ReportData, artist: Artist) -> Section:
     return section
 
 
-def _search(data: ReportData, artist: Artist) -> Section:
+def _search(data: ReportData) -> Section:
     found = found_table(data)
     section = Section("search", "Search for settings", [], search_text(data), tables=[found] if found.rows else [])
     for each in searches(data):
-        for kind, figure, caption, alt in search_figures(each):
-            section.figures.append(artist.draw(f"{kind}-{each.slug}", figure, caption, alt))
+        section.sketches += search_figures(each)
     return section
 
 
-def _cross_corpus(data: ReportData, artist: Artist) -> Section:
+def _cross_corpus(data: ReportData) -> Section:
     section = Section("cross-corpus", "Across corpora")
     matrix = cross_corpus(data)
     if matrix is not None:
@@ -271,8 +205,8 @@ def _cross_corpus(data: ReportData, artist: Artist) -> Section:
             text += " Framed: other rows of the same corpus were trained on."
         section.text.append(text)
         alt = "Heat map of UAR; the same numbers are in the table below."
-        made = figures.cross_corpus_figure(matrix)
-        section.figures.append(artist.draw("cross-corpus", made, "UAR, trained on and tested on", alt))
+        caption = "UAR, trained on and tested on"
+        section.sketches.append(Sketch("cross-corpus", figures.cross_corpus_figure, (matrix,), caption, alt))
         section.tables.append(score_tables.cross_corpus_table(matrix))
         if matrix.shared is not None:
             section.tables.append(score_tables.cross_corpus_table(matrix, shared=True))
@@ -317,17 +251,15 @@ def _wrong() -> Section:
     return Section("wrong", "Rows most often wrong", text)
 
 
-def _draw_tested(
-    each: ReportedExperiment, tested: Tested, sections: dict[str, Section], artist: Artist, several: bool
-) -> None:
-    """All that is drawn of an experiment in one corpus."""
+def _sketch_tested(each: ReportedExperiment, tested: Tested, sections: dict[str, Section], several: bool) -> None:
+    """All figures and tables of an experiment in one corpus; `several` corpora were tested on."""
     rows, found = tested.rows, tested.statistics
     title = f"{each.name}, {tested.corpus}" if several else each.name
     name = file_stem(each.slug, tested.corpus)
 
-    def add(section: str, kind: str, made: Callable[..., Figure], args: tuple, caption: str, alt: str, wide=False):
-        page_figure = artist.draw(f"{kind}-{name}", made(*args), f"{title}: {caption}", f"{title}. {alt}", wide)
-        sections[section].figures.append(page_figure)
+    def add(section: str, kind: str, draw: Callable, given: tuple, caption: str, alt: str, wide: bool = False) -> None:
+        sketch = Sketch(f"{kind}-{name}", draw, given, f"{title}: {caption}", f"{title}. {alt}", wide)
+        sections[section].sketches.append(sketch)
 
     matrix = confusion(rows)
     recall = np.diagonal(matrix) / np.maximum(matrix.sum(1), 1)
@@ -359,14 +291,12 @@ def _draw_tested(
     sections["wrong"].tables += [wrong] if wrong.rows else []
 
 
-def _draw_training(each: ReportedExperiment, section: Section, artist: Artist) -> None:
-    made = figures.learning_figure(each.curves)
-    if made is not None:
-        reached = each.curves.series.get("eval_uar")
-        ended = reached is not None and not np.isnan(reached[:, -1]).all()
-        words = "" if not ended else f", which ends at {np.nanmean(reached[:, -1]):.2f} on average"
-        alt = f"{each.name}. Loss and validation UAR by epoch{words}."
-        section.figures.append(artist.draw(f"learning-{each.slug}", made, f"{each.name}: learning curves", alt))
+def _sketch_training(each: ReportedExperiment, section: Section) -> None:
+    reached = each.curves.series.get("eval_uar")
+    ended = reached is not None and not np.isnan(reached[:, -1]).all()
+    words = "" if not ended else f", which ends at {np.nanmean(reached[:, -1]):.2f} on average"
+    caption, alt = f"{each.name}: learning curves", f"{each.name}. Loss and validation UAR by epoch{words}."
+    section.sketches.append(Sketch(f"learning-{each.slug}", figures.learning_figure, (each.curves,), caption, alt))
     for which, runs in layer_weights(each.entry).items():
         shares = np.array(runs)
         top = int(shares.mean(axis=0).argmax())
@@ -374,14 +304,13 @@ def _draw_training(each: ReportedExperiment, section: Section, artist: Artist) -
         if which == "text":
             caption = f"{each.name}: weights of the layers that read the {ENCODERS[which]}"
         alt = f"{caption}: layer {top} has the highest, {shares[:, top].mean():.2f} of 1 on average."
-        figure = figures.layers_figure(shares)
-        section.figures.append(artist.draw(f"layers-{which}-{each.slug}", figure, caption, alt))
+        name = f"layers-{which}-{each.slug}"
+        section.sketches.append(Sketch(name, figures.layers_figure, (shares,), caption, alt))
     if each.curves.has_curriculum:
-        made = figures.curriculum_figure(each.curves, each.entry["labels"])
         pool = 100 * np.nanmean(each.curves.series["curriculum/pool_fraction"], axis=0)
         alt = f"{each.name}. The pool grows from {pool[0]:.0f} to {pool[-1]:.0f} % of the training rows."
-        caption = f"{each.name}: the curriculum as it went"
-        section.figures.append(artist.draw(f"curriculum-{each.slug}", made, caption, alt))
+        caption, given = f"{each.name}: the curriculum as it went", (each.curves, each.entry["labels"])
+        section.sketches.append(Sketch(f"curriculum-{each.slug}", figures.curriculum_figure, given, caption, alt))
 
 
 def _data(data: ReportData) -> Section:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from .drawing import Sketch
 from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .score_words import METRIC_NAMES
@@ -54,8 +54,8 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
-def search_figures(each: ReportedExperiment) -> list[tuple[str, Figure, str, str]]:
-    """(kind, figure, caption, what one would see) of a search whose trials are there."""
+def search_figures(each: ReportedExperiment) -> list[Sketch]:
+    """Of a search whose trials are there."""
     searched, made = each.entry["searched"], []
     studies: dict[str, list[SearchTrial]] = {}
     for trial in each.trials:
@@ -66,14 +66,15 @@ def search_figures(each: ReportedExperiment) -> list[tuple[str, Figure, str, str
         best = [_best(trials, metric == "loss") for trials in studies.values()]
         alt = f"{each.name}: {score} of {len(each.trials)} trials in {len(studies)} studies; the best of each from "
         alt += f"{min(best):.3f} to {max(best):.3f}." if best else ""
-        figure = history_figure(studies, score, metric == "loss")
-        made.append(("search-history", figure, f"{each.name}: trials", alt))
+        given = studies, score, metric == "loss"
+        made.append(Sketch(f"search-history-{each.slug}", history_figure, given, f"{each.name}: trials", alt))
     known = [of["importance"] for of in _found(each).values() if of.get("importance")]
     if known:
         shares = {name: [of[name] for of in known if name in of] for name in known[0]}
         said = ", ".join(f"{name} {np.mean(values):.2f}" for name, values in shares.items())
         caption = f"{each.name}: importance of the settings"
-        made.append(("search-importance", importance_figure(shares), caption, f"{caption}: {said}."))
+        name, alt = f"search-importance-{each.slug}", f"{caption}: {said}."
+        made.append(Sketch(name, importance_figure, (shares,), caption, alt))
     return made
 
 

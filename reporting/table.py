@@ -16,6 +16,7 @@ _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"×": r"$\times$", "−": "$-$"}
 _LATEX |= {"†": r"$\dagger$", "‡": r"$\ddagger$", "↓": r"$\downarrow$"}
 _LATEX |= {"<": "$<$", ">": "$>$"}
+_LATEX = str.maketrans(_LATEX)
 
 
 class Marked(NamedTuple):
@@ -128,7 +129,7 @@ def shown(cell: Any) -> Marked:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)
 
 
 __all__ = ["Marked", "Table", "shown", "with_interval"]

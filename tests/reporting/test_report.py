@@ -5,8 +5,10 @@ import hashlib
 import importlib.util
 import itertools
 import json
+import os
 import re
 import shutil
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from emomm.reporting.report_data import file_stem
 
 pytest.importorskip("matplotlib", reason="a report needs matplotlib: pip install emomm[report]")
 
+from emomm.reporting import drawing
 from emomm.reporting import figures
 from emomm.reporting.table import Marked
 from emomm.reporting.table import Table
@@ -77,7 +80,10 @@ def job(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(job, tmp_path_factory):
-    return write_report([job], tmp_path_factory.mktemp("out") / "report")
+    """By this process alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "_cores", lambda: 1)
+        return write_report([job], tmp_path_factory.mktemp("out") / "report")
 
 
 @pytest.fixture
@@ -292,10 +298,25 @@ def test_in_a_browser(written):
     assert {url for url in asked if not url.startswith("data:")} == {written.as_uri()}
 
 
-def test_many_experiments_are_drawn_by_processes_and_look_the_same(job, written, tmp_path, monkeypatch):
-    """As those that this process has drawn."""
-    monkeypatch.setattr("emomm.reporting.page._MANY", 2)
+@pytest.mark.parametrize("break_off", [False, True])
+def test_figures_that_processes_draw_are_those_of_one(written, job, tmp_path, monkeypatch, caplog, break_off):
+    """Where one of them is killed, too."""
+    parent, drawn = os.getpid(), []
+
+    def save(made, folder, name):
+        if os.getpid() == parent:
+            drawn.append(name)
+        elif break_off and name.startswith("learning"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return save_figure(made, folder, name)
+
+    save_figure = figures.save
+    monkeypatch.setattr(drawing, "_START", "fork")
+    monkeypatch.setattr(drawing, "_cores", lambda: 2)
+    monkeypatch.setattr(figures, "save", save)
     several = write_report([job], tmp_path / "several")
+    assert any(name.startswith("learning") for name in drawn) == break_off
+    assert ("drawing goes on in one process" in caplog.text) == break_off
     first, second = (
         {str(file.relative_to(path.parent)): file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
         for path in map(Path, (several, written))
