@@ -103,7 +103,10 @@ def parse(parser: Parser, argv: list[str], own: tuple[str, ...] = ()) -> tuple[d
 
 def _jobs(text: str) -> int | str:
     """`auto`, or a whole number of at least 1, as an option's type."""
-    return text if text == "auto" else positive(text)
+    try:
+        return text if text == "auto" else positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
 class _Once(argparse.Action):

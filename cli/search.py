@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+from typing import Any
 
 from ..errors import InputError
 from ..settings.consistency import check_places
@@ -17,12 +18,14 @@ from .recipe_options import add_side_by_side
 from .recipe_options import parse
 from .run import report_job
 
+_ENGINE = ("engine", "ray_address", "slurm")
 _OWN = ("space", "trials", "once", "search_seed", "no_pruning")
 
 
 def command(argv: list[str]) -> int:
     """Runs it with the arguments that follow its name; gives the exit code."""
     options, given = parse(_parser(), argv, _OWN)
+    _check_engine(options)
     if options["space"] is None:
         raise InputError("--space is missing: give a file that says which settings are searched. See --help.")
     recipe = load_recipe(options["recipe"], **given)
@@ -53,6 +56,17 @@ def command(argv: list[str]) -> int:
     if not (options["no_report"] or options["dry_run"] or outcome.folder is None):
         report_job(outcome.folder)
     return 1 if outcome.failed else 0
+
+
+def _check_engine(options: dict[str, Any]) -> None:
+    """Raises InputError for an engine of `emomm run` that a search has not."""
+    for name in _ENGINE:
+        given = options.pop(name)
+        if given not in (None, "local"):
+            raise InputError(
+                f"--{name} is for emomm run: trials are carried out on this machine, with --jobs N several at a time; "
+                "the recipe of what was found (best.json in the search's folder) runs anywhere"
+            )
 
 
 def _whole(text: str) -> int:
@@ -96,6 +110,8 @@ def _parser() -> Parser:
     )
     parser.add_argument("--no_report", action="store_true", help="don't write a report once the job is done")
     add_side_by_side(parser.add_argument_group("how trials and runs are carried out"), "trials, then runs,")
+    for name in _ENGINE:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     add_settings(parser)
     return parser
 

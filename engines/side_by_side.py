@@ -107,7 +107,10 @@ class SideBySide:
             tqdm.monitor_interval = monitor
 
     def make_ready(self, work: Work, make: Callable[[], None]) -> None:
-        """Fills stores and fits floors, with all cores; then decides how many processes there are."""
+        """Fills stores and fits floors, with all cores; then decides how many processes there are: no more than runs,
+        done or not, among which the cores are shared out."""
+        if isinstance(self.jobs, int):
+            self.jobs = max(1, min(self.jobs, len(work.places)))
         if self.forks:
             self.forks = bool(in_a_fork(can_train))
         if not self.forks:

@@ -42,10 +42,10 @@ def pytest_configure(config):
 
 # Two workers end together where the files that take longest begin first; files are handed out whole, in this order.
 _LONGEST = (
-    "side_by_side", "finetuning", "extract", "tracker", "resume", "distributed", "hub", "known_answers", "onnx_model",
-    "report", "pipeline_emomm", "exporting", "curriculum_trainer", "readme", "own_modality", "modeling_emomm",
-    "served_page", "wrong_input", "recorded_jobs", "job", "text_states", "run_folder", "figures", "page", "conversion",
-    "final_model", "speech_encoders", "tuning_of_encoders", "learning_watch",
+    "side_by_side", "ray_engine", "finetuning", "extract", "tracker", "resume", "distributed", "hub", "known_answers",
+    "onnx_model", "report", "pipeline_emomm", "exporting", "curriculum_trainer", "readme", "own_modality",
+    "modeling_emomm", "served_page", "wrong_input", "recorded_jobs", "job", "text_states", "run_folder", "figures",
+    "page", "conversion", "final_model", "speech_encoders", "tuning_of_encoders", "learning_watch",
 )  # fmt: skip
 
 

@@ -125,13 +125,13 @@ def one_gpu_always_too_small():
 
 
 def slow():
-    """A step takes a while."""
+    """A step takes a while; from the second epoch on long enough to be killed in, however busy the machine is."""
     from emomm.curriculum_trainer import CurriculumTrainer
 
     step = CurriculumTrainer.training_step
 
     def slowly(self, *args, **kwargs):
-        time.sleep(0.05)
+        time.sleep(0.05 if self.state.global_step < 5 else 1.0)
         return step(self, *args, **kwargs)
 
     CurriculumTrainer.training_step = slowly
@@ -375,3 +375,9 @@ def test_threads_are_shared_out_and_said(tmp_path):
     recipe = write_recipe(tmp_path, **{**VOICE, "seeds": [1]})
     code, _ = run(tmp_path / "log", recipe, "--jobs", 2, threads=4)
     assert code == 0 and results(tmp_path / "small")["environment"]["threads"] == 2
+
+
+def test_more_processes_than_runs_leave_no_core_idle(tmp_path):
+    code, said = run(tmp_path / "log", write_recipe(tmp_path, **{**VOICE, "seeds": [1]}), "--jobs", 1000, threads=4)
+    assert code == 0, said
+    assert results(tmp_path / "small")["environment"]["threads"] == 2

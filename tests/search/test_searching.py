@@ -4,12 +4,15 @@ import csv
 import json
 import logging
 import multiprocessing
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from small_jobs import die
 from small_jobs import finish
 from small_jobs import run_files
@@ -370,6 +373,43 @@ def test_two_processes_try_what_one_tries(nested, tmp_path):
     assert trials_in(tmp_path) == trials_in(nested[0])
 
 
+def _search_side_by_side_until_killed(folder: Path) -> None:
+    here, real, begun = os.getpid(), TrialTrainer.train, []
+
+    def train(self, *args, **kwargs):
+        begun.append(self)
+        if len(begun) == 2:  # in the first process to come to its second trial
+            os.kill(here, signal.SIGKILL)
+        return real(self, *args, **kwargs)
+
+    TrialTrainer.train = train
+    _search_side_by_side(folder, 2, False, 4)
+
+
+def test_two_processes_that_are_killed_go_on_to_the_same_trials(nested, tmp_path):
+    recipe = load_recipe(write(tmp_path))
+    assert finish(start(_search_side_by_side_until_killed, tmp_path)) == -9
+    plan = plan_search(recipe, options(tmp_path))
+    begun = JobFolder(tmp_path / "job").search.journal.read_text()
+    assert begun.count('"op_code":4') >= 2  # Optuna's code of a new trial
+    searching._begin(plan, False)
+    searching._try_all(plan, searching.engine_of())
+    assert trials_in(tmp_path) == trials_in(nested[0])
+
+
+def test_two_searches_at_once_in_a_folder_are_refused(tmp_path):
+    recipe = load_recipe(write(tmp_path))
+    (tmp_path / "job").mkdir()
+    with (
+        FileLock(JobFolder(tmp_path / "job").lock),
+        pytest.raises(
+            InputError, match=r"another job is writing into .*job; wait for it, or give another --output_dir"
+        ),
+    ):
+        search(recipe, options(tmp_path))
+    assert not JobFolder(tmp_path / "job").search.path.exists()
+
+
 def test_two_processes_share_a_study(tmp_path):
     write(tmp_path)
     assert finish(start(_search_side_by_side, tmp_path, 5, True, 3)) == 0
@@ -395,6 +435,9 @@ def test_a_dry_run_says_what_would_be_searched_and_writes_nothing(tmp_path, caps
         ([], "--space is missing"),
         (["--space", "SPACE", "--search_seed", "1"], "--search_seed is 1, which is a seed of the runs too"),
         (["--space", "SPACE", "--trials", "0"], "must be a whole number of at least 1"),
+        (["--space", "SPACE", "--jobs", "0"], "--jobs: is '0', but must be a whole number of at least 1, or auto"),
+        (["--space", "SPACE", "--engine", "ray"], "--engine is for emomm run: trials are carried out on this machine"),
+        (["--space", "SPACE", "--ray_address", "auto"], "--ray_address is for emomm run"),
         (["--space", "SPACE", "--learning_rat", "1"], "Did you mean 'learning_rate'"),
         (["--space", "SPACE", "--experiment", "words"], "there is no experiment 'words'"),
     ],
