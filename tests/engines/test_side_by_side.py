@@ -33,6 +33,7 @@ def command(log, arguments, change=None, threads=2):
     with open(log, "w", buffering=1) as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background ignore it
         torch.set_num_threads(threads)
         if change is not None:
             change()
