@@ -304,6 +304,23 @@ def test_a_step_is_compared_by_medians_of_all_rounds(benchmark_of):
     assert middle == 2.5 / 1.5 and mean == 102 / 12 and of_rounds == [2, 1.5]
 
 
+def test_an_ablation_takes_back_one_default_at_a_time(benchmark_of, tmp_path):
+    from emomm.settings.settings import FIELDS
+    from emomm.settings.settings import Settings
+
+    ablation = benchmark_of("ablation")
+    for taken in ablation.TAKEN_BACK.values():
+        assert all(FIELDS[name].default != value for name, value in taken.items())
+    corpus = ablation.write_pooled(tmp_path / "paired.parquet")
+    cells = ablation.cells(corpus, 1)
+    assert len(cells) == len(ablation.WAYS) * 5 and len({cell.name for cell in cells}) == len(cells)
+    assert cells[0].settings.items() <= Settings(**cells[0].settings).__dict__.items()
+    key = {"way": "defaults", "model": "voice"}
+    rows = [{**key, "seed": 1, "confusion": [[1, 0], [right, 2 - right]]} for right in (0, 2)]
+    rows.append({**key, "seed": 2, "confusion": [[1, 0], [0, 1]]})
+    assert ablation.table(rows) == {"defaults": {"voice": (0.75 + 1) / 2}}
+
+
 def test_made_sentences_are_as_long_as_they_should_be(benchmark_of):
     texts = benchmark_of("made_texts")
     turns, sample = ([len(text.split()) for text in texts.sentences(400, kind)] for kind in texts.LENGTHS)
