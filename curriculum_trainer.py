@@ -3,10 +3,8 @@
 import json
 import logging
 import math
-from functools import cache
 from pathlib import Path
 
-import accelerate.optimizer
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -39,10 +37,6 @@ logger = logging.getLogger(__name__)
 _STATE_FILE = "emomm_state.json"
 _CONFIDENCE_FILE = "confidence.npy"
 BEST_WEIGHTS = "best.safetensors"
-
-
-# Twice at each step accelerate looks through the disk for a package that hardly anybody has: .16 ms. Once is enough.
-accelerate.optimizer.is_lomo_available = cache(accelerate.optimizer.is_lomo_available)
 
 
 class CurriculumTrainer(ResumableTrainer):
@@ -356,7 +350,8 @@ class CurriculumTrainer(ResumableTrainer):
         """Writes the weights, which are the best so far."""
         state = trained_state(self.accelerator.unwrap_model(self.model))
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}))
+        # Without waiting for the disk: what is gone on from after the machine went down has a hash of its parts.
+        write_whole(self.best_weights, lambda path: save_file(state, path, metadata={"format": "pt"}), synced=False)
 
     def load_best(self) -> None:
         """Puts the weights of the best validation epoch into the model."""

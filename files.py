@@ -25,13 +25,18 @@ from .errors import InputError
 TEMPORARY = ".temporary"
 
 
-def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """Lets `write` fill a temporary file, then renames it to `path`: readers see the old file, or all of the new."""
+def write_whole(path: Path, write: Callable[[str], object], synced: bool = True) -> None:
+    """Lets `write` fill a temporary file, then renames it to `path`: readers see the old file, or all of the new.
+
+    Args:
+        synced: whether it holds where the machine goes down, too, and not the process alone.
+    """
     _remove_stale(path)
     temporary = _temporary(path)
     try:
         write(str(temporary))
-        _sync(temporary)
+        if synced:
+            _sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import Trainer
 from transformers import TrainerCallback
 
 from ..files import TEMPORARY
@@ -18,6 +17,7 @@ from ..interruption import asked
 from ..interruption import held
 from ..processes import denormals_flushed
 from ..processes import heap_kept
+from .lean_trainer import LeanTrainer
 from .resume_states import newest_state
 from .resume_states import resume_states
 from .resume_states import seal
@@ -26,7 +26,7 @@ _LOSS_FILE = "running_loss.json"
 _STAGING = f".states{TEMPORARY}"
 
 
-class ResumableTrainer(Trainer):
+class ResumableTrainer(LeanTrainer):
     """`Trainer` that writes resume states whole, goes on from whole ones alone, and saves one when it is interrupted.
 
     When a state is written is up to a callback, which asks `save_due`. The two newest are kept.
