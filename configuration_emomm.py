@@ -195,7 +195,9 @@ class EmoMMConfig(PreTrainedConfig):
 
     def width(self, modality: str) -> int:
         """How wide the vectors of a modality are that the fusion, or the classifier, is given."""
-        return {"audio": self.audio_dim, "text": self.text_dim, **(self.modality_dims or {})}[modality]
+        if modality in ("audio", "text"):
+            return self.audio_dim if modality == "audio" else self.text_dim
+        return (self.modality_dims or {})[modality]
 
     def given_width(self, modality: str) -> int:
         """How wide the vectors of a modality are that the model is given: of all layers where it weighs them."""
@@ -203,11 +205,10 @@ class EmoMMConfig(PreTrainedConfig):
 
     def weighted_layers(self, modality: str) -> int | None:
         """How many layers of a modality's encoder the model weighs; None where it doesn't."""
-        layers, config = {
-            "audio": (self.speech_layers, self.speech_config),
-            "text": (self.text_layers, self.text_config),
-        }.get(modality, (None, None))
-        return depth_of(config) + 1 if layers == "weighted" else None
+        encoder = {"audio": "speech", "text": "text"}.get(modality)
+        if encoder is None or getattr(self, f"{encoder}_layers") != "weighted":
+            return None
+        return depth_of(getattr(self, f"{encoder}_config")) + 1
 
     def tunes(self, modality: str) -> bool:
         """Whether training changes the encoder of a modality."""

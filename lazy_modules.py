@@ -15,7 +15,6 @@ themselves from then on. The names that were given go on to the real ones. Nothi
 
 import functools
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
@@ -33,10 +32,6 @@ _TENSORS = "torch.distributed.tensor"
 NAMES: dict[str, dict[str, str]] = {
     "peft": {"PeftModel": CLASS, "PeftMixedModel": CLASS},
     "datasets": {"Dataset": CLASS, "IterableDataset": CLASS},
-    "pandas": {"Categorical": CLASS, "DataFrame": CLASS, "Index": CLASS, "Series": CLASS},
-    "pandas.api": {},
-    "pandas.api.extensions": {"ExtensionArray": CLASS, "ExtensionDtype": CLASS},
-    "pandas.api.types": {"DatetimeTZDtype": CLASS},
     "scipy.optimize": {"linear_sum_assignment": FUNCTION},
     "torch._dynamo": {"graph_break": BORDER, "disable": MARK, "allow_in_graph": NOTE, "assume_constant_result": NOTE},
     "torch._dynamo.eval_frame": {"OptimizedModule": CLASS},
@@ -170,8 +165,6 @@ class _StandIn(ModuleType):
     """A module that is not imported yet."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__version__" and self.__name__ == _package(self.__name__):
-            return importlib.metadata.version(self.__name__)
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self and f"{self.__name__}.{name}" in NAMES:

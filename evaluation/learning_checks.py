@@ -28,6 +28,7 @@ of every resume state), the scores, and the weights at the start and at the end.
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
@@ -88,19 +89,32 @@ class RunRecord:
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def learning_warnings(record: RunRecord) -> Warnings:
-    """What is wrong with a run, or with one under way: {"kind", "said", "try"} each, in the order of `KINDS`."""
+def learning_warnings(record: RunRecord, kinds: Collection[str] = KINDS) -> Warnings:
+    """What is wrong with a run, or with one under way: {"kind", "said", "try"} each, in the order of `KINDS`.
+
+    Args:
+        kinds: those that are looked for, of `KINDS`.
+    """
+    found = {"loss_not_finite": _not_finite(record)}
+    if set(kinds) - found.keys():
+        found |= _not_learned(record)
+    return [
+        {"kind": kind, "said": said[0], "try": said[1]}
+        for kind in KINDS
+        if kind in kinds and (said := found[kind]) is not None
+    ]
+
+
+def _not_learned(record: RunRecord) -> dict[str, tuple[str, str] | None]:
     share = _lowest_share(record)
     chance = _at_chance(record, learned=share is not None and share < _LEARNED)
     stays = share is not None and share >= 1 - _BELOW and (chance is not None or not record.validation_rows.any())
-    found = {
-        "loss_not_finite": _not_finite(record),
+    return {
         "weights_still": _still(record),
         "loss_stays": _stays(record) if stays else None,
         "at_chance": chance,
         "class_never_predicted": _never_predicted(record),
     }
-    return [{"kind": kind, "said": said[0], "try": said[1]} for kind in KINDS if (said := found[kind]) is not None]
 
 
 # ---- validation -----------------------------------------------------------------------------------------------------

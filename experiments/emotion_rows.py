@@ -68,6 +68,8 @@ class EmotionRows(Dataset):
         self.tokens, self.labels, self.sample_weights, self.vad = tokens, labels, sample_weights, vad
         self._plain_windows = plain_windows
         self._length = next(iter(sizes.values()))
+        # Of files as small as that all pages may stay: to let go of them costs more than they take.
+        self._let_go = {name: found.mapped_bytes > _RELEASED for name, found in self.vectors.items()}
         self._read: int = 0
         self._touched: dict[tuple[int, int], Sequences] = {}
 
@@ -118,7 +120,7 @@ class EmotionRows(Dataset):
         rows = np.asarray(indices, dtype=np.int64)
         if not self._of_vectors or any((found.length[rows] != 1).any() for found in self.vectors.values()):
             return [self[i] for i in indices]
-        columns = {name: self._gathered(vectors, rows) for name, vectors in self.vectors.items()}
+        columns = {name: _gathered(vectors, rows, self._let_go[name]) for name, vectors in self.vectors.items()}
         for name, values, kind in (
             ("labels", self.labels, np.int64),
             ("sample_weights", self.sample_weights, np.float32),
@@ -127,21 +129,6 @@ class EmotionRows(Dataset):
             if values is not None:
                 columns[name] = values[rows].astype(kind, copy=False)
         return GatheredRows(columns)
-
-    @staticmethod
-    def _gathered(vectors: Sequences, rows: np.ndarray) -> np.ndarray:
-        """(rows, dim) float32 of rows of one vector each."""
-        found = np.empty((len(rows), vectors.dim), np.float32)
-        part, start = vectors.part[rows], vectors.start[rows]
-        for number in np.unique(part).tolist():
-            of_part, mapped = np.flatnonzero(part == number), vectors.mapped(number)
-            step = _RELEASED // _LARGE_PAGE if mapped else len(of_part)
-            for first in range(0, len(of_part), step):
-                some = of_part[first : first + step]
-                found[some] = vectors.parts[number][start[some]]
-                if mapped:
-                    vectors.release([number])
-        return found
 
     def _count(self, vectors: Sequences, row: int) -> None:
         part = int(vectors.part[row])
@@ -152,6 +139,26 @@ class EmotionRows(Dataset):
                 read.release([number])
             self._read = 0
             self._touched.clear()
+
+
+def _gathered(vectors: Sequences, rows: np.ndarray, lets_go: bool) -> np.ndarray:
+    """(rows, dim) float32 of rows of one vector each.
+
+    Args:
+        lets_go: of what it has read of mapped files, some rows at a time.
+    """
+    found = np.empty((len(rows), vectors.dim), np.float32)
+    part, start = vectors.part[rows], vectors.start[rows]
+    for number in np.unique(part).tolist():
+        values, of_part = np.asarray(vectors.parts[number]), np.flatnonzero(part == number)
+        mapped = lets_go and vectors.mapped(number)
+        step = _RELEASED // _LARGE_PAGE if mapped else len(of_part)
+        for first in range(0, len(of_part), step):
+            some = of_part[first : first + step]
+            found[some] = values[start[some]]
+            if mapped:
+                vectors.release([number])
+    return found
 
 
 __all__ = ["EmotionRows"]

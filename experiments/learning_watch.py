@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +44,8 @@ class LearningWatch(TrainerCallback):
         self.name, self.record = name, record
         self._said: set[str] = set()
         trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
-        self._before = {key: _samples(weight.unsqueeze(0))[0] for key, weight in trained.items()}
+        self._before = {key: _samples(weight.unsqueeze(0))[0].clone() for key, weight in trained.items()}
+        self._size = {key: before.square().mean().sqrt().clamp(min=_SMALL) for key, before in self._before.items()}
         self._measured: torch.Tensor | None = None
 
     @torch.no_grad()
@@ -73,19 +75,21 @@ class LearningWatch(TrainerCallback):
         found = []
         for key, values in weights.items():
             before = torch.stack([watch._before[key] for watch in watches]).to(values.device)
-            change, now = torch.full((len(values),), -1.0, device=values.device), _samples(values)
+            now = _samples(values)
             if now.shape == before.shape:
-                moved, size = ((now - before).square().mean(dim=1), before.square().mean(dim=1))
-                change = moved.sqrt() / size.sqrt().clamp(min=_SMALL)
+                size = torch.stack([watch._size[key] for watch in watches]).to(values.device)
+                change = (now - before).square().mean(dim=1).sqrt() / size
+            else:
+                change = torch.full((len(values),), -1.0, device=values.device)
             # NaN and infinity are the lowest or the highest value of all.
             extremes = torch.aminmax(values.detach().flatten(1), dim=1)
             found.append(torch.stack([*(value.float() for value in extremes), change], dim=1))
         for watch, measured in zip(watches, torch.stack(found, dim=1).cpu(), strict=True):
             watch._measured = measured  # (weights, 3)
 
-    def warnings(self, history: list[dict[str, Any]], **more: Any) -> Warnings:
-        """What there is to say of the run, given its history and `more` fields of its record."""
-        return learning_warnings(replace(self.record, history=history, **more))
+    def warnings(self, history: list[dict[str, Any]], kinds: Collection[str] = KINDS, **more: Any) -> Warnings:
+        """What there is to say of the run, of some `kinds`, given its history and `more` fields of its record."""
+        return learning_warnings(replace(self.record, history=history, **more), kinds)
 
     def on_epoch_end(self, args, state, control, model, **kwargs):
         self.look(model, state.epoch)
@@ -101,7 +105,7 @@ class LearningWatch(TrainerCallback):
             self._say(state, KINDS if done >= max(_FIRST_WORD, epochs / 2) else _AT_ONCE)
 
     def _say(self, state, kinds: tuple[str, ...]) -> None:
-        found = [warning for warning in self.warnings(state.log_history) if warning["kind"] in kinds]
+        found = self.warnings(state.log_history, kinds)
         new = [each for each in found if each["kind"] not in self._said]
         self._said |= {each["kind"] for each in new}
         if new and state.is_world_process_zero:
@@ -109,9 +113,9 @@ class LearningWatch(TrainerCallback):
 
 
 def _samples(weights: torch.Tensor) -> torch.Tensor:
-    """At most `_SAMPLE` of the values of each of several weights (n, ...), evenly spread, as a float32 copy (n, m)."""
+    """At most `_SAMPLE` of the values of each of several weights (n, ...), evenly spread, in float32 (n, m)."""
     flat = weights.detach().flatten(1)
-    return flat[:, :: max(1, -(-flat.shape[1] // _SAMPLE))].float().clone()
+    return flat[:, :: max(1, -(-flat.shape[1] // _SAMPLE))].float()
 
 
 __all__ = ["LearningWatch"]

@@ -123,6 +123,12 @@ class Sequences:
             mapped = mapped.base if isinstance(mapped, np.ndarray) else mapped.obj
         return mapped if isinstance(mapped, mmap.mmap) else None
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Of all files that arrays are mapped from."""
+        files = [self.mapped(number) for number in range(len(self.parts))]
+        return sum({id(file): len(file) for file in files if file is not None}.values())
+
     def statistics(self) -> "Statistics":
         """Of all vectors of these rows, a stretch that several rows share counting for each of them.
 

@@ -28,7 +28,8 @@ class LeanTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
         """As in `Trainer`; of its own evaluation rows, read by this process, the loader that was prepared before."""
-        if eval_dataset is not None or self.args.dataloader_num_workers or isinstance(self.eval_dataset, dict):
+        own = eval_dataset is None or eval_dataset is self.eval_dataset
+        if not own or self.args.dataloader_num_workers or isinstance(self.eval_dataset, dict):
             return super().get_eval_dataloader(eval_dataset)
         of = (self.eval_dataset, self.accelerator)
         if any(kept is not each for kept, each in zip(self._loader_of, of, strict=True)):

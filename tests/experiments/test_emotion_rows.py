@@ -92,11 +92,15 @@ def test_memory_does_not_grow_with_what_is_read(tmp_path, monkeypatch):
     assert most - before < 10 << 20  # of 48 MB
 
 
-@pytest.mark.parametrize("mapped", [False, True])
-def test_a_batch_of_pooled_vectors_is_what_its_rows_are(tmp_path, monkeypatch, mapped):
-    """Of several arrays, in half precision; with pages that are let go of in the middle of a batch."""
-    rng, parts = np.random.default_rng(0), []
-    monkeypatch.setattr(emotion_rows, "_LARGE_PAGE", emotion_rows._RELEASED // 2)
+@pytest.mark.parametrize(("mapped", "kept"), [(False, 0), (True, 0), (True, 1 << 20)])
+def test_a_batch_of_pooled_vectors_is_what_its_rows_are(tmp_path, monkeypatch, mapped, kept):
+    """Of several arrays, in half precision; with pages that are let go of in the middle of a batch, where the files
+    are larger than what may be kept."""
+    rng, parts, released = np.random.default_rng(0), [], []
+    monkeypatch.setattr(emotion_rows, "_RELEASED", kept or 8)
+    monkeypatch.setattr(emotion_rows, "_LARGE_PAGE", 4)
+    let_go = Sequences.release
+    monkeypatch.setattr(Sequences, "release", lambda *given: released.append(given[1]) or let_go(*given))
     for number in range(2):
         values = rng.normal(size=(7, 3)).astype(np.float16)
         np.save(tmp_path / f"{number}.npy", values)
@@ -109,6 +113,7 @@ def test_a_batch_of_pooled_vectors_is_what_its_rows_are(tmp_path, monkeypatch, m
     chosen = [9, 0, 13, 0, 6]
     together, collate = given.__getitems__(chosen), EmoMMDataCollator()
     assert isinstance(together, GatheredRows) and len(together) == 5
+    assert released == ([[0], [0], [1]] if mapped and not kept else [])
     found, expected = collate(together), collate([given[i] for i in chosen])
     assert found.keys() == expected.keys()
     for name, values in expected.items():
