@@ -1,6 +1,7 @@
 """The Trainer by itself, on rows that carry their own number: what it trains on, which loss it has, what it keeps."""
 
 import gc
+import importlib.util
 import math
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ from emomm.experiments.augmented_rows import AugmentedRows
 from emomm.experiments.emotion_rows import EmotionRows
 from emomm.features.sequences import Sequences
 from emomm.modeling_emomm import EmoMMForEmotionClassification
+from emomm.resuming.lean_trainer import LeanTrainer
 from emomm.resuming.resume_states import resume_states
 from emomm.settings.recipe import load_recipe
 
@@ -867,3 +869,34 @@ def test_hyperparameter_search_trains_each_trial_anew(tmp_path):
         folder = tmp_path / "search" / f"run-{number}"
         assert (folder / "best.safetensors").read_bytes() == wanted[size][2]
         assert resume_states(folder)
+
+
+# ---- what is done once ----------------------------------------------------------------------------------------------
+
+
+def test_evaluation_rows_have_one_loader(tmp_path):
+    """Of a training as of the evaluation afterwards; other rows, and rows that processes of their own read, don't."""
+    trainer = new_trainer(tmp_path / "one")
+    kept = trainer.get_eval_dataloader()
+    assert trainer.get_eval_dataloader() is kept is trainer.get_eval_dataloader(trainer.eval_dataset)
+    assert trainer.get_eval_dataloader(rows(count=3)) is not kept
+    trainer.train()
+    assert trainer.get_eval_dataloader() is kept
+    assert sum(len(batch["labels"]) for batch in kept) == len(trainer.eval_dataset) == 10
+    again = new_trainer(tmp_path / "two")
+    again.get_eval_dataloader = super(LeanTrainer, again).get_eval_dataloader  # the Trainer's own
+    again.train()
+    assert_equal(weights_of(trainer), weights_of(again))
+    assert history(trainer, "eval_loss") == history(again, "eval_loss")
+    trainer.eval_dataset = rows(count=4)
+    assert trainer.get_eval_dataloader() is not kept and len(trainer.get_eval_dataloader().dataset) == 4
+    trainer.args.dataloader_num_workers = 1
+    assert trainer.get_eval_dataloader() is not trainer.get_eval_dataloader()
+
+
+def test_packages_are_looked_for_once(tmp_path, monkeypatch):
+    trainer, asked, find = new_trainer(tmp_path, num_train_epochs=1), [], importlib.util.find_spec
+    trainer.train()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: asked.append(name) or find(name, *rest))
+    trainer.train()
+    assert "deepspeed" not in asked and asked.count("lomo_optim") < 2  # of some steps

@@ -29,6 +29,8 @@ def test_a_file_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     files.write_json(tmp_path / "a.json", {"ä": [1]})
     assert done == ["on the disk", "renamed"]
     assert files.read_json(tmp_path / "a.json") == {"ä": [1]} and names(tmp_path) == ["a.json"]
+    files.write_whole(tmp_path / "b", lambda path: Path(path).write_text("b"), synced=False)
+    assert done == ["on the disk", "renamed", "renamed"] and (tmp_path / "b").read_text() == "b"
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
