@@ -155,7 +155,10 @@ def _outcome(work: Work, place: Place, reference: Any) -> dict[str, Any]:
     except ray.exceptions.RayTaskError:  # of what no task answers for: EmoMM is not installed there, for one
         raise
     except ray.exceptions.RayError as error:
-        return failed_outcome(work.run(place), RunFailed(f"Ray gave it up: {_line(error)}; the same command goes on"))
+        why = f"Ray gave it up ({_line(error).rstrip('.')})"
+        if isinstance(error, ray.exceptions.WorkerCrashedError):
+            why = f"its worker died {_RETRIES + 1} times, perhaps for lack of memory"
+        return failed_outcome(work.run(place), RunFailed(f"{why}; the same command goes on with it"))
     return outcome_of_task(said)
 
 
