@@ -166,7 +166,7 @@ class Predictions:
         return Predictions(self.table.drop_columns(there))
 
     def _text(self, column: str) -> np.ndarray:
-        return self.table[column].to_numpy(zero_copy_only=False).astype(str)
+        return np.array(self.table[column].to_pylist(), str)  # `to_numpy` imports pandas
 
     def _names(self, column: str) -> np.ndarray:
         """As `_text`, of which few are different."""

@@ -1,8 +1,12 @@
 """What a report draws of an experiment's test rows: confusion, difficulty, calibration, the rows most often wrong."""
 
+import functools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import special
@@ -21,8 +25,23 @@ from .report_data import ReportData
 from .report_data import ReportedExperiment
 from .report_data import Tested
 
+Of, Found = TypeVar("Of"), TypeVar("Found")
+
 BUCKETS = 20
 ROWS_A_BUCKET = 10  # at least
+
+
+def _once(find: Callable[[Of], Found]) -> Callable[[Of], Found]:
+    """Remembers what was found of each object as long as it is there: figures, tables and words ask for the same."""
+    known: WeakKeyDictionary[Of, Found] = WeakKeyDictionary()
+
+    @functools.wraps(find)
+    def found(of: Of) -> Found:
+        if of not in known:
+            known[of] = find(of)
+        return known[of]
+
+    return found
 
 
 def confusion(rows: PooledRows) -> np.ndarray:
@@ -64,13 +83,14 @@ class DifficultyCurve:
     p_within: float
 
 
-def difficulty_curve(tested: Tested, buckets: int = BUCKETS) -> DifficultyCurve | None:
+@_once
+def difficulty_curve(tested: Tested) -> DifficultyCurve | None:
     """The curve, in fewer buckets where they would hold under 10 rows; None under 20 rows, or where all are alike."""
     known = np.flatnonzero(~np.isnan(tested.difficulty))
     difficulty, right = tested.difficulty[known], share_right(tested.rows)[known]
     if len(known) < 2 * ROWS_A_BUCKET or np.ptp(difficulty) == 0:
         return None
-    buckets = min(buckets, len(known) // ROWS_A_BUCKET)
+    buckets = min(BUCKETS, len(known) // ROWS_A_BUCKET)
     place = np.empty(len(known), int)
     place[np.argsort(difficulty, kind="stable")] = np.arange(len(known)) * buckets // len(known)
     count = np.bincount(place)
@@ -119,6 +139,7 @@ class Reliability:
     brier: float
 
 
+@_once
 def reliability_of(rows: PooledRows) -> Reliability:
     """The reliability diagram of an experiment in a corpus."""
     seeds, of_rows = np.nonzero(rows.predictions >= 0)

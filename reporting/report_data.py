@@ -267,7 +267,7 @@ def _curves(histories: list[list[dict[str, Any]]], best_epochs: list[float | Non
     last = max((epoch for _, _, epoch in found), default=0)
     series = {key: np.full((len(histories), last), np.nan) for key, _, _ in found}
     for (key, run, epoch), values in found.items():
-        series[key][run, epoch - 1] = np.mean(values)
+        series[key][run, epoch - 1] = np.mean(values) if len(values) > 1 else values[0]
     best = np.array([np.nan if epoch is None else epoch for epoch in best_epochs], float)
     return Curves(np.arange(1, last + 1), series, best)
 
