@@ -5,6 +5,9 @@ import importlib.util
 from typing import Any
 
 from ..errors import InputError
+from ..importing import at_one_go
+from ..importing import import_trainer
+from ..lazy_modules import import_when_used
 from ..settings.consistency import check_places
 from ..settings.recipe import load_recipe
 from .parsing import Parser
@@ -37,9 +40,12 @@ def command(argv: list[str]) -> int:
 
     space = read_space(options["space"])
     say_at_once(f"{recipe.name}: loading")
-    speak()
-    from ..search.planning import SearchOptions
-    from ..search.searching import search
+    with at_one_go():
+        import_when_used()
+        speak()
+        import_trainer()
+        from ..search.planning import SearchOptions
+        from ..search.searching import search
 
     how = SearchOptions(space, options["trials"], options["once"], options["search_seed"], not options["no_pruning"])
     outcome = search(
