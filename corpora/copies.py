@@ -9,6 +9,7 @@ the process ends; another waits, and finds what it needs. What nobody has used f
 import contextlib
 import errno
 import logging
+import mmap
 import os
 import shutil
 import time
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.ipc
 from filelock import FileLock
 
 from ..features.mapped_store import user_store
@@ -141,9 +144,22 @@ class Copies:
         )
 
 
+def write_arrow(file: Path, table: pa.Table) -> None:
+    """Writes a table as one that `read_arrow` maps."""
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read_arrow(file: Path) -> pa.Table:
+    """The table in a file, mapped."""
+    with open(file, "rb") as opened:
+        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    return pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
+
+
 def _used(folder: Path) -> float:
     about = folder / _ABOUT
     return (about if about.exists() else folder).stat().st_mtime
 
 
-__all__ = ["Copies"]
+__all__ = ["Copies", "read_arrow", "write_arrow"]

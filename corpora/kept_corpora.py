@@ -8,7 +8,6 @@ numbers, and ids and transcripts stay in Arrow: nothing of a corpus is a Python 
 
 import hashlib
 import json
-import mmap
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,8 @@ from ..text_columns import Names
 from ..text_columns import Texts
 from ..text_columns import coded
 from .copies import Copies
+from .copies import read_arrow
+from .copies import write_arrow
 from .corpus import Corpus
 from .mapped_features import mapped_vectors
 from .spec import CorpusSpec
@@ -79,6 +81,22 @@ class Sources:
         return next((str(file) for file, was, is_now in pairs if was != is_now), None)
 
 
+class Source(Protocol):
+    """What a corpus is read from: files here, or on the Hub."""
+
+    notes: Sequence[str]
+
+    @property
+    def large(self) -> bool:
+        """Whether the corpus is worth keeping, and can be."""
+
+    def content(self, copies: Copies) -> list[Any]:
+        """What the corpus is made of, as JSON. Raises OSError."""
+
+    def changed(self, before: list[Any], copies: Copies) -> str | None:
+        """What of the content is no longer as it was `before`, in words; None where all is."""
+
+
 def is_large(sizes: Iterable[int]) -> bool:
     """Whether data files of so many bytes are worth keeping."""
     return sum(sizes) >= _LARGE
@@ -87,7 +105,7 @@ def is_large(sizes: Iterable[int]) -> bool:
 def kept_corpus(
     spec: CorpusSpec,
     modalities: Sequence[str],
-    sources: Sources,
+    sources: Source,
     copies: Copies,
     read: Callable[[], Corpus],
 ) -> Corpus:
@@ -115,7 +133,7 @@ def kept_corpus(
     return found
 
 
-def _read(name: str, sources: Sources, content: list, copies: Copies, read: Callable[[], Corpus]) -> Corpus:
+def _read(name: str, sources: Source, content: list, copies: Copies, read: Callable[[], Corpus]) -> Corpus:
     """The corpus, of files that are still what they were before. Else what was read is of neither content."""
     failure = None
     try:
@@ -159,8 +177,8 @@ def _kept(copies: Copies, key: str, corpus: Corpus, spec: CorpusSpec, modalities
 
     def fill(folder: Path) -> None:
         table, names = _table(corpus, modalities)
-        _write_arrow(folder / _ROWS, table)
-        _write_arrow(folder / _LEFT_OUT, pa.table({"ids": pa.array(sorted(corpus.left_out), pa.large_string())}))
+        write_arrow(folder / _ROWS, table)
+        write_arrow(folder / _LEFT_OUT, pa.table({"ids": pa.array(sorted(corpus.left_out), pa.large_string())}))
         about = {"names": names, "notes": corpus.notes, "fingerprint": fingerprint, "features": places}
         about["spec"] = {name: getattr(corpus.spec, name) for name in ("speech_encoder", "extractor", "audio_dim")}
         (folder / _CORPUS).write_text(json.dumps(about), encoding="utf-8")
@@ -204,11 +222,6 @@ def _table(corpus: Corpus, modalities: Sequence[str]) -> tuple[pa.Table, dict[st
     return pa.table(columns), names
 
 
-def _write_arrow(file: Path, table: pa.Table) -> None:
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-
-
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +231,7 @@ def _mapped(copies: Copies, key: str, spec: CorpusSpec, modalities: Sequence[str
     if folder is None:
         return None
     about = json.loads((folder / _CORPUS).read_text(encoding="utf-8"))
-    table = _read_arrow(folder / _ROWS)
+    table = read_arrow(folder / _ROWS)
     vectors = {}
     for name in ("audio", *modalities):
         place = about["features"][name]
@@ -240,16 +253,10 @@ def _mapped(copies: Copies, key: str, spec: CorpusSpec, modalities: Sequence[str
         audio=vectors.pop("audio"),
         own=vectors,
         notes=about["notes"],
-        left_out=Texts(_read_arrow(folder / _LEFT_OUT).column("ids")),
+        left_out=Texts(read_arrow(folder / _LEFT_OUT).column("ids")),
     )
     corpus.__dict__["fingerprint"] = about["fingerprint"]
     return corpus
-
-
-def _read_arrow(file: Path) -> pa.Table:
-    with open(file, "rb") as opened:
-        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    return pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
 
 
 def _array(table: pa.Table, column: str) -> np.ndarray | None:
@@ -263,4 +270,4 @@ def _names(table: pa.Table, names: Mapping[str, list[str]], column: str) -> Name
     return None if codes is None else Names(np.array(names[column], dtype=str), codes)
 
 
-__all__ = ["Sources", "is_large", "kept_corpus"]
+__all__ = ["Source", "Sources", "is_large", "kept_corpus"]

@@ -20,10 +20,13 @@ from ..speech_features import SpeechFeatures
 from .as_dataset import as_dataset
 from .copies import Copies
 from .corpus import Corpus
+from .hub_data_sets import HubAnswer
+from .hub_data_sets import ask_hub
 from .kept_corpora import kept_corpus
 from .raw_columns import EMPTY_TRANSCRIPT
 from .raw_columns import RawColumns
 from .reading import RawCorpus
+from .reading import is_of_hub
 from .reading import read_raw
 from .reading import sources_of
 from .spec import CorpusSpec
@@ -50,15 +53,24 @@ def load_corpus(
             with the row's utterance id.
     """
     modalities = list(modalities)
-    sources = None if with_recordings else sources_of(spec)
-    if sources is None or not sources.large:
-        return _read(spec, with_recordings, modalities)
+    if with_recordings:
+        return _read(spec, True, modalities)
     copies = Copies(store_dir)
-    return kept_corpus(spec, modalities, sources, copies, lambda: _read(spec, False, modalities, copies))
+    answer = ask_hub(spec, spec.hub_id, copies) if is_of_hub(spec) else None
+    sources = sources_of(spec) if answer is None else answer.data_set
+    if sources is None or not sources.large:
+        return _read(spec, False, modalities, None, answer)
+    return kept_corpus(spec, modalities, sources, copies, lambda: _read(spec, False, modalities, copies, answer))
 
 
-def _read(spec: CorpusSpec, with_recordings: bool, modalities: list[str], copies: Copies | None = None) -> Corpus:
-    raw = read_raw(spec, with_recordings, modalities=modalities, copies=copies)
+def _read(
+    spec: CorpusSpec,
+    with_recordings: bool,
+    modalities: list[str],
+    copies: Copies | None = None,
+    answer: HubAnswer | None = None,
+) -> Corpus:
+    raw = read_raw(spec, with_recordings, modalities=modalities, copies=copies, answer=answer)
     if raw.speech_encoder is not None:
         made_by = SpeechFeatures.from_dict(raw.speech_encoder)
         spec = replace(spec, speech_encoder=raw.speech_encoder, extractor=made_by.in_words(), audio_dim=made_by.width)

@@ -64,14 +64,22 @@ def column_copy(
         fill: makes the copy, as `write_column` does.
         size: of the copy in bytes, about.
     """
-    key = f"{_FORMAT}-{digest}-{xxhash.xxh3_64_hexdigest(column.encode())}"
-    folder = copies.find(key)
+    folder = column_folder(digest, column, copies)
     if folder is None:
         try:
-            folder = copies.make(key, fill, size())
+            folder = copies.make(_key(digest, column), fill, size())
         except (_NoCopy, ValueError, pa.ArrowException) as error:
             logger.debug("no copy of %s: %s", source, error)
     return folder
+
+
+def column_folder(digest: str, column: str, copies: Copies) -> Path | None:
+    """The folder of the copy of a column of features; None where there is none."""
+    return copies.find(_key(digest, column))
+
+
+def _key(digest: str, column: str) -> str:
+    return f"{_FORMAT}-{digest}-{xxhash.xxh3_64_hexdigest(column.encode())}"
 
 
 def mapped_vectors(folder: Path, dim: int) -> np.ndarray:
@@ -163,4 +171,4 @@ def _no_copy(row: int, what: str) -> InputError:
     raise _NoCopy(what)
 
 
-__all__ = ["column_copy", "mapped_array", "mapped_column", "mapped_vectors", "write_column"]
+__all__ = ["column_copy", "column_folder", "mapped_array", "mapped_column", "mapped_vectors", "write_column"]

@@ -114,8 +114,13 @@ def triple_files(prefix: Path) -> list[Path]:
 
 def read_json(file: Path) -> Any:
     """The content of a JSON file. Raises OSError, or ValueError for what is no JSON or nested beyond all sense."""
+    return parsed_json(file.read_text(encoding="utf-8"))
+
+
+def parsed_json(text: str) -> Any:
+    """What a text of JSON says. Raises ValueError for what is no JSON or nested beyond all sense."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -185,5 +190,15 @@ def _untold_split(spec: CorpusSpec, names: list[str]) -> list[str]:
     return [f"split is {spec.split!r}, but no file name tells of splits: all rows are read"]
 
 
-__all__ = ["KINDS", "TRIPLE", "NotThere", "SavedFolder", "data_files", "is_saved", "read_json", "saved_folder"]
+__all__ = [
+    "KINDS",
+    "TRIPLE",
+    "NotThere",
+    "SavedFolder",
+    "data_files",
+    "is_saved",
+    "parsed_json",
+    "read_json",
+    "saved_folder",
+]
 __all__ += ["triple_files", "triple_prefix"]

@@ -16,7 +16,6 @@ from huggingface_hub import hf_hub_download
 
 from ..errors import InputError
 from ..features.sequences import Sequences
-from ..hub_access import reach_hub
 from ..modalities import own_modalities
 from ..speech_features import SIDECAR
 from ..speech_features import SpeechFeatures
@@ -24,6 +23,10 @@ from .builtin import DEFAULT_COLUMNS
 from .copies import Copies
 from .extraction_state import refuse_unfinished
 from .folders import walked
+from .hub_copies import take_data_set
+from .hub_data_sets import HubAnswer
+from .hub_data_sets import ask_hub
+from .hub_data_sets import not_there
 from .kept_corpora import Sources
 from .mapped_features import mapped_column
 from .names import same_column
@@ -32,7 +35,7 @@ from .names import spelling
 from .places import NotThere
 from .places import data_files
 from .places import is_saved
-from .places import read_json
+from .places import parsed_json
 from .places import saved_folder
 from .places import triple_prefix
 from .releases.release_folders import holds_release
@@ -115,6 +118,7 @@ def read_raw(
     also: Iterable[str] = (),
     modalities: Iterable[str] = (),
     copies: Copies | None = None,
+    answer: HubAnswer | None = None,
 ) -> RawCorpus:
     """Reads the corpus from where `spec` says it lies: its path, else its generator, else the Hub.
 
@@ -122,6 +126,7 @@ def read_raw(
         also: further columns to read, by name.
         modalities: of the user's own, to read as well, by name.
         copies: from which features of data files are mapped, and where they are made; None: they are read.
+        answer: the Hub's; None: it is asked.
 
     Raises:
         InputError: nothing there, not reachable (`NotThere`) or not readable.
@@ -132,7 +137,7 @@ def read_raw(
     if spec.generator is not None:
         table = generate(Generator.from_dict(spec.name, spec.generator))
         return _joined(spec, [DataFile("the generator", table.column_names, table.select)], "the generator", extra)
-    return _read_hub(spec, with_recordings, extra)
+    return _read_hub(spec, with_recordings, extra, copies, answer)
 
 
 def raw_of_table(
@@ -160,7 +165,8 @@ def read_genders(spec: CorpusSpec) -> dict[str, str]:
     Raises:
         InputError: as `read_raw`.
     """
-    raw = read_raw(spec, also=_GENDER)
+    copies = Copies() if is_of_hub(spec) else None  # where a large one lies already
+    raw = read_raw(spec, also=_GENDER, copies=copies)
     gender = next((raw.column(name) for name in _GENDER if name in raw.names), None)
     speakers = raw.column("speaker")
     if speakers is None or gender is None:
@@ -172,26 +178,35 @@ def read_genders(spec: CorpusSpec) -> dict[str, str]:
     return {name: str(said.copy().pop()) for name, said in found.items() if len(said) == 1 and None not in said}
 
 
-def _read_hub(spec: CorpusSpec, with_recordings: bool, extra: Extra) -> RawCorpus:
+def _read_hub(
+    spec: CorpusSpec, with_recordings: bool, extra: Extra, copies: Copies | None, answer: HubAnswer | None
+) -> RawCorpus:
     hub_id = spec.hub_id_audio if with_recordings else spec.hub_id
-    local = f"--corpus {spec.name}=PATH"
     if hub_id is None:
-        raise InputError(f"corpus {spec.name}: nothing says where it lies; give a path, a hub_id, or {local}")
-    reach_hub(hub_id)
+        raise InputError(
+            f"corpus {spec.name}: nothing says where it lies; give a path, a hub_id, or --corpus {spec.name}=PATH"
+        )
+    source = f"data set {hub_id}"
+    answer = ask_hub(spec, hub_id, copies) if answer is None else answer
+    large = answer.data_set if copies is not None and answer.data_set is not None and answer.data_set.large else None
+    if large is not None:
+        file = take_data_set(large, spec, extra.modalities, lambda there: _columns(spec, there, extra), copies)
+        if file is not None:
+            described = _made_by(spec, f"{SIDECAR} of {source}", large.sidecar)
+            return _joined(spec, [file], source, extra, speech_encoder=described)
     try:
-        loaded = datasets.load_dataset(hub_id, revision=spec.revision, split=spec.split)
-    except Exception as error:  # network, access, cache, disk: the libraries below share no base class
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise NotThere(
-            f"corpus {spec.name}: data set {hub_id} is not reachable on the Hub ({reason}); check the connection and "
-            f"your access to it, or point to a local copy with {local}"
-        ) from error
+        if answer.builder is None:
+            loaded = datasets.load_dataset(hub_id, revision=spec.revision, split=spec.split)
+        else:
+            answer.builder.download_and_prepare()
+            loaded = answer.builder.as_dataset(split=spec.split)
+    except Exception as error:
+        raise not_there(spec, hub_id, error) from error
     try:
         sidecar = hf_hub_download(hub_id, SIDECAR, repo_type="dataset", revision=spec.revision)
     except (OSError, ValueError):  # most data sets have none; huggingface_hub's errors are these two
         sidecar = ""
     described = _described(spec, Path(sidecar)) if sidecar else None
-    source = f"data set {hub_id}"
     file = DataFile(source, loaded.column_names, loaded.data.table.select, loaded.features.to_dict())
     return _joined(spec, [file], source, extra, speech_encoder=described)
 
@@ -201,9 +216,25 @@ def _described(spec: CorpusSpec, file: Path) -> dict[str, Any] | None:
     if not os.path.isfile(file):
         return None
     try:
-        return SpeechFeatures.from_dict(read_json(file)).to_dict()
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # the latter two: JSON of another shape
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise InputError(f"corpus {spec.name}: cannot read {file}: {error}") from error
+    return _made_by(spec, str(file), text)
+
+
+def _made_by(spec: CorpusSpec, source: str, text: str | None) -> dict[str, Any] | None:
+    """What made the features, as the text of that file says it; None where there is none."""
+    if text is None:
+        return None
+    try:
+        return SpeechFeatures.from_dict(parsed_json(text)).to_dict()
+    except (ValueError, TypeError, AttributeError) as error:  # the latter two: JSON of another shape
+        raise InputError(f"corpus {spec.name}: cannot read {source}: {error}") from error
+
+
+def is_of_hub(spec: CorpusSpec) -> bool:
+    """Whether the corpus is read from the Hub, and has a name there."""
+    return spec.path is None and spec.generator is None and spec.hub_id is not None
 
 
 def sources_of(spec: CorpusSpec) -> Sources | None:
@@ -369,4 +400,4 @@ class _Numbering:
         return first if all(each == first for each in self._labels) else None
 
 
-__all__ = ["RawCorpus", "raw_of_table", "read_genders", "read_raw", "sources_of"]
+__all__ = ["RawCorpus", "is_of_hub", "raw_of_table", "read_genders", "read_raw", "sources_of"]

@@ -1,4 +1,5 @@
-"""A Hugging Face Hub on this machine, for tests: enough of its HTTP protocol to push models and to load them.
+"""A Hugging Face Hub on this machine, for tests: enough of its HTTP protocol to push models and to load them, and to
+read data sets.
 
 Every request can be made to fail. Repositories live in memory.
 """
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 from urllib.parse import unquote
 
 import certifi
@@ -30,12 +32,12 @@ def one_certificate(folder: Path) -> Path:
 
 FAULTS = ("status", "silence", "cut", "cut after")
 _ID = r"(?P<repo>[\w.-]+/[\w.-]+)"
-_LARGE = (".safetensors", ".bin", ".png")
+_LARGE = (".safetensors", ".bin", ".png", ".parquet")
 
 
 @dataclass
 class Repository:
-    """A model repository: its files now, and the number of commits."""
+    """A repository of a model or a data set: its files now, and the number of commits."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     commits: int = 0
@@ -101,12 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/whoami-v2", "whoami"),
         ("POST", rf"/api/models/{_ID}/preupload/main", "preupload"),
         ("POST", rf"/api/models/{_ID}/commit/main", "commit"),
-        ("GET", rf"/api/models/{_ID}/tree/(?P<revision>\w+)", "tree"),
-        ("GET", rf"/api/models/{_ID}(/revision/(?P<revision>\w+))?", "info"),
+        ("GET", rf"/api/(models|datasets)/{_ID}/tree/(?P<revision>\w+)(/(?P<folder>.+))?", "tree"),
+        ("POST", rf"/api/datasets/{_ID}/paths-info/(?P<revision>\w+)", "paths_info"),
+        ("GET", rf"/api/(models|datasets)/{_ID}(/revision/(?P<revision>\w+))?", "info"),
         ("POST", rf"/{_ID}\.git/info/lfs/objects/batch", "batch"),
         ("PUT", r"/lfs/(?P<oid>\w+)", "put"),
         ("POST", r"/verify", "verify"),
-        ("GET", rf"/{_ID}/resolve/(?P<revision>\w+)/(?P<file>.+)", "resolve"),
+        ("GET", rf"(/datasets)?/{_ID}/resolve/(?P<revision>\w+)/(?P<file>.+)", "resolve"),
     )
 
     def log_message(self, *_: object) -> None:
@@ -164,7 +167,15 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if name in hub.refused:
             return self._answer({"error": "refused"}, hub.refused[name])
-        if method != "GET" and self.headers.get("Authorization") != f"Bearer {hub.token}" and name != "put":
+        if (
+            method != "GET"
+            and self.headers.get("Authorization") != f"Bearer {hub.token}"
+            and name
+            not in (
+                "put",
+                "paths_info",
+            )
+        ):
             return self._answer({"error": "Invalid credentials"}, 401)
         with hub.lock:
             reply = getattr(self, name)(body, **match.groupdict())
@@ -274,9 +285,21 @@ class _Handler(BaseHTTPRequestHandler):
             "siblings": siblings,
         }, 200
 
-    def tree(self, body: bytes, repo: str, revision: str) -> tuple[Any, ...]:
+    def tree(self, body: bytes, repo: str, revision: str, folder: str | None = None) -> tuple[Any, ...]:
         files = self.server.repositories[repo].files
-        return [{"type": "file", "path": n, "size": len(c), "oid": _oid(n, c)} for n, c in files.items()], 200
+        inside = "" if folder is None else f"{folder}/"
+        found = {name: _entry(name, content) for name, content in files.items() if name.startswith(inside)}
+        if "recursive=false" in self.path.lower():
+            deeper = [name for name in found if "/" in name.removeprefix(inside)]
+            for name in deeper:
+                del found[name]
+                path = inside + name.removeprefix(inside).partition("/")[0]
+                found[path] = {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
+        return list(found.values()), 200
+
+    def paths_info(self, body: bytes, repo: str, revision: str) -> tuple[Any, ...]:
+        files, asked = self.server.repositories[repo].files, parse_qs(body.decode())["paths"]
+        return [_entry(name, files[name]) for name in asked if name in files], 200
 
     def resolve(self, body: bytes, repo: str, revision: str, file: str) -> tuple[Any, ...]:
         if repo not in self.server.repositories:
@@ -286,7 +309,22 @@ class _Handler(BaseHTTPRequestHandler):
         if file not in repository.files:
             return {"error": "Entry not found"}, 404, {**headers, "X-Error-Code": "EntryNotFound"}
         content = repository.files[file]
-        return content, 200, {**headers, "ETag": f'"{_oid(file, content)}"'}
+        headers["ETag"] = f'"{_oid(file, content)}"'
+        rest = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        if rest is None:
+            return content, 200, headers
+        first = int(rest.group(1))
+        headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return content[first:], 206, headers
+
+
+def _entry(path: str, content: bytes) -> dict[str, Any]:
+    entry = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+    if path.endswith(_LARGE):
+        entry["lfs"] = {"oid": _oid(path, content), "size": len(content), "pointerSize": 130}
+    else:
+        entry["oid"] = _oid(path, content)
+    return entry
 
 
 def _oid(path: str, content: bytes) -> str:
