@@ -93,12 +93,14 @@ class _Taking:
         new = any(self.copies.find(self._rows_key(number)) is None for number in numbers)
         for number in tqdm(numbers, data_set.hub_id, unit="file", disable=None if new else True):
             self._take(number)
-        shutil.rmtree(self.downloads, ignore_errors=True)
+        if new:
+            shutil.rmtree(self.downloads, ignore_errors=True)
         tables = [self._rows(number) for number in numbers]
         count = sum(table.num_rows for table in tables)
         if data_set.rows not in (None, count):
             raise NotByFiles(f"it has {count} rows, and says that it has {data_set.rows}")
         rows = pa.concat_tables(table.replace_schema_metadata() for table in tables)
+        self._check_plain(rows.column_names)
         features = {name: of for name, of in self.features.items() if name in {*rows.column_names, *self._vectors()}}
         source = f"data set {data_set.hub_id}"
         return DataFile(source, list(self.features), lambda names: self._columns(rows, names), features)
@@ -125,13 +127,18 @@ class _Taking:
             self.features = self.features or prepared.features.to_dict()
             table = prepared.data.table
             plain = [each.name for each in table.schema if self._is_plain(each)]
-            lacking = [name for role, name in self._wanted().items() if name not in plain and role != "audio"]
-            if not set(lacking) <= set(self._vectors()):
-                raise NotByFiles(f"its column {lacking[0]} is no plain text or numbers")
+            self._check_plain(plain)
             if rows is None:
                 self._keep_rows(number, table.select(plain))
             for name in self._vectors():
                 self._keep_vectors(number, table.column(name), name)
+
+    def _check_plain(self, plain: list[str]) -> None:
+        """Raises NotByFiles where another column than those of features and recordings is not kept as it is."""
+        kept = {*plain, *self._vectors()}
+        lacking = [name for role, name in self._wanted().items() if role != "audio" and name not in kept]
+        if lacking:
+            raise NotByFiles(f"its column {lacking[0]} is no plain text or numbers")
 
     def _keep_rows(self, number: int, table: pa.Table) -> None:
         table = table.replace_schema_metadata({_FEATURES: json.dumps(self.features)})

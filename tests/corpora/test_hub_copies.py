@@ -62,6 +62,7 @@ def files_of(layout, count=3):
     for number in range(count):
         rows = table(first=100 * number)
         rows = rows.append_column("gender", pa.array(["f" if i % 5 < 2 else "m" for i in range(len(rows))]))
+        rows = rows.append_column("places", pa.array([[i, i] for i in range(len(rows))]))
         content = io.BytesIO()
         if layout == "parquet":
             pq.write_table(rows, content, row_group_size=11)
@@ -232,13 +233,24 @@ load_corpus(CorpusSpec.from_dict("own", {{"hub_id": {NAME!r}, "dropped_labels": 
 
 
 def test_what_cannot_be_taken_by_files_is_loaded_as_ever(hub, monkeypatch, tmp_path, caplog):
-    """Part of a split."""
+    """Part of a split; a column that is no plain one, asked for once the others lie in copies."""
     caplog.set_level("INFO", "emomm")
     store = tmp_path / "store"
     assert_same(
         load_corpus(spec(split="train[:50%]"), store_dir=store), plain(monkeypatch, tmp_path, split="train[:50%]")
     )
     assert caplog.text.count("is not taken file by file") == 2  # in both
+    load_corpus(spec(), store_dir=store)
+    changes = {"columns": {"session": "places"}}
+    texts = []
+    for read in (
+        lambda: load_corpus(spec(**changes), store_dir=store),
+        lambda: plain(monkeypatch, tmp_path, **changes),
+    ):
+        with pytest.raises(InputError, match="session") as caught:
+            read()
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
 
 
 def test_genders_of_a_card_are_read_from_the_copy(hub, monkeypatch):
