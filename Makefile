@@ -8,8 +8,10 @@ BIN = $(VENV)/bin
 quickstart: $(VENV)/.quickstart
 	$(BIN)/python run_emomm.py recipes/quickstart.json
 
+# What is compiled beforehand is compiled once, and not by each of the many processes that tests start.
 test: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m compileall -q -x '[.]venv|build/' .
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test

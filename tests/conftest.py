@@ -1,8 +1,10 @@
 """Makes this checkout importable as `emomm`, whatever its folder is called, and keeps the tests off the network."""
 
+import gc
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Of a job in the background a shell has it ignored, and then what is started here ignores it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test cuts the power, and a disk takes milliseconds to be sure of each of ten thousand files.
 os.fsync = lambda descriptor: None
@@ -42,10 +48,13 @@ def pytest_configure(config):
 
 # Two workers end together where the files that take longest begin first; files are handed out whole, in this order.
 _LONGEST = (
-    "side_by_side", "ray_engine", "finetuning", "extract", "tracker", "resume", "distributed", "hub", "known_answers",
-    "onnx_model", "report", "pipeline_emomm", "exporting", "curriculum_trainer", "readme", "own_modality",
-    "modeling_emomm", "served_page", "wrong_input", "recorded_jobs", "job", "text_states", "run_folder", "figures",
-    "page", "conversion", "final_model", "speech_encoders", "tuning_of_encoders", "learning_watch",
+    "onnx_model", "side_by_side", "finetuning", "hub", "extract", "readme", "known_answers", "own_modality",
+    "training", "distributed", "curriculum_trainer", "exporting", "tracker", "modeling_emomm", "resume",
+    "recorded_jobs", "pipeline_emomm", "served_page", "wrong_input", "report", "ray_engine", "slurm_engine",
+    "searching", "benchmarks", "text_states", "job", "figures", "run_folder", "page", "final_model", "speech_encoders",
+    "live", "floors", "emotion_rows", "conversion", "learning_watch", "tuning_of_encoders", "stacked_training", "main",
+    "importing", "encoder_layers", "layout", "modeling_emotion2vec", "own_modules", "part_cards", "tuned_models",
+    "recordings_recipes", "model_card", "kept_corpora",
 )  # fmt: skip
 
 
@@ -53,3 +62,17 @@ def pytest_collection_modifyitems(items):
     """Sorts the files, and leaves the tests of a file in their order."""
     rank = {f"test_{name}.py": place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+def pytest_collection():
+    """What is imported stays: to look through it again and again would take a sixth of the time."""
+    gc.disable()
+
+
+def pytest_collection_finish(session):
+    """Everything is imported, and nothing has been computed: what tests start is forked from here."""
+    gc.freeze()
+    gc.enable()
+    if "forked" in sys.modules:
+        sys.modules["forked"].begin()
+        session.config.add_cleanup(sys.modules["forked"].end)

@@ -1,24 +1,14 @@
-"""Small jobs for the tests, and real processes to run them in that can be killed.
-
-Processes come from a fork server that has imported everything once: each is a process of its own, but doesn't take the
-seconds that importing takes.
-"""
+"""Small jobs for the tests, what kills a process in the middle of one, and what it must have left all the same."""
 
 import json
-import multiprocessing
 import os
 import signal
-from multiprocessing import forkserver
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from safetensors.numpy import load_file
-
-TESTS = Path(__file__).resolve().parent
 
 # Voice and words, 2 sessions of 2 speakers: two runs of about 18 training rows.
 SMALL = {
@@ -59,27 +49,6 @@ def write_recipe(folder: Path, name: str = "small", **fields: Any) -> Path:
     recipe = {**SMALL, "output_dir": str(folder / name), "store_dir": str(folder / "store"), **fields}
     path.write_text(json.dumps({"experiments": [{"name": "small"}], **recipe}))
     return path
-
-
-def start(target, *args) -> BaseProcess:
-    """Starts `target(*args)`, a function of a module that is importable, in a process of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded"])
-    with pytest.MonkeyPatch.context() as patch:  # the server doesn't take over sys.path
-        patch.setenv("PYTHONPATH", str(TESTS))
-        forkserver.ensure_running()
-    process = context.Process(target=target, args=args, daemon=True)
-    process.start()
-    return process
-
-
-def finish(process: BaseProcess, seconds: float = 120) -> int:
-    """Waits for a process: its exit code, -9 where it was killed."""
-    process.join(seconds)
-    if process.is_alive():
-        process.kill()
-        raise TimeoutError(f"{process} did not end within {seconds} s")
-    return process.exitcode
 
 
 def die() -> None:

@@ -1,6 +1,5 @@
 """The Trainer by itself, on rows that carry their own number: what it trains on, which loss it has, what it keeps."""
 
-import gc
 import importlib.util
 import math
 from types import SimpleNamespace
@@ -39,15 +38,6 @@ SPEAKERS = np.array(["a", "b", "c"])[np.random.default_rng(1).integers(0, 3, ROW
 DIFFICULTY = np.random.default_rng(2).random(ROWS)
 ORDER = np.random.default_rng(3).permutation(ROWS).astype(float)
 STEPS = math.ceil(ROWS / BATCH)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def frozen_heap():
-    """Each training begins with a garbage collection, which otherwise walks all that was imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def rows(weights=None, count=ROWS):

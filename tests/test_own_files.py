@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from small_jobs import finish
-from small_jobs import start
+from forked import finish
+from forked import start
 from tiny_emotion_models import tiny_emotion_model
 from transformers import dynamic_module_utils
 
@@ -38,7 +38,7 @@ def test_two_processes_that_load_the_same_model_take_turns(tmp_path, modules):
     with code_of_models(), code_of_models():  # one within another is no deadlock
         process = start(loads, model, str(modules), str(tmp_path / "waits"))
         while not (tmp_path / "waits").exists():
-            assert process.is_alive(), "it did not wait"
+            assert process.exitcode is None, "it did not wait"
             time.sleep(0.05)
         assert [path.name for path in modules.iterdir()] == [".emomm.lock"]
     assert finish(process) == 0

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from accelerate.commands.launch import launch_command_parser
 
+from emomm import fusions
 from emomm import modalities
 from emomm.cli.main import main
 from emomm.settings.recipe import load_recipe
@@ -79,8 +81,9 @@ def own_files() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory) -> Path:
+def quickstart(tmp_path_factory) -> Iterator[Path]:
     """A working directory in which every quickstart command of the pages has been run, in short."""
+    known = dict(fusions._REGISTRY)
     folder = tmp_path_factory.mktemp("readme")
     for name, code in own_files().items():
         (folder / name).write_text(code)
@@ -90,7 +93,9 @@ def quickstart(tmp_path_factory) -> Path:
         for command in COMMANDS:
             if command.startswith("emomm run quickstart ") and "--seeds" not in command:
                 assert main([*shlex.split(command, comments=True)[1:], *shlex.split(SHORT)]) == 0, command
-    return folder
+    yield folder
+    fusions._REGISTRY.clear()
+    fusions._REGISTRY.update(known)
 
 
 @pytest.fixture

@@ -36,17 +36,28 @@ CONVOLUTIONS = {
     "num_conv_pos_embedding_groups": 2,
 }
 
+# The same frames by two convolutions: how many there are is said in half as many terms, which `torch.export` carries
+# through the whole graph.
+FEW = {
+    **CONVOLUTIONS,
+    "conv_dim": [8] * 2,
+    "conv_kernel": [24, 20],
+    "conv_stride": [20, 16],
+    "num_feat_extract_layers": 2,
+}
+
 # `wav2vec2` normalises over time in its convolutions as wav2vec2-base does, the others by layer; the feature extractor
 # of `hubert` gives no attention mask unless it is asked to. `sew` is of a family that is known by its code alone.
 KINDS = ("wav2vec2", "wav2vec2-layer", "hubert", "wavlm", "w2v-bert", "whisper", "emotion2vec")
 UNKNOWN = "sew"
 
 
-def _build(kind: str) -> tuple[PreTrainedModel, Any]:
+def _build(kind: str, layers: int, convolved: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
+    size = SIZE | {"num_hidden_layers": layers}
     if kind == "whisper":
         config = WhisperConfig(
             d_model=WIDTH,
-            encoder_layers=LAYERS,
+            encoder_layers=layers,
             decoder_layers=1,
             encoder_attention_heads=2,
             decoder_attention_heads=2,
@@ -60,12 +71,12 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
         )
         return WhisperModel(config), WhisperFeatureExtractor()
     if kind == "emotion2vec":
-        convolutions = {name: CONVOLUTIONS[name] for name in ("conv_dim", "conv_kernel", "conv_stride")}
+        convolutions = {name: convolved[name] for name in ("conv_dim", "conv_kernel", "conv_stride")}
         config = Emotion2VecConfig(
             **convolutions,
             hidden_size=WIDTH,
             prenet_depth=1,
-            depth=LAYERS - 1,
+            depth=layers - 1,
             num_attention_heads=2,
             intermediate_size=24,
             num_extra_tokens=3,
@@ -75,7 +86,7 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
         )
         return Emotion2VecModel(config), Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     if kind == "w2v-bert":
-        config = Wav2Vec2BertConfig(**SIZE, conv_depthwise_kernel_size=5, vocab_size=20)
+        config = Wav2Vec2BertConfig(**size, conv_depthwise_kernel_size=5, vocab_size=20)
         return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor()
     classes = {
         "hubert": (HubertConfig, HubertModel),
@@ -84,15 +95,21 @@ def _build(kind: str) -> tuple[PreTrainedModel, Any]:
     }
     config_class, model_class = classes.get(kind, (Wav2Vec2Config, Wav2Vec2Model))
     group = kind == "wav2vec2"
-    config = config_class(**SIZE, **CONVOLUTIONS, feat_extract_norm="group" if group else "layer")
+    config = config_class(**size, **convolved, feat_extract_norm="group" if group else "layer")
     return model_class(config), Wav2Vec2FeatureExtractor(return_attention_mask=not group and kind != "hubert")
 
 
-def tiny_speech_encoder(folder: str | Path, kind: str = "wavlm", seed: int = 0) -> str:
+def tiny_speech_encoder(
+    folder: str | Path,
+    kind: str = "wavlm",
+    seed: int = 0,
+    layers: int = LAYERS,
+    convolutions: dict[str, Any] = CONVOLUTIONS,
+) -> str:
     """Writes a folder with an encoder of one of `KINDS` and its feature extractor; returns it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder, extractor = _build(kind)
+        encoder, extractor = _build(kind, layers, convolutions)
     encoder.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return str(folder)

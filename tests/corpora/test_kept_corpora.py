@@ -5,14 +5,14 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import finish
+from forked import start
 
 from emomm.corpora import copies
 from emomm.corpora import kept_corpora
@@ -257,18 +257,20 @@ def test_what_nobody_uses_goes_by_its_age(folder, large):
     assert len(left & set(there)) <= 1  # the shard that is still read is made again
 
 
+def loads(folder, store, log):
+    """In a process of its own: the corpus, and the names of the shards that it writes."""
+    kept_corpora._LARGE, write = 0, mapped_features._write
+
+    def said(*given):
+        with open(log, "a") as file:
+            file.write(f"{given[0].path.name}\n")
+        return write(*given)
+
+    mapped_features._write = said
+    load_corpus(spec(folder), store_dir=store)
+
+
 def test_two_processes_at_once_make_one_copy(folder, large, tmp_path):
-    script = f"""
-import emomm.corpora.kept_corpora as kept, emomm.corpora.mapped_features as mapped
-from emomm.corpora.loading import load_corpus
-from emomm.corpora.spec import CorpusSpec
-kept._LARGE = 0
-write = mapped._write
-mapped._write = lambda *given: (print(given[0].path.name, flush=True), write(*given))
-spec = CorpusSpec.from_dict("own", {{"path": {str(folder)!r}, "dropped_labels": ["other"]}})
-load_corpus(spec, store_dir={str(large)!r})
-"""
-    running = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    assert sorted("".join(said).split()) == ["0.parquet", "1.parquet"]
+    running = [start(loads, folder, large, tmp_path / "log") for _ in range(2)]
+    assert [finish(process) for process in running] == [0, 0]
+    assert sorted((tmp_path / "log").read_text().split()) == ["0.parquet", "1.parquet"]

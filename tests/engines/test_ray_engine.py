@@ -6,7 +6,7 @@ import re
 
 import psutil
 import pytest
-import small_jobs
+from forked import finish
 from small_jobs import assert_same_run
 from small_jobs import write_recipe
 from test_side_by_side import begin
@@ -87,9 +87,9 @@ def test_two_workers_give_the_same_bits_and_one_that_is_killed_costs_an_epoch(re
     (tmp_path / "armed").mkdir()
     out, given = tmp_path / "out", [recipe, "--engine", "ray", "--threads_per_run", 1]
     process = begin(tmp_path / "log", *given, "--output_dir", out, "--store_dir", tmp_path / "other_store")
-    wait_for(lambda: [*tmp_path.glob("killed-*")] or not process.is_alive(), seconds=300)
+    wait_for(lambda: [*tmp_path.glob("killed-*")] or process.exitcode is not None, seconds=300)
     children = psutil.Process(process.pid).children(recursive=True)
-    code, said = small_jobs.finish(process, 300), (tmp_path / "log").read_text()
+    code, said = finish(process, 300), (tmp_path / "log").read_text()
     assert code == 0, said
     (killed,) = (path.name.partition("-")[2] for path in tmp_path.glob("killed-*"))
     trained = {path.name for path in (tmp_path / "trained").iterdir()}

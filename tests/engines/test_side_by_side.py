@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import re
 import signal
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import small_jobs
+from forked import finish
+from forked import start
 from small_jobs import assert_same_run
 from small_jobs import die
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 
+TESTS = Path(__file__).resolve().parent.parent
 RUNS = [f"seed-{seed}/session-{session}" for seed in (1, 2) for session in (1, 2)]
 VOICE = {"modality": "audio", "seeds": [1, 2], "dropout": 0.2}
 
@@ -167,28 +168,21 @@ def says_much():
 
 def begin(log, *arguments, change=None, threads=2):
     """Starts the command; its process may have processes of its own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded"])
-    with pytest.MonkeyPatch.context() as patch:
-        places = [small_jobs.TESTS, Path(__file__).parent]
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
-        multiprocessing.forkserver.ensure_running()
-    process = context.Process(target=command, args=(log, arguments, change, threads))
-    process.start()
-    return process
+    places = os.pathsep.join(map(str, [TESTS, TESTS / "engines"]))
+    return start(command, log, arguments, change, threads, PYTHONPATH=places)
 
 
 def run(log, *arguments, change=None, threads=2):
     """The command to its end: its exit code, and what it printed."""
     process = begin(log, *arguments, change=change, threads=threads)
-    return small_jobs.finish(process), log.read_text()
+    return finish(process), log.read_text()
 
 
 def workers(process, number):
     """The processes of a command, once there are so many."""
     watched, until = psutil.Process(process.pid), time.monotonic() + 60
     while len(found := watched.children(recursive=True)) < number:
-        assert time.monotonic() < until and process.is_alive()
+        assert time.monotonic() < until and process.exitcode is None
         time.sleep(0.02)
     return found
 
@@ -315,7 +309,7 @@ def test_whoever_is_killed_leaves_nobody_and_the_same_command_goes_on(alone, tmp
     found = workers(process, 2)
     wait_for(lambda: len([*(tmp_path / "out" / "small").glob("seed-*/*/checkpoint-*")]) >= 2)
     os.kill(process.pid, number)
-    code = small_jobs.finish(process)
+    code = finish(process)
     gone, left = psutil.wait_procs(found, timeout=60)
     assert not left
     assert code == (-number if number == signal.SIGKILL else 128 + number)
@@ -338,7 +332,7 @@ def test_on_a_gpu_too_whoever_is_killed_leaves_nobody(tmp_path, number, to_all):
     found = workers(process, 3)  # one is what the others are forked from
     for each in (process, *(found if to_all else ())):
         os.kill(each.pid, number)
-    code = small_jobs.finish(process)
+    code = finish(process)
     gone, left = psutil.wait_procs(found, timeout=60)
     assert not left and code == (-number if number == signal.SIGKILL else 128 + number)
     code, said = run(tmp_path / "log", *given)

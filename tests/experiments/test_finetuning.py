@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from forked import finish
+from forked import start
 from made_recordings import as_wav
 from made_recordings import encoders
 from made_recordings import recorded_recipe
@@ -12,10 +14,8 @@ from made_recordings import recordings
 from made_recordings import still_copy
 from safetensors import safe_open
 from small_jobs import assert_same_run
-from small_jobs import finish
 from small_jobs import kill_at
 from small_jobs import run_files
-from small_jobs import start
 from tiny_speech_encoders import UNKNOWN
 from transformers import AutoModel
 

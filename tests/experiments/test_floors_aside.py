@@ -1,16 +1,15 @@
 """Floors fitted by a fork while the job trains are those that are fitted after it."""
 
 import json
-import multiprocessing
 import os
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from forked import finish
+from forked import start
 from small_jobs import die
-from small_jobs import finish
-from small_jobs import start
 from small_jobs import write_recipe
 
 FLOORS = {"floors": True, "evaluation_mode": "loso"}
@@ -37,10 +36,9 @@ def job(recipe: str, fitted: str, aside: bool, killed: bool = False, hangs: bool
 
     job_floors._fit = noted
     floors_aside._WORTH = 0 if aside else 10**9
-    floors_aside._PATIENCE = 0.5 if hangs else 300
+    floors_aside._PATIENCE = 2.0 if hangs else 300
     floors_aside.sys = SimpleNamespace(modules={}, platform=sys.platform)  # the server has imported scikit-learn
     floors_aside._cores = lambda: 2
-    multiprocessing.current_process()._config["daemon"] = False  # it is one for the tests alone
     assert not run(load_recipe(recipe, {})).failed
 
 

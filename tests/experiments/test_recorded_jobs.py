@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from forked import finish
+from forked import start
 from made_recordings import encoders
 from made_recordings import recorded_recipe
 from made_recordings import recordings
 from small_jobs import assert_same_run
-from small_jobs import finish
 from small_jobs import kill_at
 from small_jobs import run_files
-from small_jobs import start
 
 from emomm.curriculum_trainer import CurriculumTrainer
 from emomm.errors import InputError

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import finish
+from forked import start
 from small_jobs import assert_same_run
 from small_jobs import die
-from small_jobs import finish
 from small_jobs import kill_at
 from small_jobs import run_files
-from small_jobs import start
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 

@@ -219,16 +219,21 @@ def test_validation_says_whether_it_shares_speakers_with_training(tmp_path, rule
 
 @pytest.fixture(scope="module")
 def whole_jobs(tmp_path_factory):
-    """Gives a small job by its fields of TrainingArguments, with everything on that a run can have; made once each."""
+    """Gives a small job by its fields of TrainingArguments, with everything on that a run can have; made once each. It
+    has one run: to trace its model takes seconds."""
     folder, found = tmp_path_factory.mktemp("whole"), {}
+    generator = SMALL["corpora"]["synthetic"]["generator"] | {"rows": 24}
+    corpora = {name: {"generator": generator | {"seed": seed}} for seed, name in enumerate(("synthetic", "other"))}
+    one_run = {"corpora": corpora, "evaluation_mode": "cross_corpus", "test_datasets": ["other"]}
     encoder = tiny_encoder(folder / "encoder", hidden=16)
 
     def made(name, **fields):
         if name not in found:
             whole = {"curriculum_type": "difficulty", "num_epochs": 3, "dropout": 0.2, "post_curriculum_dropout": 0.4}
-            recipe = write_recipe(folder, name, text_model_name=encoder, class_weights="balanced", **whole, **fields)
+            given = {**one_run, **whole, "text_model_name": encoder, "class_weights": "balanced", **fields}
+            recipe = write_recipe(folder, name, **given)
             assert job.run(load_recipe(recipe)).failed == []
-            found[name] = folder / name / "small" / "seed-1" / "session-1"
+            (found[name],) = (folder / name / "small" / "seed-1").iterdir()
         return found[name]
 
     return made

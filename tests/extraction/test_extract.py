@@ -21,9 +21,9 @@ import soundfile
 import yaml
 from conftest import ROOT
 from filelock import FileLock
-from small_jobs import finish
+from forked import finish
+from forked import start
 from small_jobs import kill_at
-from small_jobs import start
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 

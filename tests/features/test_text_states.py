@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from forked import finish
+from forked import start
 from small_jobs import die
-from small_jobs import finish
-from small_jobs import start
 from small_jobs import write_recipe
 from tiny_encoders import tiny_encoder
 from transformers import BertModel

@@ -17,6 +17,7 @@ from test_predicting import corpus
 from test_predicting import voice
 from tiny_emotion_models import LABELS
 from tiny_emotion_models import tiny_emotion_model
+from tiny_speech_encoders import FEW
 from tiny_speech_encoders import WIDTH
 from tiny_speech_encoders import tiny_speech_encoder
 from transformers import AutoFeatureExtractor
@@ -44,6 +45,7 @@ from emomm.pipeline_emomm import EmoMMPipeline
 from emomm.speech_encoders import SpeechEncoder
 
 SAID = "I am so happy, today!"
+SHORT = {"layers": 2, "convolutions": FEW}  # to follow an encoder takes seconds a layer
 RECORDED = ("wav2vec2", "wavlm", "whisper", "emotion2vec")
 
 
@@ -55,7 +57,7 @@ def vectors(frames: int, seed: int = 0) -> np.ndarray:
 def place(tmp_path_factory) -> Path:
     """`model`, of voice and words with cross attention, its encoder, `onnx`, the whole of it, and a recording."""
     folder = tmp_path_factory.mktemp("onnx")
-    tiny_speech_encoder(folder / "speech", "wav2vec2")
+    tiny_speech_encoder(folder / "speech", "wav2vec2", **SHORT)
     tiny_emotion_model(folder / "model", str(folder / "speech"), fusion_type="cross_attention")
     export_onnx(str(folder / "model"), folder / "onnx", speech_encoder=str(folder / "speech"))
     soundfile.write(folder / "one.wav", voice(1.1), 16000, subtype="FLOAT")
@@ -203,7 +205,7 @@ def test_graphs_of_speech_encoders_are_their_encoders(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["wavlm", "whisper", "emotion2vec"])
 def test_encoders_of_each_family_are_exported(kind, tmp_path):
     """One that the model holds, in windows, all of its layers: padded or alone as torch has it."""
-    encoder = SpeechEncoder.from_pretrained(tiny_speech_encoder(tmp_path / kind, kind), device="cpu")
+    encoder = SpeechEncoder.from_pretrained(tiny_speech_encoder(tmp_path / kind, kind, **SHORT), device="cpu")
     config = EmoMMConfig(
         modality="audio",
         audio_dim=WIDTH,

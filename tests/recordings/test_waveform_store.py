@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from forked import finish
+from forked import start
 from small_jobs import die
-from small_jobs import finish
-from small_jobs import start
 
 from emomm.errors import InputError
 from emomm.features import mapped_store

@@ -3,7 +3,6 @@
 import csv
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import signal
@@ -13,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from forked import finish
+from forked import start
 from small_jobs import die
-from small_jobs import finish
 from small_jobs import run_files
-from small_jobs import start
 
 from emomm.cli.main import main
 from emomm.curriculum_trainer import CurriculumTrainer
@@ -357,7 +356,6 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(tmp_path, monkeypatch)
 
 
 def _search_side_by_side(folder: Path, jobs: int, once: bool, trials: int) -> None:
-    multiprocessing.current_process()._config["daemon"] = False  # it has processes of its own
     recipe = load_recipe(folder / "recipe.json")
     plan = plan_search(recipe, options(folder, once=once, trials=trials))
     engine = searching._engine(recipe, plan.options, jobs, 1)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from forked import finish
+from forked import start
 from offline_wandb import read_runs
-from small_jobs import finish
 from small_jobs import kill_at
-from small_jobs import start
 from small_jobs import write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_encoders import tiny_encoder
