@@ -1,35 +1,33 @@
 """Wrong input of every kind: exit code 2, one message, no traceback, before training, the output folder untouched.
 
-One child process runs all command lines through `emomm.cli.main.main`, since starting Python with transformers takes
-seconds; a few of them run as real processes besides.
+One child process, a fork, runs all command lines through `emomm.cli.main.main`, since starting Python with
+transformers takes seconds; a few of them run as real processes besides.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import finish
+from forked import start
 from raw_corpora import write_raw
 from tiny_encoders import MAX_TOKENS
 from tiny_encoders import tiny_encoder
 from transformers import T5Config
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-# Reads [name, arguments, packages to hide] from stdin; gives {name: exit code, output, errors, folder before, after}.
-DRIVER = """
-import hashlib, json, os, sys, tempfile, traceback
-from pathlib import Path
-import conftest
 from emomm.cli.main import main
 
-os.environ.pop("WANDB_MODE")  # transformers would print a line
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def content(folder):
@@ -42,35 +40,41 @@ def content(folder):
 def captured(argv):
     kept = [os.dup(1), os.dup(2)]
     files = [tempfile.TemporaryFile("w+") for _ in kept]
-    for number, file in zip((1, 2), files):
+    for number, file in zip((1, 2), files, strict=True):
         os.dup2(file.fileno(), number)
     try:
         code = main(argv)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 whatever it is, it is seen beside what was said
         traceback.print_exc()
         code = None
-    sys.stdout.flush(), sys.stderr.flush()
-    for number, file in zip((1, 2), kept):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, file in zip((1, 2), kept, strict=True):
         os.dup2(file, number)
     for file in files:
         file.seek(0)
     return code, *(file.read() for file in files)
 
 
-results = {}
-for name, argv, hidden in json.load(sys.stdin):
-    folder = Path(argv[argv.index("--output_dir") + 1])
-    before = content(folder)
-    kept = {package: sys.modules.get(package) for package in hidden}
-    sys.modules.update(dict.fromkeys(hidden))
-    code, out, err = captured(["run", *argv])
-    for package, module in kept.items():
-        sys.modules[package] = module
-        if module is None:
-            del sys.modules[package]
-    results[name] = {"code": code, "out": out, "err": err, "before": before, "after": content(folder)}
-print(json.dumps(results))
-"""
+def run_all(commands, folder, said):
+    """In a process of its own: runs each (name, arguments, packages to hide) in the folder; writes {name: exit code,
+    output, errors, content of the job's folder before, after}."""
+    os.chdir(folder)
+    del os.environ["WANDB_MODE"]  # transformers would print a line
+    results = {}
+    for name, argv, hidden in commands:
+        job = Path(argv[argv.index("--output_dir") + 1])
+        before = content(job)
+        kept = {package: sys.modules.get(package) for package in hidden}
+        sys.modules.update(dict.fromkeys(hidden))
+        code, out, err = captured(["run", *argv])
+        for package, module in kept.items():
+            sys.modules[package] = module
+            if module is None:
+                del sys.modules[package]
+        results[name] = {"code": code, "out": out, "err": err, "before": before, "after": content(job)}
+    said.write_text(json.dumps(results))
+
 
 RECIPE = {
     "use_curriculum_learning": True,
@@ -571,17 +575,9 @@ def outcomes(folder):
     for number, (name, arguments, hidden) in enumerate(lines):
         own_folder = [] if "--output_dir" in arguments else ["--output_dir", f"out-{number}"]
         commands.append([name, [*arguments, *own_folder], hidden])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(commands),
-        cwd=folder,
-        env={**environment(folder), "PYTHONPATH": str(ROOT / "tests")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    said = folder.parent / "outcomes.json"
+    assert finish(start(run_all, commands, folder, said)) == 0
+    return json.loads(said.read_text())
 
 
 @pytest.mark.parametrize("name", CASES)
