@@ -15,9 +15,6 @@ from typing import Any
 
 import datasets
 import xxhash
-from datasets.data_files import EmptyDatasetError
-from datasets.exceptions import DataFilesNotFoundError
-from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub import constants
 from huggingface_hub import hf_hub_download
@@ -113,7 +110,7 @@ class HubAnswer:
     """
 
     data_set: HubDataSet | None
-    builder: datasets.DatasetBuilder | None
+    builder: "datasets.DatasetBuilder | None"
 
 
 def not_there(spec: CorpusSpec, hub_id: str, error: Exception) -> NotThere:
@@ -169,6 +166,10 @@ def _is_an_answer(error: Exception) -> bool:
     """Whether the Hub has said that there is no such data set, or none for this user."""
     if isinstance(error, HfHubHTTPError):
         return error.response is not None and error.response.status_code < 500
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError
+    from datasets.exceptions import DatasetNotFoundError
+
     return isinstance(error, DatasetNotFoundError | DataFilesNotFoundError | EmptyDatasetError)
 
 
@@ -187,7 +188,7 @@ def _read_answer(path: Path) -> HubDataSet | None:
         return None
 
 
-def _described(builder: datasets.DatasetBuilder, hub_id: str, split: str) -> HubDataSet:
+def _described(builder: "datasets.DatasetBuilder", hub_id: str, split: str) -> HubDataSet:
     """Raises NotByFiles, and whatever the libraries raise."""
     config, data_files = builder.config, builder.config.data_files or {}
     if builder.name not in _KINDS or split not in data_files or getattr(config, "features", None) is not None:
