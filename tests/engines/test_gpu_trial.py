@@ -23,23 +23,25 @@ class Pretended:
 
 def starting(rates, memory, started, fails_from=99):
     """Starts threads that say what processes would: all together as many steps a second as `rates` has for so many."""
-    together = threading.Event()
+    tried, done, lock = set(), set(), threading.Lock()
 
     def serve(number, connection):
         try:
             connection.send("planned")
             while connection.recv() == "try":
-                tried[number] = True
+                with lock:
+                    if done == tried:  # the last trial is over: a new one begins
+                        done.clear()
+                        tried.clear()
+                    tried.add(number)
                 connection.send("ready")
                 assert connection.recv() == "go"
-                count = sum(tried)
-                together.wait(0.05)  # all of them have counted
+                count = len(tried)
+                with lock:
+                    done.add(number)
                 connection.send(None if count >= fails_from else (rates[count] / count, memory))
-                tried[number] = False
         except (EOFError, OSError):
             pass
-
-    tried = [False] * 16
 
     def start(number, target, args):
         here, there = Pipe()

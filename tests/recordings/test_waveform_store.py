@@ -15,6 +15,7 @@ from small_jobs import die
 
 from emomm.errors import InputError
 from emomm.features import mapped_store
+from emomm.features import seen_files
 from emomm.features.mapped_store import MappedStore
 from emomm.files import content_hash
 from emomm.recordings import waveform_store
@@ -137,7 +138,7 @@ def test_of_files_that_have_not_changed_nothing_is_read_at_the_next_start(audio,
         hashed.append(path.name)
         return content_hash(path)
 
-    monkeypatch.setattr(waveform_store, "content_hash", counted)
+    monkeypatch.setattr(seen_files, "content_hash", counted)
     monkeypatch.setattr(mapped_store, "content_hash", counted)
     again = WaveformStore(store).waveforms(read_input(str(folder)))
     np.testing.assert_array_equal(again.keys, first.keys)

@@ -1,7 +1,6 @@
 """How encoders were tuned, in words, in the terminal and on the page; and what their layers weigh."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,10 +127,9 @@ def test_the_page_shows_the_weights_of_layers(job):
     from emomm.reporting import figures
     from emomm.reporting import page
 
-    section, kept = page.Section("training", ""), []
-    artist = SimpleNamespace(draw=lambda name, made, caption, alt: kept.append((name, caption, alt)))
-    page._draw_training(read_report([job]).experiments[0], section, artist)
-    (drawn,) = [each for each in kept if each[0].startswith("layers")]
+    section = page.Section("training", "")
+    page._sketch_training(read_report([job]).experiments[0], section)
+    (drawn,) = [(each.name, each.caption, each.alt) for each in section.sketches if each.name.startswith("layers")]
     assert drawn == (
         "layers-speech-experiment-0",
         "experiment-0: weights of the layers that hear the voice",
