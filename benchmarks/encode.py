@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -84,12 +85,12 @@ def ways_of(folder: Path, rows: int, size: str, lengths: str) -> dict[str, Calla
     """What is timed: seconds by the clock and of the processor, and tokens."""
     texts, name = sentences(rows, lengths), text_encoder(folder / "encoder", size)
     bare, loaded, tokenizer = load_encoder(name), load_encoder(name), load_tokenizer(name)
-    text_states.load_encoder, text_states.load_tokenizer = (lambda name: loaded), (lambda name: tokenizer)
     text_states.encoder_fingerprint(name)  # a hash of the weights, once in a process
     tokens = tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"]
     by_length, pad = np.argsort([len(row) for row in tokens], kind="stable")[::-1], tokenizer.pad_token_id
     of_bare, of_loaded = Tokens(bare), Tokens(loaded)
 
+    @patch.multiple(text_states, load_encoder=lambda name: loaded, load_tokenizer=lambda name: tokenizer)
     def store() -> tuple[float, float]:
         shutil.rmtree(folder / "store", ignore_errors=True)
         kept = text_states.TextStateStore(name, LONGEST, directory=folder / "store")
