@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ..cores import core_count
 from ..interruption import end_with_parent
 from ..interruption import held
 from ..job_folder import JobFolder
@@ -59,17 +60,13 @@ def _wait(process: BaseProcess, floors: Path) -> None:
 
 def _pays(work: Work) -> bool:
     """Whether a fork can be had, has a core to itself, and something to do meanwhile."""
-    if sys.platform != "linux" or _cores() < 2 or "sklearn" in sys.modules or torch.accelerator.is_available():
+    if sys.platform != "linux" or core_count() < 2 or "sklearn" in sys.modules or torch.accelerator.is_available():
         return False
     if multiprocessing.current_process().daemon:  # which may have none of its own
         return False
     wanted = [experiment for experiment in work.experiments if experiment.settings.floors]
     stored = all(experiment.speech is None and not experiment.inputs.runs_encoders for experiment in wanted)
     return bool(wanted) and stored and work.state.num_processes == 1 and _steps(work) >= _WORTH
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _steps(work: Work) -> int:
@@ -99,7 +96,7 @@ def _fit(parent: int, work: Work, folder: Path) -> None:
         return
     logging.disable(logging.CRITICAL)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 until the process ends
-    torch.set_num_threads(max(1, _cores() - 1))
+    torch.set_num_threads(max(1, core_count() - 1))
     job_floors(work.experiments, work.plans, folder, work.state)
 
 

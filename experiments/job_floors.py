@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from accelerate import PartialState
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ..cores import core_count
 from ..evaluation.folds import Fold
 from ..features.text_states import TextStateStore
 from ..floors.fitting import ALPHA_GRID
@@ -202,8 +202,7 @@ def _fitted(units: Sequence[_Unit], processes: int) -> Iterator[FoldFloor | None
 
 def _threads(processes: int) -> int:
     """As many as torch may use, in all processes of this launch together, since the others wait."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, torch.get_num_threads() * processes))
+    return max(1, min(core_count(), torch.get_num_threads() * processes))
 
 
 def _attempt(what: str, make: Callable[[], T]) -> T | None:

@@ -22,6 +22,7 @@ import numpy as np
 import xxhash
 from tqdm import tqdm
 
+from ..cores import core_count
 from ..features.mapped_store import MappedStore
 from ..features.mapped_store import StoreWords
 from ..features.mapped_store import user_store
@@ -88,7 +89,7 @@ class WaveformStore:
             InputError: the disk is full, or the store can't be written.
         """
         rows = range(len(recordings)) if rows is None else rows
-        workers = workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+        workers = workers or min(core_count(), _MOST_WORKERS)
         seen = SeenFiles(self.folder / _SOURCES)
         keys, failed = _keys(recordings, rows, workers, seen)
         owner = {key: row for key, row in zip(reversed(keys), reversed(rows), strict=True) if key is not None}

@@ -3,7 +3,6 @@
 import base64
 import logging
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..cores import core_count
 from ..interruption import end_with_parent
 from . import figures
 
@@ -86,7 +86,7 @@ def draw_all(sketches: Sequence[Sketch], folder: Path) -> list[PageFigure | None
 
 
 def _drawn(sketches: Sequence[Sketch], folder: Path) -> Iterator[PageFigure | None]:
-    processes, here = min(_cores(), _MOST), 0
+    processes, here = min(core_count(), _MOST), 0
     if len(sketches) >= _MANY and processes > 1:
         try:
             # Without the last, they would wait for ever for the work of a report that was killed.
@@ -106,10 +106,6 @@ def _draw(sketch: Sketch, folder: Path) -> PageFigure | None:
     if made is None:
         return None
     return Artist(folder).draw(sketch.name, made, sketch.caption, sketch.alt, sketch.wide)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 __all__ = ["Artist", "PageFigure", "Sketch", "draw_all"]

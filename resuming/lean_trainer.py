@@ -18,7 +18,8 @@ _ASKED = (
 read the environment, up to .16 ms each. Once is enough."""
 
 for _module, _name in _ASKED:
-    setattr(_module, _name, cache(getattr(_module, _name)))
+    if hasattr(_module, _name):  # not in every version
+        setattr(_module, _name, cache(getattr(_module, _name)))
 
 
 class LeanTrainer(Trainer):

@@ -22,8 +22,8 @@ TRAVELS = {
     "waveforms",
 }  # fmt: skip
 GROUND = {
-    "choices", "errors", "files", "hub_access", "importing", "interruption", "job_folder", "lazy_modules", "markup",
-    "processes", "registry", "text_columns",
+    "choices", "cores", "errors", "files", "hub_access", "importing", "interruption", "job_folder", "lazy_modules",
+    "markup", "processes", "registry", "text_columns",
 }  # fmt: skip
 TRAINER = {"curriculum_trainer", "optimizer_groups", "exporting", "tuning"}
 

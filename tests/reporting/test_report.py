@@ -82,7 +82,7 @@ def job(tmp_path_factory):
 def written(job, tmp_path_factory):
     """By this process alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "_cores", lambda: 1)
+        patch.setattr(drawing, "core_count", lambda: 1)
         return write_report([job], tmp_path_factory.mktemp("out") / "report")
 
 
@@ -312,7 +312,7 @@ def test_figures_that_processes_draw_are_those_of_one(written, job, tmp_path, mo
 
     save_figure = figures.save
     monkeypatch.setattr(drawing, "_START", "fork")
-    monkeypatch.setattr(drawing, "_cores", lambda: 2)
+    monkeypatch.setattr(drawing, "core_count", lambda: 2)
     monkeypatch.setattr(figures, "save", save)
     several = write_report([job], tmp_path / "several")
     assert any(name.startswith("learning") for name in drawn) == break_off
