@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from .encoder_states import states_of
 from .mapped_store import MappedStore
 from .mapped_store import StoreWords
 from .mapped_store import user_store
+from .seen_files import file_state
 from .sequences import Sequences
 from .text_encoders import encoder_location
 from .text_encoders import load_encoder
@@ -52,9 +54,10 @@ def default_store() -> Path:
     return user_store("text-states")
 
 
-@cache
 def encoder_fingerprint(name: str, setting: str = "text_model_name") -> str:
     """A hash of the encoder's weights, configuration and tokenizer: of the files themselves, without loading them.
+
+    They are read once for as long as they stay as they are.
 
     Args:
         name: of an encoder of words or recordings.
@@ -64,22 +67,36 @@ def encoder_fingerprint(name: str, setting: str = "text_model_name") -> str:
     """
     folder = Path(encoder_location(name, setting))
     if not folder.is_dir():
-        reach_hub(name)
-        try:
-            patterns = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-            folder = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
-            if not any(folder.glob("*.safetensors")):
-                folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin"]))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{setting}={name!r} could not be reached ({str(error).splitlines()[0]}); name a folder, or an "
-                "encoder that is in the cache"
-            ) from error
+        folder = _downloaded(name, setting)
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
         raise InputError(f"{setting}={name!r}: {folder.name} holds no weights (*.safetensors)")
+    paths = [*weights, *sorted(p for p in folder.iterdir() if p.suffix in (".json", ".txt", ".model"))]
+    return _hash_of_files(tuple((path, *file_state(path)) for path in paths))
+
+
+@cache
+def _downloaded(name: str, setting: str) -> Path:
+    """The folder of an encoder on the Hub."""
+    reach_hub(name)
+    try:
+        patterns = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+        folder = Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=["*/*"]))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=["pytorch_model*.bin"]))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{setting}={name!r} could not be reached ({str(error).splitlines()[0]}); name a folder, or an "
+            "encoder that is in the cache"
+        ) from error
+    return folder
+
+
+@cache
+def _hash_of_files(files: tuple[tuple[Any, ...], ...]) -> str:
+    """Of names and contents. `files`: each a path, and what is other once it has been written or replaced."""
     digest = hashlib.sha256()
-    for path in [*weights, *sorted(p for p in folder.iterdir() if p.suffix in (".json", ".txt", ".model"))]:
+    for path, *_ in files:
         digest.update(path.name.encode())
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

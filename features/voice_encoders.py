@@ -54,12 +54,14 @@ def stated_config(name: str) -> dict[str, Any]:
     return {key: stated[key] for key in known if key in stated} if isinstance(stated, dict) else {}
 
 
-@cache
 def speech_fingerprint(name: str) -> str:
     """A hash of the encoder's weights, configuration and feature extractor. Raises InputError where there is none."""
-    if name.startswith(_RANDOM):
-        return hashlib.sha256(f"{name} {load_speech_encoder(name).features.weights}".encode()).hexdigest()
-    return encoder_fingerprint(name, SETTING)
+    return _hash_of_random(name) if name.startswith(_RANDOM) else encoder_fingerprint(name, SETTING)
+
+
+@cache
+def _hash_of_random(name: str) -> str:
+    return hashlib.sha256(f"{name} {load_speech_encoder(name).features.weights}".encode()).hexdigest()
 
 
 __all__ = ["SETTING", "load_speech_encoder", "speech_fingerprint", "stated_config"]

@@ -49,7 +49,6 @@ def small_batches(monkeypatch):
     """Batches of a few texts, each written at once: more can go wrong between two files."""
     monkeypatch.setattr(feature_store, "_TOKENS_A_BATCH", 24)
     monkeypatch.setattr(mapped_store, "_FLUSH_BYTES", 0)
-    feature_store.encoder_fingerprint.cache_clear()
 
 
 @pytest.fixture
@@ -160,11 +159,19 @@ def test_only_what_is_new_is_encoded(encoder, tmp_path, counted, monkeypatch):
         np.testing.assert_array_equal(again[i], states[len(TEXTS) - 1 - i])
 
 
+def test_an_encoder_that_is_replaced_in_its_folder_is_another_store(tmp_path):
+    """In the same process, under the same name: its states would be those of the one before."""
+    folder = tiny_encoder(tmp_path / "encoder", hidden=16)
+    first = TextStateStore(folder, 16, directory=tmp_path).key
+    assert TextStateStore(folder, 16, directory=tmp_path).key == first
+    tiny_encoder(folder, hidden=16, seed=1)
+    assert TextStateStore(folder, 16, directory=tmp_path).key != first
+
+
 def test_another_encoder_tokenizer_length_or_precision_is_another_store(encoder, tmp_path):
     def changed(name, change):
         folder = shutil.copytree(encoder, tmp_path / name)
         change(folder)
-        feature_store.encoder_fingerprint.cache_clear()
         return TextStateStore(str(folder), 16, directory=tmp_path).key
 
     def vocabulary(folder):
